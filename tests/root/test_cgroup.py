@@ -1,0 +1,199 @@
+"""The container's cgroup: name, members, pause and resume, ps, what delete removes. config-linux.md "Control groups"."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from support import leaks, session
+from support.bundle import Bundle
+from support.fixtures import Make
+from support.runtime import Container, Runtime, new_id, process_runs, wait_for
+
+
+def cgroup_of(pid: int) -> Path:
+    """Return the cgroup2 directory of a process."""
+    line = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
+    return session.CGROUP_ROOT / line.removeprefix("0::").lstrip("/")
+
+
+def events(cgroup: Path) -> dict[str, str]:
+    return dict(line.split() for line in (cgroup / "cgroup.events").read_text().splitlines())
+
+
+class TestPath:
+    def test_default_is_the_containers_own(self, container: Make) -> None:
+        box = container()
+        assert box.id in str(cgroup_of(box.pid))
+        assert cgroup_of(box.pid) != cgroup_of(os.getpid())
+
+    @pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
+    def test_given(self, container: Make, bundle: Bundle, absolute: bool) -> None:
+        name = f"{session.TOKEN}-parent/deep/er"
+        bundle.linux["cgroupsPath"] = ("/" if absolute else "") + name
+        box = container()
+        where = cgroup_of(box.pid)
+        assert where == session.CGROUP_ROOT / name if absolute else where.match(f"*{name}")
+        box.delete("--force")
+        assert not where.exists()
+        top = next(part for part in where.parents if part.name == f"{session.TOKEN}-parent")
+        leaks.remove_cgroup(top)  # a runtime leaves the parents: others may use them
+
+    def test_dots_do_not_lead_out(self, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.linux["cgroupsPath"] = f"../../{session.TOKEN}-out"
+        bundle.sh("echo fine")
+        result = runtime.run("run", "-b", bundle.save(), new_id())
+        assert result.status in (0, 1)
+        assert not (session.CGROUP_ROOT.parent.parent / f"{session.TOKEN}-out").exists()
+
+    def test_every_process_is_in_it(self, container: Make, bundle: Bundle) -> None:
+        bundle.sh("sleep 1000 & sleep 1000 & wait")
+        box = container()
+        where = cgroup_of(box.pid)
+        wait_for(lambda: len((where / "cgroup.procs").read_text().split()) == 3, "the shell and two more")
+
+    def test_a_cgroup_with_processes_is_refused(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-taken"
+        box = container()
+        runtime.fails("create", "-b", bundle.path, new_id())
+        assert box.status == "running"
+        box.delete("--force")
+
+    def test_a_frozen_cgroup_is_refused(self, runtime: Runtime, bundle: Bundle) -> None:
+        cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-frozen"
+        cgroup.mkdir()
+        (cgroup / "cgroup.freeze").write_text("1")
+        bundle.linux["cgroupsPath"] = f"/{cgroup.name}"
+        runtime.fails("create", "-b", bundle.save(), new_id(), seconds=10)
+        if cgroup.exists():
+            (cgroup / "cgroup.freeze").write_text("0")
+            cgroup.rmdir()
+
+
+class TestDelete:
+    def test_nested_cgroups_go_too(self, container: Make) -> None:
+        box = container()
+        where = cgroup_of(box.pid)
+        (where / "a" / "b").mkdir(parents=True)
+        (where / "c").mkdir()
+        box.kill()
+        box.wait_stopped()
+        box.delete()
+        assert not where.exists()
+
+    def test_processes_in_nested_cgroups_are_killed(self, container: Make, bundle: Bundle) -> None:
+        bundle.namespaces(pid=None)
+        bundle.sh("sleep 1000 & echo $!; wait")
+        box = container()
+        wait_for(lambda: box.output != "", "the child runs")
+        child = int(box.output)
+        nested = cgroup_of(box.pid) / "nested"
+        nested.mkdir()
+        (nested / "cgroup.procs").write_text(str(child))
+        box.delete("--force")
+        wait_for(lambda: not process_runs(child), "the child is gone")
+        assert not nested.exists()
+
+
+class TestPause:
+    def test_pause_and_resume(self, container: Make, bundle: Bundle) -> None:
+        bundle.sh("n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done")
+        box = container()
+        where = cgroup_of(box.pid)
+        wait_for(lambda: box.output != "", "it counts")
+        box.runtime.ok("pause", box.id)
+        assert box.status == "paused"
+        assert events(where)["frozen"] == "1", "the freeze is complete when pause returns"
+        before = box.output
+        time.sleep(0.2)
+        assert box.output == before
+        box.runtime.ok("resume", box.id)
+        assert box.status == "running"
+        assert events(where)["frozen"] == "0"
+        wait_for(lambda: box.output != before, "it counts again")
+
+    def test_wrong_order(self, container: Make) -> None:
+        box = container()
+        box.runtime.fails("resume", box.id)
+        assert box.status == "running"
+        box.kill()
+        box.wait_stopped()
+        box.runtime.fails("pause", box.id)
+        box.runtime.fails("resume", box.id)
+
+    def test_kill_works_when_paused(self, container: Make) -> None:
+        box = container()
+        box.runtime.ok("pause", box.id)
+        box.kill("KILL")
+        box.wait_stopped()
+        box.delete()
+
+    def test_delete_by_force_works_when_paused(self, container: Make) -> None:
+        box = container()
+        pid = box.pid
+        box.runtime.ok("pause", box.id)
+        box.delete("--force")
+        assert not process_runs(pid)
+
+    def test_exec_is_refused_when_paused(self, container: Make) -> None:
+        box = container()
+        box.runtime.ok("pause", box.id)
+        result = box.exec("true", seconds=10)
+        assert result.status in (1, 255) and "paused" in result.stderr
+        box.runtime.ok("resume", box.id)
+        assert box.exec("true").status == 0
+
+    def test_unknown_container(self, runtime: Runtime) -> None:
+        for command in ("pause", "resume"):
+            assert "does not exist" in runtime.fails(command, new_id())
+
+
+class TestPs:
+    @pytest.fixture
+    def box(self, container: Make, bundle: Bundle) -> Container:
+        bundle.sh("sleep 1234 & exec sleep 5678")
+        box = container()
+        wait_for(lambda: len((cgroup_of(box.pid) / "cgroup.procs").read_text().split()) == 2, "both run")
+        return box
+
+    def test_json(self, box: Container) -> None:
+        pids = json.loads(box.runtime.ok("ps", "--format", "json", box.id))
+        assert sorted(pids) == sorted(map(int, (cgroup_of(box.pid) / "cgroup.procs").read_text().split()))
+        assert pids == json.loads(box.runtime.ok("ps", "-f", "json", box.id))
+
+    def test_table(self, box: Container) -> None:
+        header, *lines = box.runtime.ok("ps", box.id).splitlines()
+        assert "PID" in header and "CMD" in header
+        assert sorted(line.partition("sleep ")[2] for line in lines) == ["1234", "5678"]
+
+    def test_options_of_ps(self, box: Container) -> None:
+        header, *lines = box.runtime.ok("ps", box.id, "-o", "pid,args").splitlines()
+        assert header.split() == ["PID", "COMMAND"]
+        assert len(lines) == 2
+
+    def test_processes_of_exec_are_listed(self, box: Container) -> None:
+        box.exec("-d", "--", "sleep", "4321")
+        assert len(json.loads(box.runtime.ok("ps", "-f", "json", box.id))) == 3
+
+    def test_nested_cgroups_count(self, box: Container) -> None:
+        nested = cgroup_of(box.pid) / "nested"
+        nested.mkdir()
+        (nested / "cgroup.procs").write_text(str(box.pid))
+        assert len(json.loads(box.runtime.ok("ps", "-f", "json", box.id))) == 2
+
+
+class TestZeroResources:
+    def test_zero_values_ask_for_nothing(self, runtime: Runtime, bundle: Bundle) -> None:
+        """What Docker sends for "not set", on a host that may lack the controllers."""
+        bundle.linux.setdefault("resources", {}).update(
+            {
+                "memory": {"limit": 0, "reservation": 0, "swap": 0, "kernel": 0, "disableOOMKiller": False},
+                "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": "", "realtimeRuntime": 0},
+                "blockIO": {"weight": 0, "weightDevice": []},
+                "hugepageLimits": [],
+                "unified": {},
+            }
+        )
+        bundle.sh("echo fine")
+        assert runtime.ok("run", "-b", bundle.save(), new_id()) == "fine\n"

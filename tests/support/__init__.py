@@ -1,0 +1,1 @@
+"""What the tests share: the session's own namespaces, bundles, the runtime under test, leak checks."""

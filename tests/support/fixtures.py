@@ -1,0 +1,79 @@
+"""Fixtures of the tiers that start containers."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support import leaks, session
+from support.bundle import Bundle
+from support.runtime import Container, Runtime, new_id
+
+
+@pytest.fixture
+def workdir() -> Iterator[Path]:
+    """A short temporary directory that everybody may enter; removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="t"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def runtime(workdir: Path, request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """The runtime under test with a root directory of its own; whatever a test leaves in it is deleted by force."""
+    tested = Runtime(workdir / "root")
+    yield tested
+    for id in tested.ids():
+        result = tested.run("delete", "--force", id)
+        assert result.status == 0, f"delete --force {id} in the test's clean-up: {result}"
+    left = [path for path in session.CGROUP_ROOT.glob(f"**/*{session.TOKEN}*") if path.is_dir()]
+    for path in left:
+        leaks.remove_cgroup(path)  # so that the next test does not fail for this one
+    if request.node.get_closest_marker("xfail") is None:  # a peer that fails the test may leave things behind as well
+        assert not left, f"cgroups left behind: {left}"
+        assert tested.ids() == [], "state left behind"
+
+
+@pytest.fixture
+def bundle(workdir: Path) -> Bundle:
+    """A copy of the busybox bundle."""
+    return Bundle(workdir / "bundle")
+
+
+Make = Callable[..., Container]
+
+
+@pytest.fixture
+def container(runtime: Runtime, bundle: Bundle) -> Iterator[Make]:
+    """A function that creates and starts a container of the bundle: container() or container(start=False)."""
+    made: list[Container] = []
+
+    def make(*options: str, start: bool = True, create: bool = True) -> Container:
+        new = Container(runtime, bundle.save(), new_id())
+        made.append(new)
+        if create:
+            new.create(*options)
+            if start:
+                new.start()
+        return new
+
+    yield make
+    for each in made:
+        each.close()
+
+
+Inside = Callable[..., str]
+
+
+@pytest.fixture
+def inside(runtime: Runtime, bundle: Bundle) -> Inside:
+    """A function that runs a shell command in a new container of the bundle and returns what it printed."""
+
+    def run(command: str, *options: str) -> str:
+        bundle.sh(command)
+        return runtime.ok("run", "--bundle", bundle.save(), *options, new_id()).removesuffix("\n")
+
+    return run

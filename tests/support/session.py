@@ -1,0 +1,149 @@
+"""The surroundings of a test session that starts containers.
+
+`enter()` splits pytest in two. The parent stays behind as the reaper: a child subreaper that waits for the session and
+adopts every process that a test leaves without a parent. The child, where the tests run, gets a mount namespace of its
+own, with
+
+- plain cgroup2 at /sys/fs/cgroup, also where the machine has cgroup v1 there,
+- an empty /run and /dev/shm, so that default state directories are the session's own,
+- a tmpfs for temporary files (TMPDIR points to it).
+
+So a test neither sees nor changes the machine's mounts, and what is left in these places at the end was left by a test.
+"""
+
+import ctypes
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+TOKEN = "pyrt" + secrets.token_hex(3)
+"""Part of every container id and cgroup name of this session: what carries it was made by this session."""
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+CGROUP2_SUPER_MAGIC = 0x63677270
+
+temporary: Path | None = None
+"""The session's directory for temporary files, a tmpfs; None before `enter`."""
+reaper: int | None = None
+"""The pid of the reaper, None before `enter`."""
+
+
+def _check(result: int, call: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
+    """Call mount(2)."""
+    arguments = (source.encode(), target.encode(), fstype.encode(), ctypes.c_ulong(flags), data.encode())
+    _check(_libc.mount(*arguments), f"mount({source}, {target}, {fstype})")
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Call umount2(2)."""
+    _check(_libc.umount2(target.encode(), flags), f"umount2({target})")
+
+
+def unshare(flags: int) -> None:
+    """Call unshare(2), which os has from Python 3.12 on."""
+    _check(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def _prctl(option: int, value: int) -> None:
+    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl({option}, {value})")
+
+
+def enter() -> None:
+    """Split off the reaper and move this process into the session's surroundings; a second call does nothing."""
+    global reaper, temporary
+    if reaper is not None:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    session = os.fork()
+    if session:
+        _reap(session)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    reaper = parent
+    unshare(CLONE_NEWNS)
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    _own_cgroup2()
+    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    temporary = Path(tempfile.mkdtemp(prefix="pyruntime-tests-"))
+    mount("tmpfs", str(temporary), "tmpfs", 0, "mode=0755")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+
+
+def leave() -> None:
+    """Take the temporary directory away; the other mounts end with the process."""
+    if temporary is not None:
+        umount(str(temporary), MNT_DETACH)
+        temporary.rmdir()
+
+
+def _own_cgroup2() -> None:
+    if _is_cgroup2(CGROUP_ROOT):
+        return
+    below = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed(below):
+        if point == str(CGROUP_ROOT) or point.startswith(f"{CGROUP_ROOT}/"):
+            umount(point, MNT_DETACH)
+    mount("cgroup2", str(CGROUP_ROOT), "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def _is_cgroup2(path: Path) -> bool:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    types = [line.partition(" - ")[2].split()[0] for line in lines if line.split()[4] == str(path)]
+    return bool(types) and types[-1] == "cgroup2"
+
+
+def _reap(session: int) -> None:
+    """Wait for the session, reaping every orphan that comes by; end what is left over; exit as the session did."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the session as well
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: os.kill(session, received))
+    status: int | None = None
+    while status is None:
+        pid, found = os.wait()
+        if pid == session:
+            status = found
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)  # a child that is not yet reaped: the pid cannot be another's
+        os.waitpid(-1, 0)
+    os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of the children of a process."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                stat = (folder / "stat").read_text()
+            except OSError:
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(folder.name))
+    return found

@@ -84,7 +84,7 @@ def enter() -> None:
     _own_cgroup2()
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
-    temporary = Path(tempfile.mkdtemp(prefix="pyruntime-tests-"))
+    temporary = Path(tempfile.mkdtemp(prefix="pyrt-"))
     mount("tmpfs", str(temporary), "tmpfs", 0, "mode=0755")
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
 

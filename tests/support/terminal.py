@@ -118,12 +118,12 @@ def console_socket(folder: Path) -> Iterator[ConsoleSocket]:
 class OnTerminal:
     """A command that runs on a pseudo-terminal, as for a person: `terminal` is the person's side."""
 
-    def __init__(self, command: Sequence[str], rows: int = 24, columns: int = 80) -> None:
+    def __init__(self, command: Sequence[str], rows: int, columns: int, environment: dict[str, str]) -> None:
         controlling, line = pty.openpty()
         self.terminal = Terminal(controlling)
         self.terminal.resize(rows, columns)
         self.process = subprocess.Popen(
-            command, stdin=line, stdout=line, stderr=line, env=ENVIRONMENT, start_new_session=True,
+            command, stdin=line, stdout=line, stderr=line, env=environment, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         self._line = line
@@ -150,9 +150,11 @@ class OnTerminal:
 
 
 @contextlib.contextmanager
-def on_terminal(command: Sequence[str], rows: int = 24, columns: int = 80) -> Iterator[OnTerminal]:
+def on_terminal(
+    command: Sequence[str], rows: int = 24, columns: int = 80, environment: dict[str, str] = ENVIRONMENT
+) -> Iterator[OnTerminal]:
     """Run a command on a pseudo-terminal."""
-    running = OnTerminal(command, rows, columns)
+    running = OnTerminal(command, rows, columns, environment)
     try:
         yield running
     finally:

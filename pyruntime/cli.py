@@ -1,0 +1,362 @@
+"""The command line: option tables, and a parser that imports only the command it runs.
+
+It accepts the union of what callers of runc and crun send: `--x V`, `--x=V`, `-x=V`, a single dash before a long name, and
+options after the first positional argument, except where what follows belongs to somebody else (exec, ps).
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from . import SPEC_VERSION, __version__, log
+from .errors import Failure, UsageFailure, os_error_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FLAG, VALUE, MANY = "flag", "value", "many"
+
+GLOBAL = {
+    "root": (VALUE, "", "directory for the state of containers (default /run/pyruntime)"),
+    "log": (VALUE, "", "append log lines to this file"),
+    "log-format": (VALUE, "", "text or json (default text)"),
+    "log-level": (VALUE, "", "debug, info, warning or error (default info)"),
+    "debug": (FLAG, "", "more log lines, warnings on stderr, tracebacks"),
+    "systemd-cgroup": (FLAG, "", "let systemd manage the cgroup"),
+    "cgroup-manager": (VALUE, "", "cgroupfs or systemd (crun's spelling)"),
+    "rootless": (VALUE, "", "true, false or auto (accepted)"),
+    "criu": (VALUE, "", "path of criu (accepted)"),
+    "help": (FLAG, "h", "show this help"),
+    "version": (FLAG, "v", "show the version"),
+}
+
+CREATE = {
+    "bundle": (VALUE, "b", "directory with config.json and the root file system (default: the current one)"),
+    "config": (VALUE, "f", "read this file instead of config.json"),
+    "console-socket": (VALUE, "", "socket that receives the terminal's descriptor"),
+    "pidfd-socket": (VALUE, "", "socket that receives a pidfd of init"),
+    "pid-file": (VALUE, "", "file that receives init's pid"),
+    "no-pivot": (FLAG, "", "move the root mount instead of pivot_root (ramdisk)"),
+    "no-new-keyring": (FLAG, "", "keep the caller's session keyring"),
+    "no-subreaper": (FLAG, "", "accepted; pyruntime is never a subreaper"),
+    "preserve-fds": (VALUE, "", "pass N more descriptors, from 3 on, to the program"),
+}
+EXEC = {
+    "process": (VALUE, "p", "JSON file with the process document"),
+    "tty": (FLAG, "t", "give the process a terminal"),
+    "detach": (FLAG, "d", "do not wait for the process"),
+    "env": (MANY, "e", "add NAME=VALUE to the environment"),
+    "user": (VALUE, "u", "UID[:GID], numbers"),
+    "cwd": (VALUE, "", "working directory"),
+    "additional-gids": (MANY, "g", "add a supplementary group"),
+    "cap": (MANY, "c", "add a capability"),
+    "no-new-privs": (FLAG, "", "set no_new_privs"),
+    "process-label": (VALUE, "", "SELinux label"),
+    "apparmor": (VALUE, "", "AppArmor profile"),
+    "cgroup": (MANY, "", "run in this cgroup below the container's"),
+    "ignore-paused": (FLAG, "", "also in a paused container"),
+    "preserve-fds": CREATE["preserve-fds"],
+    "pid-file": (VALUE, "", "file that receives the process's pid"),
+    "console-socket": CREATE["console-socket"],
+    "pidfd-socket": CREATE["pidfd-socket"],
+}
+CHECKPOINT = {
+    **dict.fromkeys(("image-path", "work-path", "parent-path", "page-server", "manage-cgroups-mode", "empty-ns"), (VALUE, "", "see criu(8)")),
+    **dict.fromkeys(("status-fd", "lsm-profile", "lsm-mount-context"), (VALUE, "", "see criu(8)")),
+    **dict.fromkeys(("leave-running", "tcp-established", "ext-unix-sk", "shell-job", "file-locks", "pre-dump"), (FLAG, "", "see criu(8)")),
+    **dict.fromkeys(("lazy-pages", "auto-dedup", "tcp-skip-in-flight", "link-remap"), (FLAG, "", "see criu(8)")),
+}
+UPDATE = {
+    "resources": (VALUE, "r", "JSON file with linux.resources, - for stdin"),
+    **dict.fromkeys((*("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime"), *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "cpu-idle"), *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema")), (VALUE, "", "see `update` of runc(8)")),
+}
+FORMAT = (VALUE, "f", "table or json")
+
+
+class Command:
+    """A command: where its function is, its options, how many positional arguments, and the line of help.
+
+    rest: everything behind the first positional argument belongs to the program that is run.
+    """
+
+    __slots__ = ("function", "least", "module", "most", "options", "rest", "usage", "what")
+
+    def __init__(
+        self,
+        where: str,
+        usage: str,
+        what: str,
+        options: dict[str, tuple[str, str, str]] | None = None,
+        *,
+        least: int = 1,
+        most: int = 1,
+        rest: bool = False,
+    ) -> None:
+        self.module, _, self.function = where.partition(":")
+        self.usage = usage
+        self.what = what
+        self.options = {**(options or {}), "help": GLOBAL["help"]}
+        self.least = least
+        self.most = most
+        self.rest = rest
+
+
+COMMANDS = {
+    "create": Command("create:create", "ID", "create a container", CREATE),
+    "start": Command("start:start", "ID", "run the program of a created container"),
+    "run": Command(
+        "create:run",
+        "ID",
+        "create and start a container, wait for it and delete it",
+        {
+            **CREATE,
+            "detach": (FLAG, "d", "do not wait for the container"),
+            "keep": (FLAG, "", "do not delete the container when it ends"),
+        },
+    ),
+    "state": Command("state:state", "ID", "print the state of a container"),
+    "kill": Command(
+        "kill:kill",
+        "ID [SIGNAL]",
+        "send a signal to a container (default TERM)",
+        {"all": (FLAG, "a", "to all its processes")},
+        most=2,
+    ),
+    "delete": Command(
+        "delete:delete",
+        "ID",
+        "delete a stopped container",
+        {
+            "force": (FLAG, "f", "kill it first if it is not stopped"),
+            "regex": (FLAG, "r", "ID is a regular expression"),
+        },
+    ),
+    "exec": Command(
+        "exec:exec_", "ID [COMMAND [ARG...]]", "run a process in a container", EXEC, most=1 << 20, rest=True
+    ),
+    "ps": Command(
+        "ps:ps", "ID [PS OPTIONS]", "list the processes of a container", {"format": FORMAT}, most=1 << 20, rest=True
+    ),
+    "list": Command(
+        "listing:list_",
+        "",
+        "list containers",
+        {"quiet": (FLAG, "q", "only ids"), "format": FORMAT},
+        least=0,
+        most=0,
+    ),
+    "pause": Command("pause:pause", "ID", "stop all processes of a container for a while"),
+    "resume": Command("pause:resume", "ID", "let a paused container go on"),
+    "explain": Command(
+        "explain:explain", "[ID]", "print the system calls of a bundle without running them", CREATE, least=0
+    ),
+    "spec": Command(
+        "spec:spec",
+        "",
+        "write a default config.json",
+        {
+            "bundle": (VALUE, "b", "directory to write it to"),
+            "rootless": (FLAG, "", "for a user without privilege"),
+        },
+        least=0,
+        most=0,
+    ),
+    "features": Command("features:features", "", "print what this runtime supports", least=0, most=0),
+    "update": Command("later:later", "ID", "change the limits of a container", UPDATE),
+    "events": Command(
+        "later:later",
+        "ID",
+        "print resource statistics and events",
+        {"stats": (FLAG, "", "print the statistics once"), "interval": (VALUE, "", "time between statistics")},
+    ),
+    "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
+    "restore": Command(
+        "later:later",
+        "ID",
+        "restore a container with criu",
+        {**CREATE, **CHECKPOINT, "detach": (FLAG, "d", "do not wait")},
+    ),
+}
+
+
+class Options:
+    """The parsed command line: every option of the command and the global ones by name (dashes as underscores)."""
+
+    command: str
+    args: list[str]
+
+    def __init__(self) -> None:
+        self.args = []
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line and return its exit status; every failure is one line on stderr and in the log."""
+    options = Options()
+    options.debug = False
+    try:
+        status = dispatch(argv, options)
+        sys.stdout.flush()
+        return status
+    except Failure as failure:
+        return report(str(failure), failure.status, options, failure)
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        return report(os_error_text(error), 1, options, error)
+    except Exception as error:
+        hint = "" if options.debug else "; --debug shows the traceback"
+        return report(f"internal error: {type(error).__name__}: {error}{hint}", 1, options, error)
+
+
+def report(text: str, status: int, options: Options, error: BaseException) -> int:
+    """Tell a failure: to the caller's log, to people, and with --debug how it came about."""
+    log.error(text)
+    try:
+        sys.stderr.write(f"pyruntime: {text}\n")
+        if options.debug:
+            sys.excepthook(type(error), error, error.__traceback__)
+    except OSError:
+        return status
+    return status
+
+
+def dispatch(argv: list[str], options: Options) -> int:
+    """Parse the command line and call the command's function."""
+    clear(options, GLOBAL)
+    rest = parse(argv, GLOBAL, options, stop=True)
+    if options.version:
+        sys.stdout.write(version_text())
+        return 0
+    if options.help or not rest or rest[0] == "help":
+        sys.stdout.write(overview())
+        return 0 if options.help or rest else 1
+    name = rest[0]
+    command = COMMANDS.get(name)
+    if command is None:
+        raise UsageFailure(f"unknown command {name!r}; pyruntime --help lists the commands")
+    clear(options, command.options)
+    options.args = parse(rest[1:], command.options, options, stop=command.rest)
+    if options.help:
+        sys.stdout.write(help_of(name, command))
+        return 0
+    check_count(name, command, options.args)
+    options.command = name
+    settle(options)
+    log.setup(options.log, options.log_format or "text", options.log_level or "info", options.debug)
+    module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
+    return int(getattr(module, command.function)(options))
+
+
+def clear(options: Options, table: dict[str, tuple[str, str, str]]) -> None:
+    """Give every option its empty value."""
+    for name, (kind, _, _) in table.items():
+        empty: Any = False if kind == FLAG else [] if kind == MANY else None
+        setattr(options, name.replace("-", "_"), empty)
+
+
+def parse(argv: list[str], table: dict[str, tuple[str, str, str]], options: Options, *, stop: bool) -> list[str]:
+    """Set the options found and return the positional arguments; with stop, the first of them ends the options."""
+    shorts = {short: name for name, (_, short, _) in table.items() if short}
+    positional: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            positional += words
+            break
+        if word == "-" or not word.startswith("-"):
+            positional.append(word)
+            if stop:
+                positional += words
+                break
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        name = shorts.get(name, name)
+        if name not in table:
+            raise UsageFailure(f"unknown option {word!r}")
+        set_option(options, name, table[name][0], value if equals else None, words)
+    return positional
+
+
+def set_option(options: Options, name: str, kind: str, value: str | None, words: Any) -> None:
+    """Set one option; a value that is not joined by `=` is the next word."""
+    attribute = name.replace("-", "_")
+    if kind == FLAG:
+        if value not in (None, "true", "false"):
+            raise UsageFailure(f"option --{name} takes no value but true or false")
+        setattr(options, attribute, value != "false")
+        return
+    if value is None:
+        value = next(words, None)
+        if value is None:
+            raise UsageFailure(f"option --{name} requires an argument")
+    if kind == MANY:
+        getattr(options, attribute).append(value)
+    else:
+        setattr(options, attribute, value)
+
+
+def check_count(name: str, command: Command, args: list[str]) -> None:
+    if len(args) < command.least:
+        raise UsageFailure(f"{name} needs an argument: pyruntime {name} {command.usage}")
+    if len(args) > command.most:
+        raise UsageFailure(
+            f"{name} takes no argument {args[command.most]!r}: pyruntime {name} {command.usage}".rstrip()
+        )
+
+
+def settle(options: Options) -> None:
+    """Fill in what depends on the caller, and refuse what is not there."""
+    if not options.root:
+        options.root = default_root()
+    elif not options.root.startswith("/"):
+        options.root = f"{posix.getcwd()}/{options.root}"
+    if options.log_format not in (None, "", "text", "json"):
+        raise UsageFailure(f"--log-format {options.log_format!r} is neither text nor json")
+    if options.systemd_cgroup or options.cgroup_manager == "systemd":
+        raise UsageFailure("the systemd cgroup driver is not supported yet; leave out --systemd-cgroup")
+    if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
+        raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs")
+
+
+def default_root() -> str:
+    uid = posix.geteuid()
+    if uid == 0:
+        return "/run/pyruntime"
+    run_time = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    return f"{run_time}/pyruntime" if run_time else f"/tmp/pyruntime-{uid}"
+
+
+def version_text() -> str:
+    return f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC_VERSION}\n"
+
+
+def overview() -> str:
+    """Return the help of the whole command."""
+    commands = "".join(f"  {name:11} {command.what}\n" for name, command in COMMANDS.items())
+    return (
+        "pyruntime: an OCI container runtime\n\n"
+        "usage: pyruntime [global options] COMMAND [options] [arguments]\n\n"
+        f"commands:\n{commands}\nglobal options:\n{option_lines(GLOBAL)}\n"
+        "pyruntime COMMAND --help shows the options of a command.\n"
+    )
+
+
+def help_of(name: str, command: Command) -> str:
+    return (
+        f"pyruntime {name}: {command.what}\n\nusage: pyruntime {name} [options] {command.usage}\n\n"
+        f"options:\n{option_lines(command.options)}"
+    )
+
+
+def option_lines(table: dict[str, tuple[str, str, str]]) -> str:
+    lines = []
+    for name, (kind, short, text) in table.items():
+        left = f"--{name}" + ("" if kind == FLAG else " VALUE") + (f", -{short}" if short else "")
+        lines.append(f"  {left:28} {text}\n")
+    return "".join(lines)

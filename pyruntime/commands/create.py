@@ -1,0 +1,188 @@
+"""`create`, `run` and what they share: from the command line to a container, and back when something fails."""
+
+from __future__ import annotations
+
+import posix
+
+from .. import kernel, log, spec
+from ..container.store import Store
+from ..engine import foreground, launch
+from ..errors import Failure, InvalidConfig
+from ..plan import build, facts
+from . import start as start_command
+from .delete import destroy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..cli import Options
+    from ..container.store import Container
+    from ..step import Plan, Slots
+
+
+class Request:
+    """What create needs before it makes anything: the config, the facts, the plan and the warnings."""
+
+    __slots__ = ("config", "facts", "id", "plan", "raw", "warnings")
+
+    def __init__(self, container_id: str, raw: bytes, config: dict[str, Any], found: facts.Facts) -> None:
+        self.id = container_id
+        self.raw = raw
+        self.config = config
+        self.facts = found
+        self.warnings: list[str] = []
+        self.plan: Plan = build.build_create(config, found)
+
+
+def prepare(options: Options, container_id: str) -> Request:
+    """Read, validate and plan; nothing is made. Raises InvalidConfig and other Failures."""
+    bundle = options.bundle or posix.getcwd()
+    raw, config = spec.load_config(bundle, getattr(options, "config", None))
+    warnings = spec.validate(config)
+    found = facts.probe(config, bundle_path(bundle), container_id)
+    found.no_pivot = bool(options.no_pivot)
+    found.no_new_keyring = bool(options.no_new_keyring)
+    found.console_socket = absolute(options.console_socket)
+    found.pidfd_socket = absolute(options.pidfd_socket)
+    found.pid_file = absolute(options.pid_file)
+    found.preserve_fds = preserved(options.preserve_fds)
+    request = Request(container_id, raw, config, found)
+    request.warnings = warnings + request.plan.warnings
+    return request
+
+
+def bundle_path(bundle: str) -> str:
+    """Return the bundle's absolute path without symbolic links."""
+    try:
+        fd = kernel.open(bundle, kernel.flags("O_PATH|O_DIRECTORY|O_CLOEXEC"))
+    except OSError as error:
+        raise InvalidConfig(f"bundle {bundle}", error) from None
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
+def absolute(path: str | None) -> str | None:
+    if path and not path.startswith("/"):
+        return f"{posix.getcwd()}/{path}"
+    return path or None
+
+
+def preserved(value: Any) -> int:
+    """Return the number of descriptors above 2 that the program keeps: --preserve-fds, and LISTEN_FDS (sd_listen_fds(3))."""
+    listen = posix.environ.get(b"LISTEN_FDS", b"")
+    count = int(value or 0) + (int(listen) if listen.isdigit() else 0)
+    for fd in range(3, 3 + count):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise Failure(f"--preserve-fds: descriptor {fd} is not open") from None
+    return count
+
+
+def check_terminal(options: Options, config: dict[str, Any], *, foreground_run: bool) -> bool:
+    """Return whether this command carries the terminal itself; refuse what can't work."""
+    terminal = bool((config.get("process") or {}).get("terminal"))
+    if not terminal and options.console_socket:
+        raise Failure("--console-socket is given, but process.terminal is false in config.json")
+    if terminal and not options.console_socket and not foreground_run:
+        raise InvalidConfig(
+            "a terminal without --console-socket",
+            pointer="/process/terminal",
+            hint="give --console-socket PATH",
+        )
+    return terminal and not options.console_socket
+
+
+def make(options: Options, request: Request, slots: Slots) -> tuple[Container, launch.Launched]:
+    """Create the container; on failure everything that was made is gone again."""
+    for warning in request.warnings:
+        log.warning(warning)
+    store = Store(options.root)
+    container = store.create(request.id, record_of(request), request.raw)
+    try:
+        slots["state_dir"] = container.dirfd
+        slots["container"] = container
+        launched = launch.launch(request.plan, slots)
+    except BaseException as error:
+        clean_up(container, options, error)
+        raise
+    return container, launched
+
+
+def clean_up(container: Container, options: Options, error: BaseException) -> None:
+    """Undo a create that failed; a failure of the clean-up is told beside the first one."""
+    try:
+        destroy(container)
+    except (OSError, Failure) as second:
+        if isinstance(error, Failure):
+            error.what += f" (and the clean-up failed: {second})"
+
+
+def record_of(request: Request) -> dict[str, Any]:
+    """The `creating` record: what delete needs, written before the first process exists."""
+    found = request.facts
+    has_mount_namespace = "mount" in found.new_namespaces or "mount" in found.joined_namespaces
+    return {
+        "id": request.id,
+        "ociVersion": request.config["ociVersion"],
+        "bundle": found.bundle,
+        "rootfs": found.rootfs,
+        "annotations": request.config.get("annotations") or {},
+        "cgroup": found.cgroup_path,
+        "cgroup_mount": found.cgroup_mount,
+        "cgroup_made": found.cgroup_missing,
+        "mounts": [] if has_mount_namespace else [found.rootfs],
+        "own_pid_namespace": "pid" in found.new_namespaces,
+    }
+
+
+def create(options: Options) -> int:
+    """`create ID`: set the container up; its program waits for `start`."""
+    request = prepare(options, options.args[0])
+    check_terminal(options, request.config, foreground_run=False)
+    container, launched = make(options, request, {})
+    launched.close()
+    container.close()
+    return 0
+
+
+def run(options: Options) -> int:
+    """`run ID`: create, start, and unless detached wait and delete; returns the program's exit status."""
+    detach = bool(options.detach)
+    request = prepare(options, options.args[0])
+    own_terminal = check_terminal(options, request.config, foreground_run=not detach)
+    slots: Slots = {}
+    ours = -1
+    if own_terminal:
+        ours, slots["console"] = kernel.socketpair()
+    signals = None if detach else foreground.Signals()
+    container, launched = make(options, request, slots)
+    try:
+        terminal = take_terminal(ours, slots) if own_terminal else None
+        start_command.start_container(container)
+        if signals is None:
+            launched.close()
+            container.close()
+            return 0
+        container.unlock()
+        status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
+        signals.restore()
+    except BaseException as error:
+        launched.kill()
+        clean_up(container, options, error)
+        raise
+    if not options.keep:
+        container.lock()
+        destroy(container)
+    return status
+
+
+def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
+    """Receive the terminal that init made."""
+    posix.close(slots["console"])
+    _, fds = kernel.recv_message(ours, 4096, 1)
+    posix.close(ours)
+    return foreground.Terminal(fds[0])

@@ -1,0 +1,189 @@
+"""`exec`: run one more process in a running container, with the same steps and the same engine as create."""
+
+from __future__ import annotations
+
+import posix
+
+from .. import kernel, log, spec
+from ..container.cgroup import own_cgroup
+from ..container.status import status_of
+from ..container.store import Store
+from ..engine import foreground, launch
+from ..errors import Failure, UsageFailure
+from ..plan import build, facts
+from .create import absolute, preserved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..cli import Options
+    from ..container.status import Status
+    from ..container.store import Container
+    from ..step import Slots
+
+NOT_STARTED = 255
+"""Exit status of an exec whose process could not be started."""
+
+
+def exec_(options: Options) -> int:
+    """`exec ID [CMD…]`: returns the process's exit status, 0 when detached, 255 when it could not be started."""
+    signals = None
+    try:
+        container = Store(options.root).open(options.args[0], lock=False)
+        now = status_of(container)
+        check_status(container, now, options)
+        config = container.config()
+        program = read_process(options, config)
+        spec.validate_process(program)
+        own_terminal = check_terminal(options, program)
+        slots: Slots = {"target": now.pidfd}
+        ours = -1
+        if own_terminal:
+            ours, slots["console"] = kernel.socketpair()
+        if not options.detach:
+            signals = foreground.Signals()
+        launched = add_process(options, container, config, program, now, slots)
+        terminal = take_terminal(ours, slots) if own_terminal else None
+        write_results(options, launched)
+    except Failure as failure:
+        failure.status = NOT_STARTED
+        raise
+    container.close()
+    if signals is None:
+        launched.close()
+        return 0
+    status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
+    signals.restore()
+    return status
+
+
+def check_status(container: Container, now: Status, options: Options) -> None:
+    """Raise Failure unless a process can be added: the container is created or running (or paused, if ignored)."""
+    if now.status == "paused" and not options.ignore_paused:
+        raise Failure(f'cannot exec in the paused container "{container.id}"', hint="resume it, or use --ignore-paused")
+    if now.status not in ("created", "running", "paused"):
+        raise Failure(f'cannot exec in container "{container.id}": container not running (it is {now.status})')
+
+
+def read_process(options: Options, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the process document: from --process, or the container's own with the command line's changes."""
+    if options.process:
+        return spec.load_process(options.process)
+    if len(options.args) < 2:
+        raise UsageFailure("exec needs a command, or --process FILE")
+    program: dict[str, Any] = dict(config.get("process") or {"cwd": "/", "user": {}})
+    program.pop("execCPUAffinity", None)
+    program["args"] = options.args[1:]
+    program["terminal"] = bool(options.tty)
+    if not options.tty:
+        program.pop("consoleSize", None)
+    if options.cwd:
+        program["cwd"] = options.cwd
+    if options.env:
+        program["env"] = [*(program.get("env") or []), *options.env]
+    if options.apparmor:
+        program["apparmorProfile"] = options.apparmor
+    if options.process_label:
+        program["selinuxLabel"] = options.process_label
+    if options.no_new_privs:
+        program["noNewPrivileges"] = True
+    program["user"] = read_user(options, program.get("user") or {})
+    if options.cap:
+        program["capabilities"] = with_capabilities(program.get("capabilities") or {}, options.cap)
+    return program
+
+
+def read_user(options: Options, user: dict[str, Any]) -> dict[str, Any]:
+    """Apply --user UID[:GID] and --additional-gids; only numbers, strictly (CVE-2026-30892)."""
+    user = dict(user)
+    if options.user is not None:
+        uid, colon, gid = options.user.partition(":")
+        user = {"uid": number(uid, "--user"), "gid": number(gid, "--user") if colon else 0}
+    if options.additional_gids:
+        user["additionalGids"] = [number(gid, "--additional-gids") for gid in options.additional_gids]
+    return user
+
+
+def number(text: str, option: str) -> int:
+    """Return a user or group id; raise UsageFailure for anything but a decimal number below 2^32-1."""
+    if not (text.isascii() and text.isdecimal()) or int(text) >= 0xFFFFFFFF:
+        raise UsageFailure(f"{option}: {text!r} is not a numeric id between 0 and 4294967294")
+    return int(text)
+
+
+def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str, list[str]]:
+    """Add --cap to the sets that a new program has at once; never to the inheritable one (CVE-2022-29162)."""
+    names = [name if name.startswith("CAP_") else f"CAP_{name}" for name in (cap.upper() for cap in added)]
+    result = dict(sets)
+    for kind in ("bounding", "effective", "permitted"):
+        have = list(result.get(kind) or ())
+        result[kind] = have + [name for name in names if name not in have]
+    return result
+
+
+def check_terminal(options: Options, program: dict[str, Any]) -> bool:
+    """Return whether this command carries the terminal itself; refuse what can't work."""
+    terminal = bool(program.get("terminal"))
+    if terminal and options.detach and not options.console_socket:
+        raise UsageFailure("a detached process with a terminal needs --console-socket")
+    if options.console_socket and not terminal:
+        raise UsageFailure("--console-socket is given, but the process wants no terminal")
+    return terminal and not options.console_socket
+
+
+def add_process(
+    options: Options,
+    container: Container,
+    config: dict[str, Any],
+    program: dict[str, Any],
+    now: Status,
+    slots: Slots,
+) -> launch.Launched:
+    """Run the plan of exec; return once the program runs."""
+    found = facts.Facts()
+    found.id, found.euid = container.id, posix.geteuid()
+    found.bundle, found.rootfs = container.record["bundle"], container.record["rootfs"]
+    found.init_pid = now.pid
+    facts.read_namespaces(found, config)
+    facts.probe_capabilities(found)
+    found.no_new_keyring = True
+    found.console_socket = absolute(options.console_socket)
+    found.preserve_fds = preserved(options.preserve_fds)
+    merged = {**config, "process": program}
+    plan = build.build_exec(program, merged, found)
+    for warning in plan.warnings:
+        log.warning(warning)
+    slots["cgroup"] = kernel.open(
+        own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup),
+        kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"),
+    )
+    launched = launch.launch(plan, slots)
+    try:
+        launch.wait_for_exec(launched.channel)
+    except BaseException:
+        launched.kill()
+        raise
+    return launched
+
+
+def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
+    """Receive the terminal that the new process made."""
+    posix.close(slots["console"])
+    _, fds = kernel.recv_message(ours, 4096, 1)
+    posix.close(ours)
+    return foreground.Terminal(fds[0])
+
+
+def write_results(options: Options, launched: launch.Launched) -> None:
+    """Tell the caller who runs: pidfd socket, then the pid file, which callers read as the sign of success."""
+    from ..engine import calls
+
+    try:
+        if options.pidfd_socket:
+            calls.send_descriptor(options.pidfd_socket, launched.pidfd, "pidfd")
+        if options.pid_file:
+            calls.write_pid_file(options.pid_file, launched.pid)
+    except OSError as error:
+        launched.kill()
+        raise Failure("exec: the process was started and ended again", error) from None

@@ -1,0 +1,14 @@
+"""Commands that are known, with their options, and not there yet."""
+
+from __future__ import annotations
+
+from ..errors import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli import Options
+
+
+def later(options: Options) -> int:
+    """Say so."""
+    raise Failure(f"{options.command} is not implemented yet")

@@ -1,0 +1,33 @@
+"""`pause` and `resume`: the cgroup's freezer."""
+
+from __future__ import annotations
+
+from ..container import cgroup
+from ..container.status import status_of
+from ..container.store import Store
+from ..errors import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli import Options
+
+
+def pause(options: Options) -> int:
+    """`pause ID`: stop all processes of a running container."""
+    container = Store(options.root).open(options.args[0])
+    now = status_of(container)
+    if now.status not in ("created", "running"):
+        raise Failure(f'cannot pause container "{container.id}": container not running (it is {now.status})')
+    cgroup.of(container.record).freeze()
+    return 0
+
+
+def resume(options: Options) -> int:
+    """`resume ID`: let a paused container go on."""
+    container = Store(options.root).open(options.args[0])
+    now = status_of(container)
+    group = cgroup.of(container.record)
+    if now.status == "stopped" or not group.frozen():
+        raise Failure(f'cannot resume container "{container.id}": it is not paused but {now.status}')
+    group.thaw()
+    return 0

@@ -1,0 +1,58 @@
+"""`start`: run the user's program in a created container."""
+
+from __future__ import annotations
+
+from ..container.store import Store
+from ..errors import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli import Options
+    from ..container.store import Container
+
+
+def start(options: Options) -> int:
+    """`start ID`: let the waiting init execute the program, then run the poststart hooks."""
+    container = Store(options.root).open(options.args[0])
+    try:
+        start_container(container)
+    finally:
+        container.close()
+    return 0
+
+
+def start_container(container: Container) -> None:
+    """Start a locked container. Raises Failure when it is not `created`; it is then left as it was."""
+    from ..container.status import status_of
+    from ..engine import start as engine_start
+
+    now = status_of(container)
+    if now.status != "created":
+        raise Failure(f'cannot start container "{container.id}" in the {now.status} state')
+    config = container.config()
+    if not config.get("process") or not config["process"].get("args"):
+        raise Failure(
+            f'cannot start container "{container.id}": config.json has no process',
+            pointer="/process",
+        )
+    engine_start.start(container.dirfd)
+    if (config.get("hooks") or {}).get("poststart"):
+        run_poststart(container, config, now.pid)
+
+
+def run_poststart(container: Container, config: dict[str, object], pid: int) -> None:
+    """Run the poststart hooks; the first that fails stops the container (runtime.md "Lifecycle", since 1.3)."""
+    from ..engine import calls
+    from ..plan import hooks
+    from ..plan.facts import Facts
+    from .kill import kill_all
+
+    facts = Facts()
+    facts.id, facts.bundle = container.id, container.record["bundle"]
+    for step in hooks.hook_steps(config, facts, "poststart"):
+        try:
+            step.apply(calls, {"init_pid": pid})
+        except Failure as failure:
+            failure.pointer = failure.pointer or step.pointer
+            kill_all(container)
+            raise

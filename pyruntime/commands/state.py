@@ -1,0 +1,21 @@
+"""`state`: what a container is now."""
+
+from __future__ import annotations
+
+import sys
+
+from ..container.status import state_document, status_of
+from ..container.store import Store
+from ..spec.jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli import Options
+
+
+def state(options: Options) -> int:
+    """`state ID`: print the state document as JSON."""
+    container = Store(options.root).open(options.args[0], lock=False)
+    now = status_of(container)
+    sys.stdout.write(dumps(state_document(container, now)) + "\n")
+    return 0

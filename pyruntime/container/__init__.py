@@ -1,0 +1,1 @@
+"""Containers as they are on the host: the state directory, the status the kernel tells, the cgroup."""

@@ -1,0 +1,154 @@
+"""The status of a container, derived from the kernel: the record only says which process to look at.
+
+Source: runtime-spec runtime.md "State"; pidfd_open(2), proc_pid_stat(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from .. import kernel
+from . import cgroup
+from .store import boot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .store import Container
+
+DEAD = ("Z", "X", "x")
+
+
+class Status:
+    """status: creating, created, running, paused or stopped. pid: init's, 0 when stopped. pidfd: of init, or -1."""
+
+    __slots__ = ("pid", "pidfd", "status")
+
+    def __init__(self, status: str, pid: int = 0, pidfd: int = -1) -> None:
+        self.status = status
+        self.pid = pid
+        self.pidfd = pidfd
+
+    def close(self) -> None:
+        if self.pidfd >= 0:
+            posix.close(self.pidfd)
+            self.pidfd = -1
+
+
+def status_of(container: Container) -> Status:
+    """Return what the container is now. Raises Failure when its record is damaged."""
+    record = container.sound().record
+    if "pid" not in record:
+        return Status("creating" if being_created(container) else "stopped")
+    pid, pidfd = open_init(record)
+    if pidfd < 0:
+        return Status("stopped")
+    status = "created" if waits_for_start(container) else "running"
+    if status == "running" and cgroup.of(record).frozen():
+        status = "paused"
+    return Status(status, pid, pidfd)
+
+
+def open_init(record: dict[str, Any]) -> tuple[int, int]:
+    """Return init's pid and a pidfd of it, or (0, -1) when it is gone.
+
+    The pidfd is opened first and the identity compared afterwards, so that the process can't be another by then.
+    """
+    pid = record.get("pid")
+    if not isinstance(pid, int) or record.get("boot_id") != boot_id():
+        return 0, -1
+    try:
+        pidfd = kernel.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return 0, -1
+        raise
+    state, started = stat_of(pid)
+    if state in DEAD or started != record.get("start_time"):
+        posix.close(pidfd)
+        return 0, -1
+    return pid, pidfd
+
+
+def stat_of(pid: int) -> tuple[str, int]:
+    """Return a process's state letter and start time (field 22, clock ticks since boot); ("X", -1) when it is gone."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return "X", -1
+    try:
+        text = posix.read(fd, 4096)
+    except OSError:
+        return "X", -1
+    finally:
+        posix.close(fd)
+    # The name in parentheses may contain anything; the fields after it begin with the state.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
+
+
+def start_time(pid: int) -> int:
+    """Return the start time that tells the process from a later one of the same pid."""
+    return stat_of(pid)[1]
+
+
+def being_created(container: Container) -> bool:
+    """Whether a `create` still holds the container's lock: a second descriptor of the directory can't take it."""
+    fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
+    try:
+        kernel.flock(fd, 2 | 4)
+    except BlockingIOError:
+        return True
+    finally:
+        posix.close(fd)
+    return False
+
+
+def waits_for_start(container: Container) -> bool:
+    """Whether init still listens for `start`: its socket closes when it executes the program.
+
+    Init takes a connection that closes without a byte for just this look.
+    """
+    try:
+        fd = kernel.unix_connect(container.dirfd, "start.sock")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            return False
+        raise
+    posix.close(fd)
+    return True
+
+
+def state_document(container: Container, now: Status) -> dict[str, Any]:
+    """Return the state as `state` and `list` print it (runtime.md "State", and what runc adds to it)."""
+    record = container.record
+    return {
+        "ociVersion": record["ociVersion"],
+        "id": container.id,
+        "pid": now.pid,
+        "status": now.status,
+        "bundle": record["bundle"],
+        "rootfs": record["rootfs"],
+        "created": record["created"],
+        "annotations": record.get("annotations") or {},
+        "owner": owner_name(record.get("owner_uid")),
+    }
+
+
+def owner_name(uid: int | None) -> str:
+    """Return the user's name from /etc/passwd, the number where it has none; no name service is asked."""
+    if uid == 0:
+        return "root"
+    try:
+        fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_CLOEXEC)
+        text = posix.read(fd, 1 << 20).decode(errors="replace")
+        posix.close(fd)
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2] == str(uid):
+            return fields[0]
+    return str(uid)

@@ -1,0 +1,110 @@
+"""What a step may call: the kernel layer, and the few operations that are the engine's own."""
+
+from __future__ import annotations
+
+import posix
+
+from .. import kernel
+from ..spec.jsontext import dumps
+from .program import (
+    enter_directory,
+    enter_directory_late,
+    find_program,
+    own_stdio,
+    with_home,
+)
+
+__all__ = [
+    "await_start",
+    "enter_directory",
+    "enter_directory_late",
+    "find_program",
+    "own_stdio",
+    "run_hook",
+    "save_record",
+    "send_descriptor",
+    "send_terminal",
+    "with_home",
+    "write_pid_file",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+START = b"s"
+"""What `start` writes to the waiting init."""
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(kernel, name)
+
+
+def run_hook(hook: Any, state: Any, pid: int | None) -> None:
+    """Run one hook to its end with the container's state on its stdin; pid None means the caller's own.
+
+    Raises Failure when it can't be started, fails or takes longer than its timeout.
+    """
+    from .hooks import run
+
+    document = dict(state.fields)
+    document["pid"] = posix.getpid() if pid is None else pid
+    run(hook, dumps(document).encode())
+
+
+def await_start(listener: int, channel_fd: int) -> int:
+    """Wait for `start`: return the connection over which it waits for the result.
+
+    A connection that closes without the start byte is only a look whether init still waits. Until then init is ended
+    by the signals that end any program, although it is pid 1 of its namespace.
+    """
+    posix.close(channel_fd)
+    kernel.exit_on_signals()
+    while True:
+        connection = kernel.accept(listener)
+        try:
+            asked = kernel.read(connection, 1) == START
+        except OSError:
+            asked = False
+        if asked:
+            posix.close(listener)
+            return connection
+        posix.close(connection)
+
+
+def save_record(container: Any, pid: int) -> None:
+    """Write the container's record with init's pid, complete before init is let go."""
+    container.save_created(pid)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid, without a newline, to a temporary file and rename it, so that nobody reads half of it."""
+    temporary = f"{path}.{posix.getpid()}.tmp"
+    fd = kernel.open(
+        temporary,
+        posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC,
+        0o644,
+    )
+    try:
+        try:
+            kernel.write(fd, b"%d" % pid)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError:
+        posix.unlink(temporary)
+        raise
+
+
+def send_descriptor(path: str, fd: int, name: str) -> None:
+    """Connect to a stream socket and send one descriptor, with its name as the payload (one sendmsg)."""
+    connection = kernel.unix_connect(kernel.flags("AT_FDCWD"), path)
+    try:
+        kernel.send_message(connection, name.encode(), [fd])
+    finally:
+        posix.close(connection)
+
+
+def send_terminal(console: int, pty: int) -> None:
+    """Send the master side of the terminal to whoever asked for it, named as in the container."""
+    kernel.send_message(console, kernel.pty_name(pty).encode(), [pty])

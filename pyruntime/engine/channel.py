@@ -1,0 +1,138 @@
+"""The messages between host and init: GO, ERROR, and descriptors beside GO. See the package for the protocol."""
+
+from __future__ import annotations
+
+import errno
+
+from .. import kernel
+from ..errors import Failure, errno_text, one_line
+from ..step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..step import Plan, Slots
+
+GO = b"G"
+ERROR = b"E"
+ABOUT_TO_EXEC = b"x"
+"""Sent by exec_program just before execve(2): end of file after it means that the program runs."""
+MAX_MESSAGE = 16384
+MAX_TEXT = 4096
+MAX_FDS = 64
+SEPARATOR = "\0"
+
+
+class PeerDied(Exception):
+    """The other process closed its end without a message."""
+
+
+class StepFailure(Failure):
+    """A step of the plan failed: which step, on which side, why."""
+
+    def __init__(self, step: Step, number: int, inner: str) -> None:
+        text = step.describe()
+        if inner:
+            text += f": {inner}"
+        if number:
+            text += f": {errno_text(number)}"
+        super().__init__(text, pointer=step.pointer or None, hint=step.hint)
+        self.step = step
+        self.number = number
+
+    @property
+    def errno(self) -> int | None:
+        return self.number or None
+
+
+def failure_of(step: Step, error: BaseException) -> Failure:
+    """Return the failure that tells of an exception raised by a step."""
+    if isinstance(error, Failure):
+        if error.pointer is None:
+            error.pointer = step.pointer or None
+        return error
+    if isinstance(error, OSError):
+        return StepFailure(step, error.errno or 0, inner_text(step, error))
+    return StepFailure(step, 0, f"internal error: {type(error).__name__}: {error}")
+
+
+def inner_text(step: Step, error: OSError) -> str:
+    """Return the call inside a composite step that failed, or the kernel's own words; empty when the step says it."""
+    call = getattr(error, "call", None) or ""
+    if call.startswith(step.call + "("):
+        call = ""
+    message = getattr(error, "kernel_message", None)
+    return ", ".join(part for part in (call, message) if part)
+
+
+def send_error(fd: int, position: int, step: Step, error: BaseException) -> None:
+    """Tell the other side that a step failed; a peer that is gone is not told."""
+    if isinstance(error, OSError):
+        number, text = error.errno or 0, inner_text(step, error)
+    elif isinstance(error, Failure):
+        number, text = -1, error.what if error.cause is None else str(error)
+    else:
+        number, text = 0, f"internal error: {type(error).__name__}: {error}"
+    fields = (
+        str(position),
+        str(number),
+        step.pointer,
+        step.describe(),
+        step.hint or "",
+        text,
+    )
+    message = SEPARATOR.join(one_line(field)[:MAX_TEXT] for field in fields)
+    try:
+        kernel.send_message(fd, ERROR + message.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return
+
+
+def read_error(message: bytes) -> Failure:
+    """Return the failure told by an ERROR message.
+
+    exec_program may send a shorter one from below a seccomp filter: `E<errno> <call>`.
+    """
+    text = message[1:].decode("utf-8", "backslashreplace")
+    fields = text.split(SEPARATOR)
+    if len(fields) != 6:
+        number, _, call = text.partition(" ")
+        reason = errno_text(int(number)) if number.isdecimal() else number
+        return Failure(f"{call}: {reason}", pointer="/process/args")
+    _, number, pointer, described, hint, inner = fields
+    if number == "-1":
+        return Failure(inner, pointer=pointer or None, hint=hint or None)
+    line = described + (f": {inner}" if inner else "")
+    if number != "0":
+        line += f": {errno_text(int(number))}"
+    return Failure(line, pointer=pointer or None, hint=hint or None)
+
+
+def send_go(fd: int, names: list[str], slots: Slots) -> None:
+    """Let the other side go on, and hand over the descriptors in the named slots."""
+    present = [name for name in names if name in slots]
+    kernel.send_message(fd, GO + ",".join(present).encode(), [slots[name] for name in present])
+
+
+def receive_go(fd: int, slots: Slots) -> None:
+    """Wait until the other side says go on; take over its descriptors.
+
+    Raises the Failure that the other side reports, or PeerDied.
+    """
+    try:
+        message, fds = kernel.recv_message(fd, MAX_MESSAGE, MAX_FDS)
+    except OSError as error:
+        if error.errno == errno.ECONNRESET:
+            raise PeerDied from None
+        raise
+    if not message:
+        raise PeerDied
+    if message[:1] == ERROR:
+        raise read_error(message)
+    names = message[1:].decode()
+    if names:
+        slots.update(zip(names.split(","), fds, strict=True))
+
+
+def shared_names(plan: Plan, first: int, end: int) -> list[str]:
+    """Return the slots that the steps of a run (first to end, exclusive) leave for the other side."""
+    return [step.into for step in plan.steps[first:end] if step.share and step.into]

@@ -1,0 +1,172 @@
+"""A foreground run or exec: wait for the program, pass signals on, and carry its terminal's bytes.
+
+Source: hazards of the field: signals to the runtime belong to the container, window-size changes follow, and the
+caller's terminal is restored whatever happens. ioctl_tty(2), termios(3), signal(7).
+"""
+
+from __future__ import annotations
+
+import _signal
+import errno
+import posix
+
+from .. import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+POLLIN = 1
+GONE = 0x18
+"""POLLERR | POLLHUP."""
+FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, 23, 28)
+"""HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP TTIN TTOU URG WINCH: what a user or supervisor may send the runtime."""
+SIGWINCH = 28
+CHUNK = 65536
+
+
+class Signals:
+    """Turns signals to this process into bytes on a descriptor, from construction to restore()."""
+
+    def __init__(self) -> None:
+        self.fd, self._write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+        self._before: dict[int, Any] = {}
+        _signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in FORWARDED:
+            self._before[number] = _signal.signal(number, lambda *_: None)
+
+    def read(self) -> bytes:
+        """Return the numbers of the signals that came, one byte each."""
+        try:
+            return posix.read(self.fd, 64)
+        except BlockingIOError:
+            return b""
+
+    def restore(self) -> None:
+        _signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
+        posix.close(self.fd)
+        posix.close(self._write_end)
+
+
+def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None) -> int:
+    """Wait for the program and return its exit status: its own, or 128+signal."""
+    stdin_open = terminal is not None
+    if terminal is not None:
+        terminal.raw()
+        terminal.resize()
+    try:
+        while True:
+            watched = [(pidfd, POLLIN), (signals.fd, POLLIN)]
+            if terminal is not None:
+                watched.append((terminal.pty, POLLIN))
+                if stdin_open:
+                    watched.append((0, POLLIN))
+            ready = dict(kernel.poll(watched, -1))
+            if signals.fd in ready:
+                forward(signals.read(), pidfd, terminal)
+            if terminal is not None and terminal.pty in ready:
+                terminal.output()
+            if terminal is not None and 0 in ready:
+                stdin_open = terminal.input()
+            if pidfd in ready:
+                break
+    finally:
+        if terminal is not None:
+            terminal.drain()
+            terminal.restore()
+    code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def forward(numbers: bytes, pidfd: int, terminal: Terminal | None) -> None:
+    """Give the signals to the program; a change of window size is applied to its terminal instead."""
+    for number in numbers:
+        if number == SIGWINCH and terminal is not None:
+            terminal.resize()
+            continue
+        try:
+            kernel.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            return
+
+
+class Terminal:
+    """The caller's terminal on one side, the container's pseudo-terminal on the other."""
+
+    def __init__(self, pty: int) -> None:
+        self.pty = pty
+        self._saved: Any = None
+
+    def raw(self) -> None:
+        """Put the caller's terminal into raw mode; what is not a terminal stays as it is."""
+        import termios
+
+        try:
+            mode = termios.tcgetattr(0)
+        except termios.error:
+            return
+        self._saved = [*mode[:6], list(mode[6])]
+        mode[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
+        mode[1] &= ~termios.OPOST
+        mode[2] = (mode[2] & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
+        mode[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSAFLUSH, mode)
+
+    def restore(self) -> None:
+        if self._saved is not None:
+            import termios
+
+            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+            self._saved = None
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of the caller's."""
+        try:
+            columns, lines = posix.get_terminal_size(0)
+        except OSError:
+            return
+        kernel.set_window_size(self.pty, lines, columns)
+
+    def output(self) -> bool:
+        """Copy what the program wrote; False at its end (the last user closed it: EIO)."""
+        try:
+            data = posix.read(self.pty, CHUNK)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EAGAIN):
+                raise
+            return False
+        write_all(1, data)
+        return bool(data)
+
+    def input(self) -> bool:
+        """Copy what the caller typed; False at end of file."""
+        data = posix.read(0, CHUNK)
+        if not data:
+            write_all(self.pty, b"\x04")
+            return False
+        write_all(self.pty, data)
+        return True
+
+    def drain(self) -> None:
+        """Copy what is still in the terminal after the program ended."""
+        while True:
+            ready = dict(kernel.poll([(self.pty, POLLIN)], 0))
+            if not ready.get(self.pty, 0) & POLLIN or not self.output():
+                return
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything; a reader that is gone ends it silently, as it would end any program's output."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[posix.write(fd, view) :]
+        except BlockingIOError:
+            kernel.poll([(fd, 4)], -1)
+        except (BrokenPipeError, OSError) as error:
+            if error.errno in (errno.EPIPE, errno.EIO):
+                return
+            raise

@@ -1,0 +1,233 @@
+"""The host's walk: run the host's steps, make init by clone3, hand over where the side changes, clean up on failure."""
+
+from __future__ import annotations
+
+import gc
+import posix
+
+from .. import kernel
+from ..errors import Failure, errno_text
+from ..step import HOST, INIT, JOIN, resolve
+from . import calls, channel, init
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..step import Plan, Slots, Step
+
+SIGKILL = 9
+
+
+class Launched:
+    """A process that a plan has made. channel: the host's end of the socket to it, until closed."""
+
+    __slots__ = ("pid", "pidfd", "channel")
+
+    def __init__(self, pid: int, pidfd: int, channel_fd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.channel = channel_fd
+
+    def kill(self) -> None:
+        """End the process and take its exit status; it is a child, so its pid can't have been reused."""
+        if self.channel >= 0:
+            posix.close(self.channel)
+            self.channel = -1
+        if self.pid <= 0:
+            return
+        try:
+            kernel.pidfd_send_signal(self.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            posix.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass
+
+    def close(self) -> None:
+        """Let go of the process: it goes on by itself."""
+        for fd in (self.channel, self.pidfd):
+            if fd >= 0:
+                posix.close(fd)
+        self.channel = self.pidfd = -1
+
+
+def launch(plan: Plan, slots: Slots) -> Launched:
+    """Run the plan; return the process it made once the last host step is done.
+
+    slots: what the caller already has (state_dir, console, …). Raises Failure; init is then gone.
+    """
+    launched = Launched(-1, -1, -1)
+    try:
+        first = run_before_clone(plan, slots)
+        clone(plan, first, slots, launched)
+        walk(plan, first + 1, slots, launched)
+    except BaseException:
+        launched.kill()
+        if launched.pidfd >= 0:
+            posix.close(launched.pidfd)
+        raise
+    return launched
+
+
+def run_before_clone(plan: Plan, slots: Slots) -> int:
+    """Run the host's steps up to clone3; return the position of that step."""
+    for position, step in enumerate(plan.steps):
+        if step.call == "clone3":
+            return position
+        if step.side == HOST:
+            apply(step, slots)
+    raise Failure("internal error: the plan has no clone3 step")
+
+
+def apply(step: Step, slots: Slots) -> None:
+    """Run one step on the host; raise the Failure that names it."""
+    try:
+        step.apply(calls, slots)
+    except (OSError, Failure) as error:
+        raise channel.failure_of(step, error) from error
+
+
+def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
+    """Make init; in init itself this never returns."""
+    step = plan.steps[position]
+    host_end, init_end = kernel.socketpair()
+    launched.channel = host_end
+    slots["channel"] = init_end
+    flags, cgroup = (resolve(arg, calls, slots) for arg in step.args)
+    # What is alive now is shared with init copy-on-write; a collection in either would only copy it.
+    gc.disable()
+    gc.freeze()
+    try:
+        joins = [step for step in plan.steps[:position] if step.side == JOIN]
+        if joins:
+            clone_through(joins, step, flags, cgroup, plan, position, slots, launched)
+        else:
+            launched.pid, launched.pidfd = kernel.clone3(flags, cgroup)
+            if launched.pid == 0:
+                posix.close(host_end)
+                init.run(plan, position + 1, slots, init_end)
+    except OSError as error:
+        raise channel.failure_of(step, error) from error
+    finally:
+        posix.close(init_end)
+    slots["init_pid"] = launched.pid
+    slots["init_pidfd"] = launched.pidfd
+
+
+def clone_through(
+    joins: list[Step],
+    step: Step,
+    flags: int,
+    cgroup: int,
+    plan: Plan,
+    position: int,
+    slots: Slots,
+    launched: Launched,
+) -> None:
+    """Make init from a process in between that has joined other namespaces; init is still the host's child."""
+    receive, send = kernel.socketpair()
+    between = posix.fork()
+    if between == 0:
+        status = 1
+        current = step
+        try:
+            for current in joins:
+                current.apply(calls, slots)
+            current = step
+            pid, pidfd = kernel.clone3(flags, cgroup)
+            if pid == 0:
+                posix.close(launched.channel)
+                posix.close(receive)
+                posix.close(send)
+                init.run(plan, position + 1, slots, slots["channel"])
+            kernel.send_message(send, b"%d" % pid, [pidfd])
+            status = 0
+        except BaseException as error:
+            channel.send_error(send, position, current, error)
+        finally:
+            posix._exit(status)
+    posix.close(send)
+    try:
+        message, fds = kernel.recv_message(receive, channel.MAX_MESSAGE, 1)
+    finally:
+        posix.close(receive)
+        posix.waitpid(between, 0)
+    if message[:1] == channel.ERROR:
+        raise channel.read_error(message)
+    if not message:
+        raise Failure(
+            f"{step.describe()}: the process that joins the user namespace died",
+            pointer=step.pointer,
+        )
+    launched.pid, launched.pidfd = int(message), fds[0]
+
+
+def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
+    """Run the host's steps after clone3, in turn with init's."""
+    steps = plan.steps
+    last_host = max(
+        (i for i in range(first, len(steps)) if steps[i].side == HOST),
+        default=first - 1,
+    )
+    run_start = first
+    for position in range(first, len(steps)):
+        step = steps[position]
+        changes = position > first and steps[position - 1].side != step.side
+        if changes and step.side == INIT:
+            channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
+            run_start = position
+            if position > last_host:
+                return
+        if step.side != HOST:
+            continue
+        if changes:
+            run_start, begun = position, run_start
+            wait_for_init(plan, begun, slots, launched)
+        apply(step, slots)
+
+
+def wait_for_init(plan: Plan, begun: int, slots: Slots, launched: Launched) -> None:
+    """Wait for init's go; when it died instead, say how and during which steps."""
+    try:
+        channel.receive_go(launched.channel, slots)
+    except channel.PeerDied:
+        step = plan.steps[begun]
+        raise Failure(
+            f"init died ({death(launched)}) in the steps after {step.describe()}",
+            pointer=step.pointer or None,
+        ) from None
+
+
+def death(launched: Launched) -> str:
+    """Wait for a dead init and return how it ended, in words."""
+    try:
+        _, status = posix.waitpid(launched.pid, 0)
+    except ChildProcessError:
+        return "status unknown"
+    launched.pid = -1
+    if posix.WIFSIGNALED(status):
+        return f"killed by signal {posix.WTERMSIG(status)}"
+    return f"exit status {posix.waitstatus_to_exitcode(status)}"
+
+
+def wait_for_exec(fd: int) -> None:
+    """Read from a process that is about to execute its program until the program runs.
+
+    fd is a socket that closes on execve: the byte `x` and end of file mean success. Raises Failure.
+    """
+    received = b""
+    while True:
+        try:
+            part, _ = kernel.recv_message(fd, channel.MAX_MESSAGE, 0)
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            break
+        received += part
+    report = received.removeprefix(channel.ABOUT_TO_EXEC)
+    if report[:1] == channel.ERROR:
+        raise channel.read_error(report)
+    if not received:
+        raise Failure("the container's init died before it could execute the program")
+    if report:
+        raise Failure(f"unexpected message from init: {errno_text(None, repr(report[:64]))}")

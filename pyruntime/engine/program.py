@@ -1,0 +1,137 @@
+"""What init does last inside the container: working directory, HOME, finding the program, owning its stdio.
+
+Everything here runs after the root was switched, as the container's user where that matters, and imports nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from .. import kernel
+from ..errors import Failure
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Searched when the process has no PATH."""
+PASSWD_LIMIT = 1 << 20
+"""Bytes of the image's /etc/passwd that are read."""
+S_IFMT, S_IFDIR, S_IFREG = 0o170000, 0o040000, 0o100000
+X_OK = 1
+
+
+def enter_directory(path: str, optional: bool) -> bool:
+    """Make path the working directory; return whether it was done.
+
+    optional: a directory that this user may not enter is left for later, when the process has its own user. The
+    directory must lie inside the container: with a descriptor leaked from the host, `/proc/self/fd/N` would lead out
+    (CVE-2024-21626). Raises OSError, and Failure for a directory outside.
+    """
+    try:
+        kernel.chdir(path)
+    except PermissionError:
+        if optional:
+            return False
+        raise
+    if not kernel.getcwd_raw().startswith("/"):
+        raise Failure(f'working directory "{path}" is outside the container')
+    return True
+
+
+def enter_directory_late(path: str, done: bool) -> None:
+    """Make path the working directory unless that was done before the user changed."""
+    if not done:
+        enter_directory(path, False)
+
+
+def with_home(env: list[str], uid: int) -> list[str]:
+    """Return env with HOME added, from the image's /etc/passwd, or "/" when the user is not in it.
+
+    The file is parsed here: the C library's look-up would load the image's NSS modules.
+    """
+    return [*env, f"HOME={home_of(uid)}"]
+
+
+def home_of(uid: int) -> str:
+    try:
+        fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    except OSError:
+        return "/"
+    try:
+        if posix.fstat(fd).st_mode & S_IFMT != S_IFREG:
+            return "/"
+        text = posix.read(fd, PASSWD_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return "/"
+    finally:
+        posix.close(fd)
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 6 and fields[2] == str(uid):
+            return fields[5] or "/"
+    return "/"
+
+
+def find_program(name: str, env: list[str]) -> str:
+    """Return the path to execute for args[0], looked up in the PATH of env as execvp(3) does.
+
+    Raises Failure with the words that callers map to exit codes 126 and 127.
+    """
+    if "/" in name:
+        check_program(name, name)
+        return name
+    path = DEFAULT_PATH
+    for entry in env:
+        if entry.startswith("PATH="):
+            path = entry[5:]
+    denied = False
+    for directory in path.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            mode = posix.stat(candidate).st_mode
+        except OSError:
+            continue
+        if mode & S_IFMT == S_IFREG:
+            if posix.access(candidate, X_OK, effective_ids=True):
+                return candidate
+            denied = True
+    if denied:
+        raise Failure(f'exec: "{name}": permission denied', pointer="/process/args/0")
+    raise Failure(f'exec: "{name}": executable file not found in $PATH', pointer="/process/args/0")
+
+
+def check_program(name: str, path: str) -> None:
+    """Raise Failure when path is no file that this user may execute."""
+    try:
+        mode = posix.stat(path).st_mode
+    except OSError as error:
+        words = {
+            errno.ENOENT: "no such file or directory",
+            errno.ENOTDIR: "not a directory",
+        }
+        reason = words.get(error.errno or 0) or posix.strerror(error.errno or 0).lower()
+        raise Failure(f'exec: "{name}": stat {path}: {reason}', pointer="/process/args/0") from None
+    if mode & S_IFMT == S_IFDIR:
+        raise Failure(f'exec: "{name}": is a directory', pointer="/process/args/0")
+    if not posix.access(path, X_OK, effective_ids=True):
+        raise Failure(f'exec: "{name}": permission denied', pointer="/process/args/0")
+
+
+def own_stdio(uid: int) -> None:
+    """Give stdin, stdout and stderr to the user, so that it can reopen /dev/stdout; what can't change owner stays.
+
+    Devices stay as they are: /dev/null belongs to everybody.
+    """
+    for fd in (0, 1, 2):
+        status = posix.fstat(fd)
+        if status.st_uid == uid or status.st_mode & S_IFMT in (0o020000, 0o060000):
+            continue
+        try:
+            posix.fchown(fd, uid, -1)
+        except OSError as error:
+            if error.errno not in (
+                errno.EINVAL,
+                errno.EPERM,
+                errno.EROFS,
+                errno.ENOSYS,
+            ):
+                raise

@@ -1,0 +1,36 @@
+"""The host's side of `start`: ask the waiting init to become its program, and learn whether it did."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from .. import kernel
+from ..errors import Failure
+from . import calls, launch
+
+SOCKET = "start.sock"
+"""Name of init's listening socket in the container's state directory; it is gone once the program was started."""
+
+
+def start(state_dir: int) -> None:
+    """Let init execute the program; return once it did.
+
+    It never hangs on a dead init: the socket closes with the process. A program that began and died at once was
+    started. Raises Failure when init is gone, a startContainer hook failed, or the program can't be executed.
+    """
+    try:
+        connection = kernel.unix_connect(state_dir, SOCKET)
+    except OSError as error:
+        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+            raise Failure("the container's init is gone; it can't be started") from None
+        raise
+    try:
+        try:
+            kernel.write(connection, calls.START)
+        except BrokenPipeError:
+            raise Failure("the container's init died before it could execute the program") from None
+        launch.wait_for_exec(connection)
+    finally:
+        posix.close(connection)
+    posix.unlink(SOCKET, dir_fd=state_dir)

@@ -1,0 +1,106 @@
+"""The one kind of error a user meets.
+
+Every failure ends as a `Failure`: one line that says what failed, with what argument, why (errno), where in
+config.json (JSON pointer) and, where useful, what to do. The contract is written down in docs/hacking.md.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def errno_text(number: int | None, text: str | None = None) -> str:
+    """Return "permission denied (EACCES)" for 13: the lower-case words callers look for, then the name."""
+    if number is None:
+        return text or "unknown error"
+    from posix import strerror
+
+    words = text or strerror(number)
+    if words.startswith(("Is a", "No ", "Not ")) or words[1:2].islower():
+        words = words[0].lower() + words[1:]
+    return f"{words} ({_errno.errorcode.get(number, number)})"
+
+
+def os_error_text(error: OSError) -> str:
+    """Return `call(argument): reason (ERRNO)` for an OSError of the kernel layer or of a built-in module."""
+    reason = errno_text(error.errno, _plain_reason(error))
+    call = getattr(error, "call", None)
+    if call:
+        return f"{call}: {reason}"
+    if error.filename is not None:
+        return f"{_text(error.filename)}: {reason}"
+    return reason
+
+
+def _plain_reason(error: OSError) -> str | None:
+    if error.errno is None:
+        return str(error)
+    return None if getattr(error, "call", None) else error.strerror
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def one_line(text: str) -> str:
+    """Return text with line breaks and other control characters made visible, so that an error stays one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class Failure(Exception):
+    """An operation failed in a way that the user is told about in one line.
+
+    what: what was being done, with its argument ("open bundle /b").
+    cause: the OSError behind it, if any; its errno is told.
+    pointer: where in config.json the wish stands, as a JSON pointer ("/mounts/3").
+    hint: what the user can do about it.
+    status: the exit status of the command; 1 unless the caller's contract says otherwise.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        cause: OSError | None = None,
+        *,
+        pointer: str | None = None,
+        hint: str | None = None,
+        status: int = 1,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.cause = cause
+        self.pointer = pointer
+        self.hint = hint
+        self.status = status
+
+    @property
+    def errno(self) -> int | None:
+        return self.cause.errno if self.cause is not None else None
+
+    def __str__(self) -> str:
+        line = self.what
+        if self.cause is not None:
+            line += ": " + os_error_text(self.cause)
+        if self.pointer is not None:
+            line += f" [config.json#{self.pointer}]"
+        if self.hint:
+            line += f"; {self.hint}"
+        return one_line(line)
+
+
+class UsageFailure(Failure):
+    """The command line is wrong; the text names the option or argument."""
+
+
+class InvalidConfig(Failure):
+    """config.json (or another JSON input) breaks the spec, or asks for what cannot be done; nothing was made."""
+
+
+class NotFound(Failure):
+    """No container of that id exists under the root directory."""

@@ -1,0 +1,265 @@
+"""The kernel layer: one thin wrapper per system call that Python lacks, and safe work below a root directory.
+
+Functions have the names of the system calls. Descriptors are close-on-exec. A call that fails raises OSError (or its
+subclass for the errno) with the attribute `call`, the call and its main arguments as text.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from posix import close, dup2, fchown, getpid, read, setsid, umask, write
+
+from ._linux import (
+    accept,
+    bpf_prog_attach,
+    bpf_prog_detach,
+    bpf_prog_get_fd_by_id,
+    bpf_prog_load,
+    bpf_prog_query,
+    cap_ambient_clear_all,
+    cap_ambient_raise,
+    capabilities,
+    capget,
+    capset,
+    chdir,
+    chroot,
+    clone3,
+    close_range,
+    constants,
+    drop_bounding,
+    exec_program,
+    exit_on_signals,
+    fchdir,
+    fchownat,
+    flock,
+    fsconfig,
+    fsmount,
+    fsopen,
+    fspick,
+    fstatfs_type,
+    getcwd_raw,
+    ioprio_set,
+    keyctl_join_session_keyring,
+    link_up,
+    login_tty,
+    mkdir,
+    mkdirat,
+    mknodat,
+    mount,
+    mount_setattr,
+    move_mount,
+    open,
+    open_tree,
+    openat2,
+    personality,
+    pidfd_getfd,
+    pidfd_open,
+    pidfd_send_signal,
+    pivot_root,
+    poll,
+    prctl,
+    prlimit,
+    pty_number,
+    pty_peer,
+    recv_message,
+    reset_signals,
+    sched_setattr,
+    seccomp_load,
+    send_message,
+    set_mempolicy,
+    set_window_size,
+    setdomainname,
+    setgroups,
+    sethostname,
+    setns,
+    setresgid,
+    setresuid,
+    socketpair,
+    statx_mount,
+    symlinkat,
+    umount2,
+    unix_connect,
+    unix_listen,
+    unlock_pty,
+    unshare,
+)
+from .attributes import set_child_subreaper, set_dumpable, set_keepcaps, set_name, set_no_new_privs, set_pdeathsig
+from .files import check_cgroup_free, check_procfs, open_procfs, write_at, write_file, write_proc_pid, write_procfs
+from .paths import (
+    make_console,
+    make_device,
+    make_mountpoint,
+    make_real_directory,
+    make_symlink,
+    mkdir_in_root,
+    open_device,
+    open_in_root,
+)
+from .rootfs import detach_host_procfs, make_parent_private, mask
+from .terminal import open_ptmx, open_pty_peer, pty_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "accept",
+    "bpf_prog_attach",
+    "bpf_prog_detach",
+    "bpf_prog_get_fd_by_id",
+    "bpf_prog_load",
+    "bpf_prog_query",
+    "cap_ambient_clear_all",
+    "cap_ambient_raise",
+    "capabilities",
+    "capget",
+    "capset",
+    "chdir",
+    "check_cgroup_free",
+    "check_procfs",
+    "chroot",
+    "clone3",
+    "close",
+    "close_range",
+    "constants",
+    "copy_up",
+    "detach_host_procfs",
+    "drop_bounding",
+    "dup2",
+    "errno_name",
+    "exec_program",
+    "exit_on_signals",
+    "fchdir",
+    "fchown",
+    "fchownat",
+    "flags",
+    "flock",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "fstatfs_type",
+    "getcwd_raw",
+    "getpid",
+    "idmap_userns",
+    "ioprio_set",
+    "keyctl_join_session_keyring",
+    "link_up",
+    "login_tty",
+    "make_console",
+    "make_device",
+    "make_mountpoint",
+    "make_parent_private",
+    "make_real_directory",
+    "make_symlink",
+    "mask",
+    "mkdir",
+    "mkdir_in_root",
+    "mkdirat",
+    "mknodat",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open",
+    "open_device",
+    "open_in_root",
+    "open_procfs",
+    "open_ptmx",
+    "open_pty_peer",
+    "open_tree",
+    "openat2",
+    "personality",
+    "pidfd_getfd",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "pivot_root",
+    "poll",
+    "prctl",
+    "prlimit",
+    "pty_name",
+    "pty_number",
+    "pty_peer",
+    "read",
+    "recv_message",
+    "reset_signals",
+    "sched_setaffinity",
+    "sched_setattr",
+    "seccomp_compile",
+    "seccomp_load",
+    "send_message",
+    "set_child_subreaper",
+    "set_dumpable",
+    "set_keepcaps",
+    "set_mempolicy",
+    "set_name",
+    "set_no_new_privs",
+    "set_pdeathsig",
+    "set_window_size",
+    "setdomainname",
+    "setgroups",
+    "sethostname",
+    "setns",
+    "setresgid",
+    "setresuid",
+    "setsid",
+    "socketpair",
+    "statx_mount",
+    "symlinkat",
+    "umask",
+    "umount2",
+    "unix_connect",
+    "unix_listen",
+    "unlock_pty",
+    "unshare",
+    "write",
+    "write_at",
+    "write_file",
+    "write_proc_pid",
+    "write_procfs",
+]
+
+_flags: dict[str, int] = {"": 0}
+
+
+def flags(names: str) -> int:
+    """Return the value of constants joined by `|`, from the system's headers; raise KeyError for an unknown name."""
+    value = _flags.get(names)
+    if value is None:
+        value = 0
+        for name in names.split("|"):
+            value |= constants[name]
+        _flags[names] = value
+    return value
+
+
+def errno_name(number: int | None) -> str:
+    """Return "ENOENT" for 2."""
+    return _errno.errorcode.get(number or 0, str(number))
+
+
+def seccomp_compile(profile: Any) -> bytes:
+    """Compile a profile (plan.seccomp.Profile) to a BPF program with libseccomp; loaded only when it is needed."""
+    from .seccomp import seccomp_compile as compile_profile
+
+    return compile_profile(profile)
+
+
+def idmap_userns(uid_map: str, gid_map: str) -> int:
+    """Return a descriptor of a new user namespace with these maps, for an idmapped mount."""
+    from .idmap import idmap_userns as make
+
+    return make(uid_map, gid_map)
+
+
+def copy_up(root: int, path: str, mount_fd: int) -> None:
+    """Copy what is at path below root into a mount that is about to cover it (`tmpcopyup`)."""
+    from .copyup import copy_up as copy
+
+    copy(root, path, mount_fd)
+
+
+def sched_setaffinity(pid: int, cpus: list[int]) -> None:
+    """Bind a process to CPUs; sched_setaffinity(2)."""
+    from posix import sched_setaffinity as set_affinity
+
+    set_affinity(pid, cpus)

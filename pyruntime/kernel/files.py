@@ -1,0 +1,103 @@
+"""Small files of procfs and of cgroups, written whole or not at all."""
+
+from __future__ import annotations
+
+import posix
+
+from ..errors import Failure
+from . import _linux
+
+C = _linux.constants
+PROCFS = C["PROC_SUPER_MAGIC"]
+SAFE = C["RESOLVE_BENEATH"] | C["RESOLVE_NO_SYMLINKS"] | C["RESOLVE_NO_XDEV"] | C["RESOLVE_NO_MAGICLINKS"]
+
+
+def named(error: OSError, call: str) -> OSError:
+    """Return the error with the call that failed."""
+    error.call = call  # type: ignore[attr-defined]
+    return error
+
+
+def write_all(fd: int, text: str, what: str) -> None:
+    """Write text with one write(2), as files of the kernel want it, and close fd."""
+    try:
+        posix.write(fd, text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise named(error, f'write({what}, "{text.strip()[:64]}")') from None
+    finally:
+        posix.close(fd)
+
+
+def write_file(path: str, text: str) -> None:
+    """Write text to an existing file."""
+    write_all(_linux.open(path, C["O_WRONLY"]), text, path)
+
+
+def write_at(dirfd: int, name: str, text: str) -> None:
+    """Write text to an existing file of a directory, such as a cgroup."""
+    try:
+        fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=dirfd)
+    except OSError as error:
+        raise named(error, f'openat("{name}", O_WRONLY)') from None
+    write_all(fd, text, name)
+
+
+def write_proc_pid(pid: int, name: str, text: str) -> None:
+    """Write to /proc/<pid>/<name>, after making sure that it is procfs; pid must not have been waited for."""
+    path = f"/proc/{pid}/{name}"
+    fd = _linux.open(path, C["O_WRONLY"])
+    if _linux.fstatfs_type(fd) != PROCFS:
+        posix.close(fd)
+        raise Failure(f"{path} is not a file of procfs")
+    write_all(fd, text, path)
+
+
+def open_procfs() -> int:
+    """Return a descriptor on a procfs that nothing of a container can cover (CVE-2025-52881).
+
+    A new detached instance where the kernel grants one, else a detached clone of /proc without what is mounted on it,
+    else /proc itself.
+    """
+    try:
+        context = _linux.fsopen("proc", 0)
+        try:
+            _linux.fsconfig(context, C["FSCONFIG_CMD_CREATE"], None, None, 0)
+            return _linux.fsmount(context, 0, 0)
+        finally:
+            posix.close(context)
+    except OSError:
+        pass
+    try:
+        return _linux.open_tree(C["AT_FDCWD"], "/proc", C["OPEN_TREE_CLONE"])
+    except OSError:
+        return _linux.open("/proc", C["O_PATH"] | C["O_DIRECTORY"])
+
+
+def write_procfs(procfs: int, path: str, text: str) -> None:
+    """Write to a file of the procfs from open_procfs; `self` is this process, and no link or mount is followed."""
+    if path.startswith("self/"):
+        path = posix.readlink("self", dir_fd=procfs) + path[4:]
+    fd = _linux.openat2(procfs, path, C["O_WRONLY"], 0, SAFE)
+    if _linux.fstatfs_type(fd) != PROCFS:
+        posix.close(fd)
+        raise Failure(f"/proc/{path} is not a file of procfs")
+    write_all(fd, text, f"/proc/{path}")
+
+
+def check_procfs(fd: int) -> None:
+    """Raise Failure when the mount is anything but procfs: nothing else may stand at /proc (CVE-2019-16884)."""
+    if _linux.fstatfs_type(fd) != PROCFS:
+        raise Failure("only procfs may be mounted on /proc")
+
+
+def check_cgroup_free(cgroup: int, path: str) -> None:
+    """Raise Failure when the cgroup has processes or is frozen: a container starts in a cgroup of its own."""
+    fd = posix.open("cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=cgroup)
+    try:
+        events = dict(line.split() for line in posix.read(fd, 4096).decode().splitlines())
+    finally:
+        posix.close(fd)
+    if events.get("populated") == "1":
+        raise Failure(f"cgroup {path} already has processes")
+    if events.get("frozen") == "1":
+        raise Failure(f"cgroup {path} is frozen")

@@ -1,0 +1,46 @@
+/* What all subjects of the kernel layer share: errors that name the call and its arguments, and the EINTR rule. */
+#ifndef PYRUNTIME_COMMON_H
+#define PYRUNTIME_COMMON_H
+
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Raise OSError for errno (or its subclass) with the attribute `call`, made from a printf format. Returns NULL. */
+PyObject *raise_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for a given error number; `message`, when not NULL, becomes the attribute `kernel_message`. */
+PyObject *raise_error(int number, const char *message, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Run an expression that returns -1 and sets errno, without the GIL, again after EINTR once signal handlers ran. */
+#define CALL(result, expression)                                                                                       \
+	do {                                                                                                           \
+		int call_errno_;                                                                                       \
+		for (;;) {                                                                                             \
+			Py_BEGIN_ALLOW_THREADS (result) = (expression);                                                \
+			call_errno_ = errno;                                                                           \
+			Py_END_ALLOW_THREADS if ((result) != -1 || call_errno_ != EINTR) break;                        \
+			if (PyErr_CheckSignals() < 0)                                                                  \
+				return NULL;                                                                           \
+		}                                                                                                      \
+		errno = call_errno_;                                                                                   \
+	} while (0)
+
+/* A converter for PyArg_ParseTuple ("O&"): str (surrogateescape), bytes or None to a char pointer; owner keeps it alive. */
+struct text {
+	PyObject *owner;
+	const char *value;
+};
+int text_or_null(PyObject *object, void *target);
+void text_clear(struct text *text);
+/* For messages: the text, or "NULL". */
+const char *text_show(const struct text *text);
+
+extern PyMethodDef process_methods[], credential_methods[], mount_methods[], path_methods[], socket_methods[],
+    terminal_methods[], bpf_methods[], program_methods[];
+int add_constants(PyObject *module);
+
+#endif

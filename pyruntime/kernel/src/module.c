@@ -1,0 +1,113 @@
+/* The module: the tables of all subjects, and what they share. */
+#include "common.h"
+
+#include <stdarg.h>
+
+static PyObject *raise_va(int number, const char *message, const char *format, va_list arguments)
+{
+	char text[512];
+	vsnprintf(text, sizeof text, format, arguments);
+	PyObject *call = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
+	if (call == NULL)
+		return NULL;
+	PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", number, strerror(number));
+	if (error == NULL) {
+		Py_DECREF(call);
+		return NULL;
+	}
+	if (PyObject_SetAttrString(error, "call", call) == 0 && message != NULL) {
+		PyObject *words = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "backslashreplace");
+		if (words != NULL) {
+			PyObject_SetAttrString(error, "kernel_message", words);
+			Py_DECREF(words);
+		}
+	}
+	Py_DECREF(call);
+	if (!PyErr_Occurred())
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+	Py_DECREF(error);
+	return NULL;
+}
+
+PyObject *raise_error(int number, const char *message, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	raise_va(number, message, format, arguments);
+	va_end(arguments);
+	return NULL;
+}
+
+PyObject *raise_errno(const char *format, ...)
+{
+	int number = errno;
+	va_list arguments;
+	va_start(arguments, format);
+	raise_va(number, NULL, format, arguments);
+	va_end(arguments);
+	return NULL;
+}
+
+int text_or_null(PyObject *object, void *target)
+{
+	struct text *text = target;
+	if (object == NULL) {
+		text_clear(text);
+		return 1;
+	}
+	text->owner = NULL;
+	text->value = NULL;
+	if (object == Py_None)
+		return 1;
+	if (PyUnicode_Check(object)) {
+		text->owner = PyUnicode_EncodeFSDefault(object);
+	} else if (PyBytes_Check(object)) {
+		text->owner = Py_NewRef(object);
+	} else {
+		PyErr_Format(PyExc_TypeError, "expected str, bytes or None, not %s", Py_TYPE(object)->tp_name);
+	}
+	if (text->owner == NULL)
+		return 0;
+	if ((size_t)PyBytes_GET_SIZE(text->owner) != strlen(PyBytes_AS_STRING(text->owner))) {
+		PyErr_SetString(PyExc_ValueError, "embedded null byte");
+		text_clear(text);
+		return 0;
+	}
+	text->value = PyBytes_AS_STRING(text->owner);
+	return Py_CLEANUP_SUPPORTED;
+}
+
+void text_clear(struct text *text)
+{
+	Py_CLEAR(text->owner);
+	text->value = NULL;
+}
+
+const char *text_show(const struct text *text)
+{
+	return text->value == NULL ? "NULL" : text->value;
+}
+
+static int add_methods(PyObject *module)
+{
+	PyMethodDef *tables[] = {process_methods, credential_methods, mount_methods, path_methods,
+				 socket_methods,  terminal_methods,   bpf_methods,   program_methods};
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+		if (PyModule_AddFunctions(module, tables[i]) < 0)
+			return -1;
+	return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_methods}, {Py_mod_exec, add_constants}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "pyruntime.kernel._linux",
+    .m_doc = "Linux system calls that Python lacks; every OSError has the attribute `call`.",
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__linux(void)
+{
+	return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,251 @@
+/* Processes: clone3, namespaces, pidfds, scheduling, limits. */
+#include "common.h"
+
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static PyObject *linux_clone3(PyObject *self, PyObject *args)
+{
+	(void)self;
+	unsigned long long flags;
+	int cgroup = -1, pidfd = -1;
+	if (!PyArg_ParseTuple(args, "K|i:clone3", &flags, &cgroup))
+		return NULL;
+	struct clone_args clone = {
+	    .flags = flags | CLONE_PIDFD,
+	    .pidfd = (uint64_t)(uintptr_t)&pidfd,
+	    /* With CLONE_PARENT the exit signal is the one that the parent chose for its own child (clone(2)). */
+	    .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+	};
+	if (cgroup >= 0) {
+		clone.flags |= CLONE_INTO_CGROUP;
+		clone.cgroup = (uint64_t)cgroup;
+	}
+	PyOS_BeforeFork();
+	long pid = syscall(SYS_clone3, &clone, sizeof clone);
+	int number = errno;
+	if (pid == 0)
+		PyOS_AfterFork_Child();
+	else
+		PyOS_AfterFork_Parent();
+	if (pid < 0)
+		return raise_error(number, NULL, "clone3(flags=%#llx, cgroup=%d)", flags, cgroup);
+	return Py_BuildValue("li", pid, pid == 0 ? -1 : pidfd);
+}
+
+static PyObject *linux_setns(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int fd, type, result;
+	if (!PyArg_ParseTuple(args, "ii:setns", &fd, &type))
+		return NULL;
+	CALL(result, setns(fd, type));
+	if (result < 0)
+		return raise_errno("setns(%d, %#x)", fd, type);
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_unshare(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int flags, result;
+	if (!PyArg_ParseTuple(args, "i:unshare", &flags))
+		return NULL;
+	CALL(result, unshare(flags));
+	if (result < 0)
+		return raise_errno("unshare(%#x)", flags);
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_pidfd_open(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int pid;
+	if (!PyArg_ParseTuple(args, "i:pidfd_open", &pid))
+		return NULL;
+	long fd = syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return raise_errno("pidfd_open(%d)", pid);
+	return PyLong_FromLong(fd);
+}
+
+static PyObject *linux_pidfd_send_signal(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int fd, number;
+	if (!PyArg_ParseTuple(args, "ii:pidfd_send_signal", &fd, &number))
+		return NULL;
+	if (syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) < 0)
+		return raise_errno("pidfd_send_signal(%d, %d)", fd, number);
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_pidfd_getfd(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int pidfd, fd;
+	if (!PyArg_ParseTuple(args, "ii:pidfd_getfd", &pidfd, &fd))
+		return NULL;
+	long result = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (result < 0)
+		return raise_errno("pidfd_getfd(%d, %d)", pidfd, fd);
+	return PyLong_FromLong(result);
+}
+
+static PyObject *linux_prlimit(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int pid, resource;
+	unsigned long long soft, hard;
+	if (!PyArg_ParseTuple(args, "iiKK:prlimit", &pid, &resource, &soft, &hard))
+		return NULL;
+	struct rlimit limit = {.rlim_cur = soft, .rlim_max = hard};
+	if (prlimit(pid, resource, &limit, NULL) < 0)
+		return raise_errno("prlimit(%d, %d, {soft=%llu, hard=%llu})", pid, resource, soft, hard);
+	Py_RETURN_NONE;
+}
+
+/* The layout of sched_setattr(2), which glibc has only since 2.41. */
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static PyObject *linux_sched_setattr(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int pid;
+	struct scheduling attributes = {.size = sizeof attributes};
+	unsigned long long flags, runtime, deadline, period;
+	if (!PyArg_ParseTuple(args, "iIKiIKKK:sched_setattr", &pid, &attributes.policy, &flags, &attributes.nice,
+			      &attributes.priority, &runtime, &deadline, &period))
+		return NULL;
+	attributes.flags = flags;
+	attributes.runtime = runtime;
+	attributes.deadline = deadline;
+	attributes.period = period;
+	if (syscall(SYS_sched_setattr, pid, &attributes, 0) < 0)
+		return raise_errno("sched_setattr(%d, {policy=%u, nice=%d, priority=%u})", pid, attributes.policy,
+				   attributes.nice, attributes.priority);
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_ioprio_set(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int which, who, priority;
+	if (!PyArg_ParseTuple(args, "iii:ioprio_set", &which, &who, &priority))
+		return NULL;
+	if (syscall(SYS_ioprio_set, which, who, priority) < 0)
+		return raise_errno("ioprio_set(%d, %d, %#x)", which, who, priority);
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_personality(PyObject *self, PyObject *args)
+{
+	(void)self;
+	unsigned long persona;
+	if (!PyArg_ParseTuple(args, "k:personality", &persona))
+		return NULL;
+	int before = personality(persona);
+	if (before < 0)
+		return raise_errno("personality(%#lx)", persona);
+	return PyLong_FromLong(before);
+}
+
+static PyObject *linux_set_mempolicy(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int mode;
+	PyObject *nodes;
+	unsigned long mask[16] = {0};
+	const unsigned long bits = 8 * sizeof *mask, most = bits * 16;
+	if (!PyArg_ParseTuple(args, "iO!:set_mempolicy", &mode, &PyList_Type, &nodes))
+		return NULL;
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(nodes); i++) {
+		unsigned long node = PyLong_AsUnsignedLong(PyList_GET_ITEM(nodes, i));
+		if (PyErr_Occurred())
+			return NULL;
+		if (node >= most)
+			return raise_error(EINVAL, NULL, "set_mempolicy(%#x, node %lu)", mode, node);
+		mask[node / bits] |= 1UL << (node % bits);
+	}
+	/* The kernel takes one bit less than maxnode says. */
+	if (syscall(SYS_set_mempolicy, mode, mask, most + 1) < 0)
+		return raise_errno("set_mempolicy(%#x, %zd nodes)", mode, PyList_GET_SIZE(nodes));
+	Py_RETURN_NONE;
+}
+
+static PyObject *linux_keyctl_join_session_keyring(PyObject *self, PyObject *args)
+{
+	(void)self;
+	const char *name;
+	if (!PyArg_ParseTuple(args, "s:keyctl_join_session_keyring", &name))
+		return NULL;
+	/* KEYCTL_JOIN_SESSION_KEYRING of <linux/keyctl.h> */
+	long key = syscall(SYS_keyctl, 1, name);
+	if (key < 0)
+		return raise_errno("keyctl(KEYCTL_JOIN_SESSION_KEYRING, \"%s\")", name);
+	return PyLong_FromLong(key);
+}
+
+static PyObject *linux_reset_signals(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &action, NULL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	Py_RETURN_NONE;
+}
+
+static void leave(int number)
+{
+	_exit(128 + number);
+}
+
+static PyObject *linux_exit_on_signals(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	static const int ending[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+				     SIGALRM, SIGPIPE, SIGXCPU, SIGXFSZ, SIGPROF, SIGVTALRM};
+	struct sigaction action = {.sa_handler = leave};
+	for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
+		sigaction(ending[i], &action, NULL);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		sigaction(number, &action, NULL);
+	Py_RETURN_NONE;
+}
+
+PyMethodDef process_methods[] = {
+    {"clone3", linux_clone3, METH_VARARGS, "clone3(flags, cgroup=-1) -> (pid, pidfd); (0, -1) in the child; clone3(2)"},
+    {"setns", linux_setns, METH_VARARGS, "setns(fd, nstype): join namespaces; setns(2)"},
+    {"unshare", linux_unshare, METH_VARARGS, "unshare(flags); unshare(2)"},
+    {"pidfd_open", linux_pidfd_open, METH_VARARGS, "pidfd_open(pid) -> fd; pidfd_open(2)"},
+    {"pidfd_send_signal", linux_pidfd_send_signal, METH_VARARGS, "pidfd_send_signal(pidfd, signal)"},
+    {"pidfd_getfd", linux_pidfd_getfd, METH_VARARGS, "pidfd_getfd(pidfd, fd) -> fd; pidfd_getfd(2)"},
+    {"prlimit", linux_prlimit, METH_VARARGS, "prlimit(pid, resource, soft, hard); prlimit(2)"},
+    {"sched_setattr", linux_sched_setattr, METH_VARARGS,
+     "sched_setattr(pid, policy, flags, nice, priority, runtime, deadline, period); times in ns; sched_setattr(2)"},
+    {"ioprio_set", linux_ioprio_set, METH_VARARGS, "ioprio_set(which, who, priority); ioprio_set(2)"},
+    {"personality", linux_personality, METH_VARARGS, "personality(persona) -> the one before; personality(2)"},
+    {"set_mempolicy", linux_set_mempolicy, METH_VARARGS, "set_mempolicy(mode, [node, ...]); set_mempolicy(2)"},
+    {"keyctl_join_session_keyring", linux_keyctl_join_session_keyring, METH_VARARGS,
+     "keyctl_join_session_keyring(name) -> key; keyctl(2)"},
+    {"reset_signals", linux_reset_signals, METH_NOARGS, "Give every signal its default action and unblock all."},
+    {"exit_on_signals", linux_exit_on_signals, METH_NOARGS,
+     "Exit with 128+n on the signals that end a program by default: pid 1 of a namespace would ignore them."},
+    {NULL, NULL, 0, NULL},
+};

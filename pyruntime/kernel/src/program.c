@@ -1,0 +1,140 @@
+/* Becoming the program: the filter and execve, with nothing of Python in between. */
+#include "common.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+static long load_filter(const void *instructions, size_t length, unsigned long flags)
+{
+	struct sock_fprog program = {
+	    .len = (unsigned short)(length / sizeof(struct sock_filter)),
+	    .filter = (struct sock_filter *)instructions,
+	};
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+static PyObject *linux_seccomp_load(PyObject *self, PyObject *args)
+{
+	(void)self;
+	Py_buffer filter;
+	unsigned long flags;
+	if (!PyArg_ParseTuple(args, "y*k:seccomp_load", &filter, &flags))
+		return NULL;
+	Py_ssize_t count = filter.len / (Py_ssize_t)sizeof(struct sock_filter);
+	long fd = load_filter(filter.buf, (size_t)filter.len, flags);
+	PyBuffer_Release(&filter);
+	if (fd < 0)
+		return raise_errno("seccomp(SECCOMP_SET_MODE_FILTER, %#lx, {%zd instructions})", flags, count);
+	return PyLong_FromLong(fd);
+}
+
+/* Return a NULL-ended array of the list's strings, which live as long as *keep. */
+static char **strings(PyObject *list, PyObject **keep)
+{
+	Py_ssize_t count = PyList_GET_SIZE(list);
+	char **array = PyMem_New(char *, count + 1);
+	*keep = PyList_New(0);
+	if (array == NULL || *keep == NULL)
+		return NULL;
+	for (Py_ssize_t i = 0; i < count; i++) {
+		struct text text;
+		if (!text_or_null(PyList_GET_ITEM(list, i), &text) || text.value == NULL ||
+		    PyList_Append(*keep, text.owner) < 0)
+			return NULL;
+		array[i] = (char *)text.value;
+		text_clear(&text);
+	}
+	array[count] = NULL;
+	return array;
+}
+
+/* Send the listener of a notifying filter, with its payload, in one message. Runs below the filter. */
+static int send_listener(int socket_fd, int listener, const char *payload, size_t length)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
+	struct iovec part = {(void *)payload, length};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &listener, sizeof listener);
+	return sendmsg(socket_fd, &message, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -1;
+}
+
+/* The last words of a process that can't go on: below a filter they may be refused, and then only the status tells. */
+static void leave(int report, int number, const char *call)
+{
+	char words[256];
+	int length = snprintf(words, sizeof words, "E%d %s", number, call);
+	ssize_t ignored = send(report, words, (size_t)length, MSG_NOSIGNAL);
+	(void)ignored;
+	_exit(number == ENOENT ? 127 : 126);
+}
+
+static void reset_signals(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	sigset_t none;
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static PyObject *linux_exec_program(PyObject *self, PyObject *args)
+{
+	(void)self;
+	struct text path;
+	PyObject *arguments, *environment, *keep_arguments = NULL, *keep_environment = NULL;
+	Py_buffer filter = {0}, payload = {0};
+	unsigned long flags;
+	int notify, report;
+	char call[192];
+	if (!PyArg_ParseTuple(args, "O&O!O!z*kiz*i:exec_program", text_or_null, &path, &PyList_Type, &arguments,
+			      &PyList_Type, &environment, &filter, &flags, &notify, &payload, &report))
+		return NULL;
+	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
+	if (argv == NULL || envp == NULL) {
+		if (!PyErr_Occurred())
+			PyErr_SetString(PyExc_TypeError, "argv and envp must be lists of str");
+		return NULL;
+	}
+	snprintf(call, sizeof call, "execve(\"%.128s\")", text_show(&path));
+	reset_signals();
+	if (report >= 0 && send(report, "x", 1, MSG_NOSIGNAL) < 0)
+		return raise_errno("send(%d, \"x\")", report);
+	if (filter.buf != NULL) {
+		if (notify >= 0)
+			flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+		long listener = load_filter(filter.buf, (size_t)filter.len, flags);
+		if (listener < 0)
+			return raise_errno("seccomp(SECCOMP_SET_MODE_FILTER, %#lx, {%zd instructions})", flags,
+					   filter.len / (Py_ssize_t)sizeof(struct sock_filter));
+		if (notify >= 0 && send_listener(notify, (int)listener, payload.buf, (size_t)payload.len) < 0)
+			leave(report, errno, "sendmsg(seccomp listener)");
+	}
+	execve(path.value, argv, envp);
+	leave(report, errno, call);
+	return NULL;
+}
+
+PyMethodDef program_methods[] = {
+    {"seccomp_load", linux_seccomp_load, METH_VARARGS, "seccomp_load(filter, flags) -> listener or 0; seccomp(2)"},
+    {"exec_program", linux_exec_program, METH_VARARGS,
+     "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd)\n\n"
+     "Become the program: reset all signals, send `x` on the socket report_fd, load the seccomp filter and call\n"
+     "execve(2), so that the filter need not allow more than execve. With notify_fd >= 0 the filter's listener goes\n"
+     "there in one message. Raises OSError before the filter is loaded; after it, sends `E<errno> <call>` on\n"
+     "report_fd if the filter lets it, and exits with 127 (no such file) or 126."},
+    {NULL, NULL, 0, NULL},
+};

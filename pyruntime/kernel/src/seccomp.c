@@ -1,0 +1,128 @@
+/* Compiling a seccomp profile with libseccomp. A module of its own: only containers with a new profile need it. */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static PyObject *fail(int result, const char *call, const char *argument)
+{
+	PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", -result, strerror(-result));
+	if (error == NULL)
+		return NULL;
+	PyObject *text = PyUnicode_FromFormat("%s(%s)", call, argument);
+	if (text != NULL && PyObject_SetAttrString(error, "call", text) == 0)
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+	Py_XDECREF(text);
+	Py_DECREF(error);
+	return NULL;
+}
+
+static int add_arches(scmp_filter_ctx context, PyObject *arches)
+{
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(arches); i++) {
+		const char *name = PyUnicode_AsUTF8(PyList_GET_ITEM(arches, i));
+		if (name == NULL)
+			return -1;
+		uint32_t token = seccomp_arch_resolve_name(name);
+		int result = token == 0 ? -EINVAL : seccomp_arch_add(context, token);
+		if (result < 0 && result != -EEXIST) {
+			fail(result, "seccomp_arch_add", name);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int add_rule(scmp_filter_ctx context, PyObject *rule)
+{
+	unsigned int action, count = 0;
+	const char *name;
+	PyObject *conditions;
+	struct scmp_arg_cmp compare[6];
+	if (!PyArg_ParseTuple(rule, "IsO!", &action, &name, &PyList_Type, &conditions))
+		return -1;
+	int number = seccomp_syscall_resolve_name(name);
+	if (number == __NR_SCMP_ERROR)
+		return 0; /* A call this libseccomp doesn't know; the default action stands for it. */
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(conditions) && count < 6; i++, count++) {
+		unsigned int argument;
+		int operator;
+		unsigned long long value, value_two;
+		if (!PyArg_ParseTuple(PyList_GET_ITEM(conditions, i), "IiKK", &argument, &operator, &value, &value_two))
+			return -1;
+		compare[count] = (struct scmp_arg_cmp){argument, (enum scmp_compare) operator, value, value_two};
+	}
+	int result = seccomp_rule_add_array(context, action, number, count, compare);
+	/* The same rule twice, or a call that one of the architectures lacks, changes nothing. */
+	if (result < 0 && result != -EEXIST && result != -EDOM) {
+		fail(result, "seccomp_rule_add", name);
+		return -1;
+	}
+	return 0;
+}
+
+static PyObject *export(scmp_filter_ctx context)
+{
+	int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	if (fd < 0)
+		return fail(-errno, "memfd_create", "seccomp");
+	int result = seccomp_export_bpf(context, fd);
+	off_t size = result < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	PyObject *program = result < 0 ? fail(result, "seccomp_export_bpf", "") : PyBytes_FromStringAndSize(NULL, size);
+	if (program != NULL && pread(fd, PyBytes_AS_STRING(program), (size_t)size, 0) != size) {
+		Py_CLEAR(program);
+		fail(-EIO, "pread", "seccomp");
+	}
+	close(fd);
+	return program;
+}
+
+static PyObject *compile(PyObject *self, PyObject *args)
+{
+	(void)self;
+	unsigned int default_action;
+	PyObject *arches, *rules, *program = NULL;
+	if (!PyArg_ParseTuple(args, "IO!O!:compile", &default_action, &PyList_Type, &arches, &PyList_Type, &rules))
+		return NULL;
+	scmp_filter_ctx context = seccomp_init(default_action);
+	if (context == NULL)
+		return fail(-EINVAL, "seccomp_init", "default action");
+	/* A process without no_new_privs loads it with CAP_SYS_ADMIN; the engine sets no_new_privs itself. */
+	seccomp_attr_set(context, SCMP_FLTATR_CTL_NNP, 0);
+	/* A binary tree of calls instead of a list: profiles have hundreds. Refused before libseccomp 2.5, harmless. */
+	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (add_arches(context, arches) == 0) {
+		Py_ssize_t i = 0;
+		while (i < PyList_GET_SIZE(rules) && add_rule(context, PyList_GET_ITEM(rules, i)) == 0)
+			i++;
+		if (i == PyList_GET_SIZE(rules))
+			program = export(context);
+	}
+	seccomp_release(context);
+	return program;
+}
+
+static PyMethodDef methods[] = {
+    {"compile", compile, METH_VARARGS,
+     "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])]) -> bytes"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "pyruntime.kernel._seccomp",
+    .m_doc = "Seccomp profiles to BPF, by libseccomp.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__seccomp(void)
+{
+	return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,245 @@
+/*
+ * The command `pyruntime`: protects its own binary, then runs the embedded interpreter with a fixed configuration.
+ *
+ * A container's program can reach the binary of the process that became it through /proc/self/exe, and overwrite it
+ * when it is writable (CVE-2019-5736). So every command that enters a container first executes itself again from a
+ * read-only detached clone of its mount, or from a sealed copy in memory where clones are refused.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HOME "_PYRUNTIME_HOME"
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+extern char **environ;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "pyruntime: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* A closed stdin, stdout or stderr would give its number to the next file that is opened. */
+static void open_stdio(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+			die("open /dev/null");
+}
+
+static int takes_value(const char *option)
+{
+	static const char *const names[] = {"root",	 "log",		  "log-format", "log-level", "log-handle",
+					    "rootless", "cgroup-manager", "criu",	NULL};
+	for (int i = 0; names[i] != NULL; i++)
+		if (strcmp(option, names[i]) == 0)
+			return 1;
+	return 0;
+}
+
+/* Return the first word that is no global option (cli.py has the same rules), or "". */
+static const char *command_of(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] != '-')
+			return argv[i];
+		const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
+		if (takes_value(name))
+			i++;
+	}
+	return "";
+}
+
+static int enters_a_container(const char *command)
+{
+	return strcmp(command, "create") == 0 || strcmp(command, "run") == 0 || strcmp(command, "exec") == 0 ||
+	       strcmp(command, "restore") == 0;
+}
+
+/* Whether the running binary can't be written by whoever finds it in /proc: by its mount or by its seals. */
+static int is_protected(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct statvfs status;
+	if (fd < 0)
+		return 0;
+	int seals = fcntl(fd, F_GET_SEALS);
+	int result = (seals >= 0 && (seals & SEALS) == SEALS) ||
+		     (fstatvfs(fd, &status) == 0 && (status.f_flag & ST_RDONLY) != 0);
+	close(fd);
+	return result;
+}
+
+static int read_only_clone(const char *path)
+{
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd >= 0 &&
+	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int sealed_copy(const char *path)
+{
+	int source = open(path, O_RDONLY | O_CLOEXEC), copy = memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat status;
+	if (source < 0 || copy < 0 || fstat(source, &status) < 0)
+		return -1;
+	for (off_t left = status.st_size; left > 0;) {
+		ssize_t sent = sendfile(copy, source, NULL, (size_t)left);
+		if (sent <= 0)
+			return -1;
+		left -= sent;
+	}
+	close(source);
+	return fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -1 : copy;
+}
+
+/* Execute this program again, out of the container's reach; `path` is handed over, since the clone has no path. */
+static void protect(const char *path, char **argv)
+{
+	int fd = read_only_clone(path);
+	if (fd < 0)
+		fd = sealed_copy(path);
+	if (fd < 0)
+		die("can't protect the runtime's binary from the container (CVE-2019-5736)");
+	if (setenv(HOME, path, 1) < 0)
+		die("setenv");
+	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	die("execveat");
+}
+
+/* Copy the path of this program's file into `path`. */
+static void own_path(char *path, size_t size)
+{
+	ssize_t length = readlink("/proc/self/exe", path, size - 1);
+	if (length <= 0)
+		die("readlink /proc/self/exe");
+	path[length] = 0;
+}
+
+static void check(PyStatus status)
+{
+	if (PyStatus_Exception(status))
+		Py_ExitStatusException(status);
+}
+
+static void set(PyConfig *config, wchar_t **field, const char *text)
+{
+	check(PyConfig_SetBytesString(config, field, text));
+}
+
+static void add_path(PyConfig *config, const char *path)
+{
+	wchar_t *wide = Py_DecodeLocale(path, NULL);
+	if (wide == NULL)
+		die("decode path");
+	check(PyWideStringList_Append(&config->module_search_paths, wide));
+	PyMem_RawFree(wide);
+}
+
+/* Start the interpreter with everything said, so that it neither searches for itself nor reads the environment. */
+static void start_python(int argc, char **argv, const char *path)
+{
+	char prefix[4096], packages[4200];
+	PyPreConfig before;
+	PyPreConfig_InitIsolatedConfig(&before);
+	before.utf8_mode = 1;
+	check(Py_PreInitialize(&before));
+
+	snprintf(prefix, sizeof prefix, "%s", path);
+	for (int i = 0; i < 2; i++) { /* <prefix>/bin/pyruntime */
+		char *slash = strrchr(prefix, '/');
+		if (slash != NULL)
+			*slash = 0;
+	}
+	snprintf(packages, sizeof packages, "%s/lib/python" VERSION "/site-packages", prefix);
+
+	PyConfig config;
+	PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0;
+	config.write_bytecode = 0;
+	config.install_signal_handlers = 0;
+	config.parse_argv = 0;
+	config.pathconfig_warnings = 0;
+	config.module_search_paths_set = 1;
+	add_path(&config, STDLIB);
+	add_path(&config, DYNLOAD);
+	add_path(&config, packages);
+	set(&config, &config.program_name, path);
+	set(&config, &config.executable, path);
+	set(&config, &config.prefix, BASE_PREFIX);
+	set(&config, &config.exec_prefix, BASE_PREFIX);
+	set(&config, &config.base_prefix, BASE_PREFIX);
+	set(&config, &config.base_exec_prefix, BASE_PREFIX);
+	set(&config, &config.stdlib_dir, STDLIB);
+	check(PyConfig_SetBytesArgv(&config, argc, argv));
+	check(Py_InitializeFromConfig(&config));
+	PyConfig_Clear(&config);
+}
+
+/* Call pyruntime.cli.main(arguments) and return its status. */
+static int run_main(void)
+{
+	int status = 1;
+	PyObject *argv = PySys_GetObject("argv"), *cli = PyImport_ImportModule("pyruntime.cli");
+	PyObject *arguments = argv == NULL ? NULL : PyList_GetSlice(argv, 1, PyList_Size(argv));
+	PyObject *result = cli == NULL || arguments == NULL ? NULL : PyObject_CallMethod(cli, "main", "O", arguments);
+	if (result != NULL)
+		status = (int)PyLong_AsLong(result);
+	if (PyErr_Occurred()) {
+		PyErr_Print();
+		status = 1;
+	}
+	return status;
+}
+
+static void flush(const char *name)
+{
+	PyObject *stream = PySys_GetObject(name);
+	if (stream == NULL || stream == Py_None)
+		return;
+	PyObject *result = PyObject_CallMethod(stream, "flush", NULL);
+	if (result == NULL)
+		PyErr_Clear();
+	Py_XDECREF(result);
+}
+
+int main(int argc, char **argv)
+{
+	char path[4096];
+	const char *home = getenv(HOME);
+	open_stdio();
+	/* Whoever sets the variable gains nothing: without a protected binary it is not believed. */
+	if (home != NULL && home[0] == '/' && is_protected()) {
+		snprintf(path, sizeof path, "%s", home);
+	} else {
+		own_path(path, sizeof path);
+		if (enters_a_container(command_of(argc, argv)))
+			protect(path, argv);
+	}
+	unsetenv(HOME);
+	start_python(argc, argv, path);
+	int status = run_main();
+	flush("stdout");
+	flush("stderr");
+	/* Nothing is left to finalise that the kernel doesn't do at once. */
+	_exit(status);
+}

@@ -1,0 +1,252 @@
+"""The order of set-up, in one place: from (config, facts) to the plan of create, and of exec.
+
+Read it from top to bottom: this list is what happens.
+"""
+
+from __future__ import annotations
+
+from ..step import HOST, INIT, Flags, Octal, Plan, Slot, Step
+from . import (
+    capabilities,
+    cgroup,
+    console,
+    device_filter,
+    hooks,
+    labels,
+    mounts,
+    namespaces,
+    paths,
+    process,
+    resources,
+    rootfs,
+    seccomp,
+    sysctl,
+    unsupported,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .facts import Facts
+
+WORK_UMASK = 0o022
+"""While init makes directories and devices, whatever the caller's umask is."""
+
+
+def build_create(config: dict[str, Any], facts: Facts) -> Plan:
+    """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
+    unsupported.check(config)
+    plan = Plan()
+    program = config.get("process")
+    plan.steps = [
+        # Host: what can fail early, and every descriptor that init is to inherit.
+        *cgroup.cgroup_steps(config, facts),
+        *resources.resource_steps(config, facts),
+        *device_filter.device_steps(config, facts),
+        *namespaces.open_steps(config, facts),
+        *seccomp.compile_steps(config, facts),
+        *console.connect_steps(program, facts),
+        *mounts.host_mount_steps(config, facts),
+        Step(
+            HOST,
+            "",
+            "unix_listen",
+            Slot("state_dir"),
+            "start.sock",
+            into="start_listener",
+        ),
+        *namespaces.before_clone(config, facts),
+        namespaces.clone_step(facts),
+        Step(HOST, "", "close", Slot("start_listener")),
+        *namespaces.after_clone(config, facts),
+        *process.host_steps(config, facts),
+        # Init: in its new namespaces.
+        *guard_steps(),
+        Step(INIT, "", "close", Slot("state_dir")),
+        *namespaces.root_identity(config, facts),
+        *namespaces.enter_steps(config, facts),
+        *process.keyring_steps(config, facts),
+        *file_system_steps(config, facts),
+        *kernel_settings(config, facts),
+        *(become_user(program, config, facts, plan) if program else ()),
+        *release_steps(facts),
+        # Init: `start` has been called.
+        Step(
+            INIT,
+            "",
+            "await_start",
+            Slot("start_listener"),
+            Slot("channel"),
+            into="starter",
+        ),
+        *hooks.hook_steps(config, facts, "startContainer"),
+        *(execute_steps(program, config, facts, report="starter") if program else ()),
+    ]
+    return plan
+
+
+def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) -> Plan:
+    """Return the plan that adds a process to a running container.
+
+    The caller fills the slots "cgroup" (init's own cgroup, opened) and "target" (a pidfd of init).
+    """
+    plan = Plan()
+    plan.steps = [
+        *seccomp.compile_steps(config, facts),
+        *console.connect_steps(program, facts),
+        *namespaces.exec_before_clone(config),
+        namespaces.exec_clone_step(),
+        *process.exec_host_steps(program, facts),
+        *guard_steps(),
+        *namespaces.exec_join_steps(config, facts),
+        *process.keyring_steps(config, facts),
+        *console.terminal_steps(program, root=False),
+        *become_user(program, config, facts, plan),
+        *execute_steps(program, config, facts, report="channel"),
+    ]
+    return plan
+
+
+def guard_steps() -> list[Step]:
+    """Nobody in the container may look into init (CVE-2016-9962), and init does not outlive its parent."""
+    return [
+        Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
+        Step(INIT, "", "set_dumpable", 0),
+        Step(INIT, "", "setsid"),
+        Step(INIT, "", "umask", Octal(WORK_UMASK), into="umask"),
+    ]
+
+
+def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """The root file system, what is mounted in it, and the switch into it; hooks where the spec has them."""
+    program = config.get("process")
+    cwd = (program or {}).get("cwd")
+    return [
+        *labels.procfs_steps(config),
+        *paths.prepare_steps(config, facts),
+        *rootfs.bind_root(config, facts),
+        *mounts.mount_steps(config, facts),
+        *rootfs.device_steps(config, facts),
+        *console.terminal_steps(program, root=True),
+        *hooks.hook_steps(config, facts, "prestart"),
+        *hooks.hook_steps(config, facts, "createRuntime"),
+        *hooks.hook_steps(config, facts, "createContainer"),
+        *rootfs.enter_root(config, facts),
+        *(
+            [
+                Step(
+                    INIT,
+                    "/process/cwd",
+                    "mkdir_in_root",
+                    Slot("root"),
+                    cwd,
+                    Octal(0o755),
+                    into="cwd",
+                    closes=("cwd",),
+                )
+            ]
+            if cwd and cwd != "/"
+            else ()
+        ),
+        *paths.readonly_steps(config, facts),
+        *paths.masked_steps(config, facts),
+        *rootfs.root_attributes(config, facts),
+    ]
+
+
+def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host name, domain name and sysctls of the container's namespaces."""
+    steps = []
+    if config.get("hostname"):
+        steps.append(Step(INIT, "/hostname", "sethostname", config["hostname"]))
+    if config.get("domainname"):
+        steps.append(Step(INIT, "/domainname", "setdomainname", config["domainname"]))
+    return steps + sysctl.sysctl_steps(config, facts)
+
+
+def become_user(program: dict[str, Any], config: dict[str, Any], facts: Facts, plan: Plan) -> list[Step]:
+    """From init's rights to the program's: limits, directory, groups, user, capabilities."""
+    user = program.get("user") or {}
+    env = program.get("env") or []
+    sets = capabilities.read(program, facts, plan.warnings)
+    cwd = program.get("cwd") or "/"
+    steps = [
+        *process.init_steps(program, config, facts),
+        *console.stdio_steps(program),
+        *labels.label_steps(program),
+        Step(INIT, "/process/cwd", "enter_directory", cwd, True, into="in_cwd"),
+        *process.no_new_privs_steps(program),
+        *capabilities.before_setuid(sets),
+        *process.user_steps(program, facts),
+        # A change of user clears the signal for a dead parent (prctl(2)).
+        Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
+        *capabilities.after_setuid(sets, keep_sys_admin=seccomp.needs_privilege(config, program)),
+        Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd")),
+    ]
+    if not any(entry.startswith("HOME=") for entry in env):
+        steps.append(Step(INIT, "/process/env", "with_home", env, user.get("uid", 0), into="env"))
+    arguments = program.get("args") or []
+    if arguments:
+        steps.append(
+            Step(
+                INIT,
+                "/process/args/0",
+                "find_program",
+                arguments[0],
+                env,
+                into="program",
+            )
+        )
+    return [*steps, *process.umask_steps(program)]
+
+
+def release_steps(facts: Facts) -> list[Step]:
+    """Hand over: the record is complete before init is let go, and the pid file comes last, because it is a signal."""
+    steps = [
+        Step(HOST, "", "save_record", Slot("container"), Slot("init_pid")),
+        Step(INIT, "", "set_pdeathsig", 0),
+    ]
+    if facts.pidfd_socket:
+        steps.append(
+            Step(
+                HOST,
+                "",
+                "send_descriptor",
+                facts.pidfd_socket,
+                Slot("init_pidfd"),
+                "pidfd",
+            )
+        )
+    if facts.pid_file:
+        steps.append(Step(HOST, "", "write_pid_file", facts.pid_file, Slot("init_pid")))
+    return steps
+
+
+def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, report: str) -> list[Step]:
+    """Close what the program must not get, and become it; the seccomp filter is the last thing before execve."""
+    env = program.get("env") or []
+    if not program.get("args"):
+        return []
+    first = 3 + facts.preserve_fds
+    has_home = any(entry.startswith("HOME=") for entry in env)
+    return [
+        Step(
+            INIT,
+            "",
+            "close_range",
+            first,
+            Flags("UINT_MAX"),
+            Flags("CLOSE_RANGE_CLOEXEC"),
+        ),
+        Step(
+            INIT,
+            "/process/args",
+            "exec_program",
+            Slot("program"),
+            program["args"],
+            env if has_home else Slot("env"),
+            *seccomp.load_arguments(config, facts),
+            Slot(report),
+        ),
+    ]

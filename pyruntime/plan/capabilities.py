@@ -1,0 +1,113 @@
+"""The five capability sets of the program.
+
+Source: runtime-spec config.md "Linux Process" (capabilities); capabilities(7); CVE-2022-29162.
+"""
+
+from __future__ import annotations
+
+from ..step import INIT, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAMES = (
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
+    *("LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER"),
+    *("SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"),
+    *("SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"),
+    *("MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"),
+    "CHECKPOINT_RESTORE",
+)
+"""All capabilities in the kernel's order: a name's place is its number. A test compares it with the headers."""
+NUMBER = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
+SYS_ADMIN = NUMBER["CAP_SYS_ADMIN"]
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+class Mask(int):
+    """A set of capabilities as a bit mask that shows itself by names."""
+
+    def __repr__(self) -> str:
+        names = [name for name, number in NUMBER.items() if self >> number & 1]
+        if len(names) > 4:
+            return f"{int(self):#x}"
+        return "|".join(names) or "0"
+
+
+class Sets:
+    """The sets as masks, and the last capability that this kernel knows."""
+
+    __slots__ = ("ambient", "bounding", "effective", "inheritable", "last", "permitted")
+
+    def __init__(self) -> None:
+        self.bounding = self.effective = self.permitted = self.inheritable = self.ambient = 0
+        self.last = 0
+
+
+def read(program: dict[str, Any], facts: Facts, warnings: list[str]) -> Sets:
+    """Return the sets of a process document.
+
+    A capability that the kernel does not know or that the caller can't grant is left out with a warning (config.md
+    since 1.1); so is an ambient one that is not also permitted and inheritable.
+    """
+    sets = Sets()
+    sets.last = facts.last_cap
+    wanted = program.get("capabilities") or {}
+    missing: dict[str, None] = {}
+    for kind in SETS:
+        mask = 0
+        for name in wanted.get(kind) or ():
+            number = NUMBER.get(name.upper(), 64)
+            if number <= facts.last_cap and facts.bounding_caps >> number & 1:
+                mask |= 1 << number
+            else:
+                missing[name] = None
+        setattr(sets, kind, mask)
+    if missing:
+        warnings.append(f"capabilities can't be granted and are left out: {', '.join(missing)}")
+    impossible = sets.ambient & ~(sets.permitted & sets.inheritable)
+    if impossible:
+        names = [name for name, number in NUMBER.items() if impossible >> number & 1]
+        warnings.append(f"ambient capabilities must be permitted and inheritable, left out: {', '.join(names)}")
+        sets.ambient &= ~impossible
+    sets.effective &= sets.permitted
+    return sets
+
+
+def before_setuid(sets: Sets) -> list[Step]:
+    """Shrink the bounding set while that is allowed, and keep capabilities over the change of user."""
+    return [
+        Step(INIT, "/process/capabilities/bounding", "drop_bounding", Mask(sets.bounding), sets.last),
+        Step(INIT, "/process/capabilities", "set_keepcaps", 1),
+    ]
+
+
+def after_setuid(sets: Sets, *, keep_sys_admin: bool) -> list[Step]:
+    """Set the other four sets.
+
+    keep_sys_admin: without no_new_privs a seccomp filter can only be loaded with CAP_SYS_ADMIN, and it is loaded last,
+    right before execve. The capability stays until then in effective and permitted. The program never has it: execve
+    computes both anew from the inheritable, bounding and ambient sets (capabilities(7)), which do not contain it.
+    """
+    extra = 1 << SYS_ADMIN if keep_sys_admin else 0
+    pointer = "/process/capabilities"
+    steps = [
+        Step(INIT, pointer, "set_keepcaps", 0),
+        Step(
+            INIT,
+            pointer,
+            "capset",
+            Mask(sets.effective | extra),
+            Mask(sets.permitted | extra),
+            Mask(sets.inheritable),
+        ),
+        Step(INIT, f"{pointer}/ambient", "cap_ambient_clear_all"),
+    ]
+    steps += [
+        Step(INIT, f"{pointer}/ambient", "cap_ambient_raise", number)
+        for number in range(sets.last + 1)
+        if sets.ambient >> number & 1
+    ]
+    return steps

@@ -1,0 +1,59 @@
+"""The container's cgroup: made and opened before init exists, so that clone3 can start init inside it.
+
+Source: runtime-spec config-linux.md "Control groups"; cgroups(7); clone(2) CLONE_INTO_CGROUP.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..step import HOST, Flags, Octal, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+POINTER = "/linux/cgroupsPath"
+
+
+def cgroup_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Make the missing directories, refuse a cgroup in use (a container never shares one), and open it."""
+    if facts.cgroup_mount is None:
+        raise InvalidConfig(
+            "cgroup version 2 is not mounted on /sys/fs/cgroup",
+            pointer=POINTER,
+            hint="pyruntime needs cgroup2: mount -t cgroup2 none /sys/fs/cgroup",
+        )
+    steps = [
+        Step(
+            HOST,
+            POINTER,
+            "mkdir",
+            facts.cgroup_mount + path,
+            Octal(0o755),
+            ignore=("EEXIST",),
+        )
+        for path in facts.cgroup_missing
+    ]
+    steps.append(
+        Step(
+            HOST,
+            POINTER,
+            "open",
+            facts.cgroup_dir,
+            Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"),
+            into="cgroup",
+        )
+    )
+    if facts.cgroup_path not in facts.cgroup_missing:
+        steps.append(
+            Step(
+                HOST,
+                POINTER,
+                "check_cgroup_free",
+                Slot("cgroup"),
+                facts.cgroup_path,
+                hint="another container or process uses it; delete that one or choose another cgroupsPath",
+            )
+        )
+    return steps

@@ -1,0 +1,130 @@
+"""Terminals: the pseudo-terminal of the container's own devpts, /dev/console, and the hand-over to the caller.
+
+Source: runtime-spec config.md "Process" (terminal, consoleSize); ioctl_tty(2); CVE-2025-52565.
+"""
+
+from __future__ import annotations
+
+from ..step import HOST, INIT, Flags, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+POINTER = "/process/terminal"
+
+
+def wants_terminal(process: dict[str, Any] | None) -> bool:
+    return bool((process or {}).get("terminal"))
+
+
+def connect_steps(process: dict[str, Any] | None, facts: Facts) -> list[Step]:
+    """Host, before clone: connect to the caller's console socket, so that a missing listener fails first.
+
+    A foreground run or exec puts the other end of a socket pair into the slot "console" itself.
+    """
+    if not wants_terminal(process) or facts.console_socket is None:
+        return []
+    return [
+        Step(
+            HOST,
+            POINTER,
+            "unix_connect",
+            Flags("AT_FDCWD"),
+            facts.console_socket,
+            into="console",
+        )
+    ]
+
+
+def terminal_steps(process: dict[str, Any] | None, *, root: bool) -> list[Step]:
+    """Init: make the terminal, send its master to the caller, and make it the controlling terminal and stdio.
+
+    root: the container is being created, the slot "root" holds its root before pivot, and /dev/console is to be
+    mounted. Otherwise the process has joined a container and its root is "/".
+    """
+    if not wants_terminal(process):
+        return []
+    assert process is not None
+    steps = []
+    where: Any = Slot("root")
+    if not root:
+        steps.append(
+            Step(
+                INIT,
+                POINTER,
+                "open",
+                "/",
+                Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"),
+                into="root",
+            )
+        )
+    steps.append(
+        Step(
+            INIT,
+            POINTER,
+            "open_ptmx",
+            where,
+            into="pty",
+            hint="the container needs a devpts on /dev/pts",
+        )
+    )
+    steps.append(Step(INIT, POINTER, "open_pty_peer", Slot("pty"), into="tty"))
+    size = process.get("consoleSize")
+    if size:
+        steps.append(
+            Step(
+                INIT,
+                "/process/consoleSize",
+                "set_window_size",
+                Slot("pty"),
+                size["height"],
+                size["width"],
+            )
+        )
+    uid = (process.get("user") or {}).get("uid", 0)
+    if uid:
+        steps.append(Step(INIT, POINTER, "fchown", Slot("tty"), uid, -1))
+    if root:
+        steps += _mount_console()
+    steps.append(
+        Step(
+            INIT,
+            POINTER,
+            "send_terminal",
+            Slot("console"),
+            Slot("pty"),
+            closes=("pty", "console"),
+        )
+    )
+    steps.append(Step(INIT, POINTER, "login_tty", Slot("tty"), closes=("tty",)))
+    return steps
+
+
+def _mount_console() -> list[Step]:
+    clone = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH")
+    attach = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
+    return [
+        Step(INIT, POINTER, "open_tree", Slot("tty"), "", clone, into="console_mount"),
+        Step(INIT, POINTER, "make_console", Slot("root"), into="console_target"),
+        Step(
+            INIT,
+            POINTER,
+            "move_mount",
+            Slot("console_mount"),
+            "",
+            Slot("console_target"),
+            "",
+            attach,
+            closes=("console_mount", "console_target"),
+        ),
+    ]
+
+
+def stdio_steps(process: dict[str, Any] | None) -> list[Step]:
+    """Init: give stdio that is not a terminal to the container's user, so that it can reopen /dev/stdout."""
+    uid = ((process or {}).get("user") or {}).get("uid", 0)
+    if not uid or wants_terminal(process):
+        return []
+    return [Step(INIT, "/process/user/uid", "own_stdio", uid)]

@@ -1,0 +1,160 @@
+"""The device filter: `linux.resources.devices` as a BPF program of type BPF_PROG_TYPE_CGROUP_DEVICE.
+
+Rules keep the meaning they had in cgroup v1: in order, later ones win, each changes the access it names. Nothing is
+allowed by default, also without rules. Source: runtime-spec config-linux.md "Allowed Device list"; the kernel's
+cgroup-v1/devices.rst; bpf(2), bpf-helpers' struct bpf_cgroup_dev_ctx.
+"""
+
+from __future__ import annotations
+
+from ..step import HOST, Flags, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Key = tuple[str, int | None, int | None]
+
+MKNOD, READ, WRITE = 1, 2, 4
+"""BPF_DEVCG_ACC_*."""
+ACCESS = {"m": MKNOD, "r": READ, "w": WRITE}
+KIND = {"b": 1, "c": 2}
+"""BPF_DEVCG_DEV_*."""
+ALL = MKNOD | READ | WRITE
+
+RUNTIME_RULES: tuple[tuple[str, int | None, int | None, int], ...] = (
+    ("c", None, None, MKNOD),
+    ("b", None, None, MKNOD),
+    ("c", 1, 3, ALL),
+    ("c", 1, 5, ALL),
+    ("c", 1, 7, ALL),
+    ("c", 1, 8, ALL),
+    ("c", 1, 9, ALL),
+    ("c", 5, 0, ALL),
+    ("c", 5, 1, ALL),
+    ("c", 5, 2, ALL),
+    ("c", 136, None, ALL),
+)
+"""Allowed to every container, after its own rules: making nodes, the default devices, terminals. (An open, not a node,
+is what gives access, so making one is harmless.)"""
+
+
+class Program(bytes):
+    """BPF instructions that show themselves shortly."""
+
+    def __repr__(self) -> str:
+        return f"{{{len(self) // 8} instructions}}"
+
+
+def device_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+    """Load the filter and attach it to the cgroup of slot "cgroup", before there is a process in it."""
+    rules = ((config.get("linux") or {}).get("resources") or {}).get("devices") or ()
+    pointer = "/linux/resources/devices"
+    return [
+        Step(HOST, pointer, "bpf_prog_load", device_program(rules), into="device_filter"),
+        Step(
+            HOST,
+            pointer,
+            "bpf_prog_attach",
+            Slot("cgroup"),
+            Slot("device_filter"),
+            Flags("BPF_F_ALLOW_MULTI"),
+            closes=("device_filter",),
+        ),
+    ]
+
+
+def device_program(rules: Any) -> Program:
+    """Return the filter for the config's rules and the runtime's own."""
+    ordered = [normal(rule) for rule in rules]
+    ordered += [(True, kind, major, minor, access) for kind, major, minor, access in RUNTIME_RULES]
+    return assemble(ordered)
+
+
+def normal(rule: dict[str, Any]) -> tuple[bool, str, int | None, int | None, int]:
+    """Return a rule as (allow, type, major, minor, access); None is any number; the type `a` is any device."""
+    access = 0
+    for letter in rule.get("access") or "rwm":
+        access |= ACCESS.get(letter, 0)
+    kind = rule.get("type") or "a"
+    major, minor = rule.get("major"), rule.get("minor")
+    if kind == "a":
+        return bool(rule["allow"]), "a", None, None, ALL
+    return bool(rule["allow"]), kind, wildcard(major), wildcard(minor), access or ALL
+
+
+def wildcard(number: int | None) -> int | None:
+    return None if number is None or number < 0 else number
+
+
+def assemble(rules: list[tuple[bool, str, int | None, int | None, int]]) -> Program:
+    """Return BPF that decides an access.
+
+    R4 holds the access bits still undecided. The last rule is looked at first: where it matches, the bits it names are
+    decided by it. A denied bit ends with 0; when no bit is undecided any more, the access is allowed.
+    """
+    code = [
+        instruction(LOAD, 2, 1, 0),  # access_type: device type in the low half, access in the high half
+        instruction(MOVE, 3, 2),
+        instruction(AND_NUMBER, 3, 0, 0, 0xFFFF),
+        instruction(MOVE, 4, 2),
+        instruction(SHIFT_RIGHT, 4, 0, 0, 16),
+        instruction(LOAD, 5, 1, 4),  # major
+        instruction(LOAD, 6, 1, 8),  # minor
+    ]
+    end = len(rules)
+    # A rule for all devices decides everything: nothing before it matters.
+    start = max((i for i, rule in enumerate(rules) if rule[1] == "a"), default=-1)
+    final = rules[start][0] if start >= 0 else False
+    for rule in reversed(rules[start + 1 : end]):
+        code += rule_code(*rule)
+    code += [instruction(MOVE_NUMBER, 0, 0, 0, int(final)), instruction(EXIT)]
+    return Program(b"".join(code))
+
+
+def rule_code(allow: bool, kind: str, major: int | None, minor: int | None, access: int) -> list[bytes]:
+    """Return the instructions of one rule; each test that fails jumps behind them."""
+    tests = [(3, KIND[kind])]
+    if major is not None:
+        tests.append((5, major))
+    if minor is not None:
+        tests.append((6, minor))
+    if allow:
+        body = [
+            instruction(AND_NUMBER, 4, 0, 0, ALL & ~access),
+            instruction(JUMP_NOT_EQUAL, 4, 0, 2, 0),
+            instruction(MOVE_NUMBER, 0, 0, 0, 1),
+            instruction(EXIT),
+        ]
+    else:
+        body = [
+            instruction(MOVE, 7, 4),
+            instruction(AND_NUMBER, 7, 0, 0, access),
+            instruction(JUMP_EQUAL, 7, 0, 2, 0),
+            instruction(MOVE_NUMBER, 0, 0, 0, 0),
+            instruction(EXIT),
+        ]
+    code = []
+    for number, (register, value) in enumerate(tests):
+        code.append(instruction(JUMP_NOT_EQUAL, register, 0, len(tests) - number - 1 + len(body), value))
+    return code + body
+
+
+# Opcodes of bpf(2), 32-bit where values are compared, so that no number is sign-extended.
+LOAD = 0x61  # BPF_LDX | BPF_MEM | BPF_W
+MOVE = 0xBC  # BPF_ALU | BPF_MOV | BPF_X
+MOVE_NUMBER = 0xB4  # BPF_ALU | BPF_MOV | BPF_K
+AND_NUMBER = 0x54  # BPF_ALU | BPF_AND | BPF_K
+SHIFT_RIGHT = 0x74  # BPF_ALU | BPF_RSH | BPF_K
+JUMP_NOT_EQUAL = 0x56  # BPF_JMP32 | BPF_JNE | BPF_K
+JUMP_EQUAL = 0x16  # BPF_JMP32 | BPF_JEQ | BPF_K
+EXIT = 0x95  # BPF_JMP | BPF_EXIT
+
+
+def instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, number: int = 0) -> bytes:
+    """Return one struct bpf_insn: code, registers, offset (16 bits), immediate (32 bits), little-endian."""
+    registers = source << 4 | target
+    return (
+        bytes((code, registers)) + (offset & 0xFFFF).to_bytes(2, "little") + (number & 0xFFFFFFFF).to_bytes(4, "little")
+    )

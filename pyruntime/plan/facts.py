@@ -1,0 +1,209 @@
+"""What a plan needs to know of the host and of the command line; the only module of `plan` that probes.
+
+It reads files and makes nothing, so `explain` uses it without privilege.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ..errors import InvalidConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+"""Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
+DEFAULT_CGROUP_PARENT = "/pyruntime"
+
+
+class Facts:
+    """The host's and the command line's side of a plan.
+
+    bundle, rootfs: absolute paths. cgroup_mount: where cgroup2 is mounted, None when it is not. cgroup_path: the
+    container's cgroup below that mount. cgroup_missing: the directories on the way to it that do not exist yet, top
+    first. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
+    asks for, by type.
+    """
+
+    __slots__ = (
+        "id",
+        "bundle",
+        "rootfs",
+        "euid",
+        "cgroup_mount",
+        "cgroup_path",
+        "cgroup_missing",
+        "cgroup_controllers",
+        "bounding_caps",
+        "last_cap",
+        "new_namespaces",
+        "joined_namespaces",
+        "has_userns",
+        "no_pivot",
+        "no_new_keyring",
+        "console_socket",
+        "pidfd_socket",
+        "pid_file",
+        "preserve_fds",
+        "rootless",
+        "init_pid",
+    )
+
+    id: str
+    bundle: str
+    rootfs: str
+    euid: int
+    cgroup_mount: str | None
+    cgroup_path: str
+    cgroup_missing: list[str]
+    cgroup_controllers: tuple[str, ...]
+    bounding_caps: int
+    last_cap: int
+    new_namespaces: set[str]
+    joined_namespaces: dict[str, str]
+    has_userns: bool
+    no_pivot: bool
+    no_new_keyring: bool
+    console_socket: str | None
+    pidfd_socket: str | None
+    pid_file: str | None
+    preserve_fds: int
+    rootless: bool
+    init_pid: int
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.bundle = "/"
+        self.rootfs = "/"
+        self.euid = 0
+        self.cgroup_mount = CGROUP_MOUNTS[0]
+        self.cgroup_path = ""
+        self.cgroup_missing = []
+        self.cgroup_controllers = ()
+        self.bounding_caps = (1 << 41) - 1
+        self.last_cap = 40
+        self.new_namespaces = set()
+        self.joined_namespaces = {}
+        self.has_userns = False
+        self.no_pivot = False
+        self.no_new_keyring = False
+        self.console_socket = None
+        self.pidfd_socket = None
+        self.pid_file = None
+        self.preserve_fds = 0
+        self.rootless = False
+        self.init_pid = 0
+
+    @property
+    def cgroup_dir(self) -> str:
+        """The container's cgroup as a path of the host."""
+        return f"{self.cgroup_mount}{self.cgroup_path}"
+
+
+def read_namespaces(facts: Facts, config: dict[str, Any]) -> None:
+    """Sort the config's namespaces into new ones and ones joined by path."""
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
+        if entry.get("path"):
+            facts.joined_namespaces[entry["type"]] = entry["path"]
+        else:
+            facts.new_namespaces.add(entry["type"])
+    facts.has_userns = "user" in facts.new_namespaces or "user" in facts.joined_namespaces
+
+
+def probe(config: dict[str, Any], bundle: str, container_id: str) -> Facts:
+    """Return the facts for a container of this config; raise InvalidConfig for a rootfs that is not there."""
+    facts = Facts()
+    facts.id = container_id
+    facts.bundle = bundle
+    facts.rootfs = find_rootfs(config, bundle)
+    facts.euid = posix.geteuid()
+    facts.rootless = facts.euid != 0
+    read_namespaces(facts, config)
+    probe_capabilities(facts)
+    probe_cgroup(facts, (config.get("linux") or {}).get("cgroupsPath") or "")
+    return facts
+
+
+def find_rootfs(config: dict[str, Any], bundle: str) -> str:
+    """Return the absolute path of the root file system; raise InvalidConfig when it is no directory."""
+    path = config["root"]["path"]
+    absolute = path if path.startswith("/") else f"{bundle}/{path}"
+    try:
+        mode = posix.stat(absolute).st_mode
+    except OSError as error:
+        raise InvalidConfig(f"root file system {absolute}", error, pointer="/root/path") from None
+    if mode & 0o170000 != 0o040000:
+        raise InvalidConfig(f"root file system {absolute} is not a directory", pointer="/root/path")
+    return _real_path(absolute)
+
+
+def _real_path(path: str) -> str:
+    fd = posix.open(path, 0o10000000 | posix.O_CLOEXEC)  # O_PATH has no name in `posix`; its value is the ABI's
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
+def probe_capabilities(facts: Facts) -> None:
+    """Read which capabilities exist and which of them the caller may grant."""
+    for line in read_text("/proc/self/status").splitlines():
+        if line.startswith("CapBnd:"):
+            facts.bounding_caps = int(line[7:], 16)
+            break
+    last = read_text("/proc/sys/kernel/cap_last_cap")
+    if last:
+        facts.last_cap = int(last)
+
+
+def probe_cgroup(facts: Facts, cgroups_path: str) -> None:
+    """Find the cgroup2 mount and which directories of the container's cgroup are still to be made."""
+    facts.cgroup_mount = None
+    for mount in CGROUP_MOUNTS:
+        controllers = read_text(f"{mount}/cgroup.controllers", missing=None)
+        if controllers is not None:
+            facts.cgroup_mount = mount
+            facts.cgroup_controllers = tuple(controllers.split())
+            break
+    facts.cgroup_path = clean_cgroup_path(cgroups_path or f"{DEFAULT_CGROUP_PARENT}/{facts.id}")
+    if facts.cgroup_mount is None:
+        return
+    path = facts.cgroup_path
+    while path:
+        try:
+            posix.stat(facts.cgroup_mount + path)
+            break
+        except FileNotFoundError:
+            facts.cgroup_missing.insert(0, path)
+            path = path[: path.rindex("/")]
+        except OSError as error:
+            raise InvalidConfig(f"cgroup {path}", error, pointer="/linux/cgroupsPath") from None
+
+
+def clean_cgroup_path(path: str) -> str:
+    """Return the path below the cgroup mount, beginning with a slash; refuse to leave it (`..`) or to name its root."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise InvalidConfig(f"cgroupsPath {path!r} must not contain '..'", pointer="/linux/cgroupsPath")
+    if not parts:
+        raise InvalidConfig(
+            f"cgroupsPath {path!r} names no cgroup below the root",
+            pointer="/linux/cgroupsPath",
+        )
+    return "/" + "/".join(parts)
+
+
+def read_text(path: str, missing: str | None = "") -> str | Any:
+    """Return a small file's text, or `missing` when it can't be read."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return missing
+    try:
+        return posix.read(fd, 65536).decode(errors="replace")
+    except OSError:
+        return missing
+    finally:
+        posix.close(fd)

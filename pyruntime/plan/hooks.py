@@ -1,0 +1,73 @@
+"""Hooks: the caller's programs at six points of the lifecycle, with the container's state on their stdin.
+
+Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle" and "State".
+"""
+
+from __future__ import annotations
+
+from ..step import HOST, INIT, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+POINTS = {
+    "prestart": (HOST, "creating"),
+    "createRuntime": (HOST, "creating"),
+    "createContainer": (INIT, "creating"),
+    "startContainer": (INIT, "created"),
+    "poststart": (HOST, "running"),
+    "poststop": (HOST, "stopped"),
+}
+"""Where each kind of hook runs, and the status that the state on its stdin carries."""
+
+
+class Hook:
+    """One hook of the config; env None means an empty environment (config.md), timeout None means no limit (s)."""
+
+    __slots__ = ("path", "args", "env", "timeout")
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.path: str = entry["path"]
+        self.args: list[str] = entry.get("args") or [self.path]
+        self.env: list[str] = entry.get("env") or []
+        self.timeout: int | None = entry.get("timeout")
+
+    def __repr__(self) -> str:
+        limit = f" (timeout {self.timeout} s)" if self.timeout else ""
+        return f'"{self.path}" {self.args}{limit}'
+
+
+class HookState:
+    """The state document for a hook, but for the pid, which is only known at run time."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, config: dict[str, Any], facts: Facts, status: str) -> None:
+        self.fields: dict[str, Any] = {
+            "ociVersion": config["ociVersion"],
+            "id": facts.id,
+            "status": status,
+            "pid": 0,
+            "bundle": facts.bundle,
+            "annotations": config.get("annotations") or {},
+        }
+
+    def __repr__(self) -> str:
+        return f"{{state: {self.fields['status']}}}"
+
+
+def hook_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
+    """Return the steps that run the hooks of one point, in the config's order.
+
+    On the host the state's pid is the runtime's view of init; in the container it is the container's view
+    (runtime.md "State"), so init fills in its own.
+    """
+    side, status = POINTS[point]
+    state = HookState(config, facts, status)
+    pid = Slot("init_pid") if side == HOST else None
+    return [
+        Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry), state, pid)
+        for index, entry in enumerate((config.get("hooks") or {}).get(point) or ())
+    ]

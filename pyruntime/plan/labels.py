@@ -1,0 +1,54 @@
+"""LSM labels of the program: AppArmor profile and SELinux label, written to init's own procfs attributes.
+
+They are written through a private procfs that was opened before anything of the container was mounted, so that no mount
+of the container can divert them (CVE-2019-16884, CVE-2025-52881). Source: config.md "Linux Process".
+"""
+
+from __future__ import annotations
+
+from ..step import INIT, Slot, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LSM = "apply_label"
+
+
+def procfs_steps(config: dict[str, Any]) -> list[Step]:
+    """Open the private procfs when something will be written through it: a label or a sysctl."""
+    program = config.get("process") or {}
+    linux = config.get("linux") or {}
+    if not (program.get("apparmorProfile") or program.get("selinuxLabel") or linux.get("sysctl")):
+        return []
+    return [Step(INIT, "", "open_procfs", into="procfs")]
+
+
+def label_steps(program: dict[str, Any]) -> list[Step]:
+    """The label that the next execve takes on."""
+    steps = []
+    profile, label = program.get("apparmorProfile"), program.get("selinuxLabel")
+    if profile and profile != "unconfined":
+        steps.append(
+            _write(
+                "/process/apparmorProfile",
+                "self/attr/apparmor/exec",
+                f"exec {profile}",
+                "AppArmor",
+            )
+        )
+    if label:
+        steps.append(_write("/process/selinuxLabel", "self/attr/exec", label, "SELinux"))
+    return steps
+
+
+def _write(pointer: str, path: str, text: str, lsm: str) -> Step:
+    return Step(
+        INIT,
+        pointer,
+        "write_procfs",
+        Slot("procfs"),
+        path,
+        text,
+        hint=f"is {lsm} enabled, and the name loaded?",
+    )

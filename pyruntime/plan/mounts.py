@@ -1,0 +1,240 @@
+"""The config's mounts, each by descriptors: made detached, given its attributes, then attached below the root.
+
+So no mount is ever visible without its attributes, and no symbolic link decides where it goes (CVE-2021-30465).
+Source: runtime-spec config.md "Mounts"; open_tree(2), fsopen(2), mount_setattr(2), move_mount(2).
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..step import HOST, INIT, Flags, Slot, Step
+from . import mount_options
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .mount_options import Attributes, MountOptions
+
+CWD = Flags("AT_FDCWD")
+ROOT = Slot("root")
+NONE = Flags("")
+ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
+EMPTY = Flags("AT_EMPTY_PATH")
+BELOW = Flags("AT_EMPTY_PATH|AT_RECURSIVE")
+CLONE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC")
+CLONE_ALL = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")
+SET_STRING = Flags("FSCONFIG_SET_STRING")
+SET_FLAG = Flags("FSCONFIG_SET_FLAG")
+CREATE = Flags("FSCONFIG_CMD_CREATE")
+REAL_DIRECTORY = ("proc", "sysfs")
+DROPPED_DATA = {"devpts": ("newinstance",)}
+"""Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
+
+
+def host_mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, before clone3: sources that only the host's root can open or map; init inherits the descriptors."""
+    steps: list[Step] = []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        options = mount_options.parse(mount.get("options") or ())
+        if is_bind(mount, options) and opened_by_host(mount, facts):
+            steps += _clone_source(HOST, index, mount, options, facts)
+            steps.append(
+                Step(
+                    HOST, f"/mounts/{index}", "mount_setattr", Slot(f"mount{index}"), "", BELOW, 0, 0, Flags("MS_SLAVE")
+                )
+            )
+            steps += _idmap(index, mount, options)
+    return steps
+
+
+def is_bind(mount: dict[str, Any], options: MountOptions) -> bool:
+    return options.bind or mount.get("type") == "bind"
+
+
+def opened_by_host(mount: dict[str, Any], facts: Facts) -> bool:
+    """The container's root may not reach a source by its path, or map its owners."""
+    return bool(facts.has_userns and facts.euid == 0) or bool(mount.get("uidMappings"))
+
+
+def _idmap(index: int, mount: dict[str, Any], options: MountOptions) -> list[Step]:
+    if not mount.get("uidMappings"):
+        if options.idmap or options.ridmap:
+            raise InvalidConfig(
+                "an idmap mount without uidMappings and gidMappings is not supported",
+                pointer=f"/mounts/{index}/options",
+            )
+        return []
+    pointer = f"/mounts/{index}/uidMappings"
+    maps = [
+        "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mount[key])
+        for key in ("uidMappings", "gidMappings")
+    ]
+    userns = f"userns{index}"
+    flags = BELOW if options.ridmap else EMPTY
+    return [
+        Step(HOST, pointer, "idmap_userns", *maps, into=userns),
+        Step(
+            HOST,
+            pointer,
+            "mount_setattr",
+            Slot(f"mount{index}"),
+            "",
+            flags,
+            Flags("MOUNT_ATTR_IDMAP"),
+            0,
+            0,
+            Slot(userns),
+            closes=(userns,),
+            hint="the source's file system may not support idmapped mounts",
+        ),
+    ]
+
+
+def mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
+    steps: list[Step] = []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        steps += one_mount(index, mount, facts)
+    return steps
+
+
+def one_mount(index: int, mount: dict[str, Any], facts: Facts) -> list[Step]:
+    """Return the steps of one mount."""
+    options = mount_options.parse(mount.get("options") or ())
+    kind = mount.get("type") or ""
+    if options.remount:
+        return _remount(index, mount, options)
+    if kind in ("cgroup", "cgroup2") and not options.bind:
+        mount, kind = _cgroup(mount, facts), "cgroup2"
+    bind = is_bind(mount, options)
+    if bind:
+        steps = [] if opened_by_host(mount, facts) else _clone_source(INIT, index, mount, options, facts)
+        steps += _attributes(index, options.attributes, EMPTY)
+        if target_of(mount) == "/proc":
+            steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
+    else:
+        steps = _new_file_system(index, mount, options, kind)
+        if options.tmpcopyup:
+            steps.append(
+                Step(INIT, f"/mounts/{index}/options", "copy_up", ROOT, target_of(mount), Slot(f"mount{index}"))
+            )
+    steps += _attributes(index, options.recursive_attributes, BELOW)
+    return steps + _attach(index, mount, options, kind, bind)
+
+
+def target_of(mount: dict[str, Any]) -> str:
+    """Return the destination; a relative one is relative to the root (deprecated since 1.2)."""
+    path: str = mount["destination"]
+    path = path.rstrip("/") or "/"
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _cgroup(mount: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """A container with its own cgroup namespace mounts cgroup2; another one sees only its own cgroup, by bind."""
+    if "cgroup" in facts.new_namespaces or "cgroup" in facts.joined_namespaces:
+        return {**mount, "type": "cgroup2", "source": mount.get("source") or "cgroup"}
+    return {**mount, "type": "bind", "source": facts.cgroup_dir}
+
+
+def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
+    source = mount.get("source") or ""
+    if not source:
+        raise InvalidConfig("a bind mount needs a source", pointer=f"/mounts/{index}/source")
+    if not source.startswith("/"):
+        source = f"{facts.bundle}/{source}"
+    flags = CLONE_ALL if options.recursive else CLONE
+    return [Step(side, f"/mounts/{index}/source", "open_tree", CWD, source, flags, into=f"mount{index}")]
+
+
+def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str) -> list[Step]:
+    pointer = f"/mounts/{index}"
+    context = f"fs{index}"
+    if not kind or kind == "none":
+        raise InvalidConfig("a mount that is no bind needs a type", pointer=f"{pointer}/type")
+    steps = [Step(INIT, f"{pointer}/type", "fsopen", kind, Flags("FSOPEN_CLOEXEC"), into=context)]
+
+    def set_string(where: str, key: str, value: str) -> None:
+        steps.append(Step(INIT, where, "fsconfig", Slot(context), SET_STRING, key, value, 0))
+
+    if mount.get("source"):
+        set_string(f"{pointer}/source", "source", mount["source"])
+    for flag in options.flags:
+        steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, flag, None, 0))
+    for key, value in options.data:
+        if key in DROPPED_DATA.get(kind, ()):
+            continue
+        if value is None:
+            steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, key, None, 0))
+        else:
+            set_string(f"{pointer}/options", key, value)
+    attributes = Flags(options.attributes.set)
+    steps.append(Step(INIT, pointer, "fsconfig", Slot(context), CREATE, None, None, 0))
+    steps.append(
+        Step(
+            INIT,
+            pointer,
+            "fsmount",
+            Slot(context),
+            Flags("FSMOUNT_CLOEXEC"),
+            attributes,
+            into=f"mount{index}",
+            closes=(context,),
+        )
+    )
+    return steps
+
+
+def _attributes(index: int, attributes: Attributes, flags: Flags) -> list[Step]:
+    if not attributes:
+        return []
+    return [
+        Step(
+            INIT,
+            f"/mounts/{index}/options",
+            "mount_setattr",
+            Slot(f"mount{index}"),
+            "",
+            flags,
+            Flags(attributes.set),
+            Flags(attributes.clear),
+            0,
+        )
+    ]
+
+
+def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str, bind: bool) -> list[Step]:
+    pointer = f"/mounts/{index}"
+    source, target = f"mount{index}", f"target{index}"
+    where = target_of(mount)
+    if kind in REAL_DIRECTORY:
+        make = Step(
+            INIT,
+            f"{pointer}/destination",
+            "make_real_directory",
+            ROOT,
+            where,
+            into=target,
+            hint=f"{kind} is mounted only on a real directory of the image",
+        )
+    else:
+        like = Slot(source) if bind else None
+        make = Step(INIT, f"{pointer}/destination", "make_mountpoint", ROOT, where, like, into=target)
+    steps = [make, Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH)]
+    for name, recursive in options.propagation:
+        flags = BELOW if recursive else EMPTY
+        steps.append(Step(INIT, f"{pointer}/options", "mount_setattr", Slot(source), "", flags, 0, 0, Flags(name)))
+    steps[-1].closes = (source, target)
+    return steps
+
+
+def _remount(index: int, mount: dict[str, Any], options: MountOptions) -> list[Step]:
+    """Change the attributes of what is mounted at the destination."""
+    pointer = f"/mounts/{index}"
+    path = Flags("O_PATH|O_CLOEXEC")
+    steps = [Step(INIT, f"{pointer}/destination", "open_in_root", ROOT, target_of(mount), path, into=f"mount{index}")]
+    steps += _attributes(index, options.attributes, EMPTY)
+    steps += _attributes(index, options.recursive_attributes, BELOW)
+    steps[-1].closes = (f"mount{index}",)
+    return steps

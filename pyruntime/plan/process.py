@@ -1,0 +1,140 @@
+"""The program's process attributes: limits, scheduling, identity. Source: runtime-spec config.md "Process"."""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..step import HOST, INIT, Flags, Octal, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def host_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs."""
+    return exec_host_steps(config.get("process") or {}, facts)
+
+
+def exec_host_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+    """The same for a process document of exec."""
+    steps = []
+    if program.get("oomScoreAdj") is not None:
+        text = str(program["oomScoreAdj"])
+        steps.append(Step(HOST, "/process/oomScoreAdj", "write_proc_pid", Slot("init_pid"), "oom_score_adj", text))
+    if facts.has_userns:
+        # Raising a hard limit asks for CAP_SYS_RESOURCE in the initial user namespace.
+        steps += rlimit_steps(program, HOST)
+    return steps
+
+
+def rlimit_steps(program: dict[str, Any], side: str) -> list[Step]:
+    pid: Any = Slot("init_pid") if side == HOST else 0
+    return [
+        Step(side, f"/process/rlimits/{index}", "prlimit", pid, Flags(limit["type"]), limit["soft"], limit["hard"])
+        for index, limit in enumerate(program.get("rlimits") or ())
+    ]
+
+
+def keyring_steps(_config: dict[str, Any], facts: Facts) -> list[Step]:
+    """A session keyring of the container's own, so that it does not share the caller's keys; keyrings(7)."""
+    if facts.no_new_keyring:
+        return []
+    absent = ("ENOSYS", "EPERM", "EACCES", "EDQUOT")
+    return [Step(INIT, "", "keyctl_join_session_keyring", f"_ses.{facts.id}", ignore=absent)]
+
+
+def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init: limits, scheduling, execution domain, NUMA policy."""
+    linux = config.get("linux") or {}
+    steps = [] if facts.has_userns else rlimit_steps(program, INIT)
+    steps += scheduler_steps(program.get("scheduler") or {})
+    priority = program.get("ioPriority") or {}
+    if priority.get("class"):
+        steps.append(
+            Step(
+                INIT,
+                "/process/ioPriority",
+                "ioprio_set",
+                Flags("IOPRIO_WHO_PROCESS"),
+                0,
+                IoPriority(priority["class"], priority.get("priority") or 0),
+            )
+        )
+    if linux.get("personality"):
+        domain = {"LINUX": "PER_LINUX", "LINUX32": "PER_LINUX32"}[linux["personality"]["domain"]]
+        steps.append(Step(INIT, "/linux/personality", "personality", Flags(domain)))
+    policy = linux.get("memoryPolicy") or {}
+    if policy:
+        mode = "|".join([policy["mode"], *(policy.get("flags") or ())])
+        nodes = number_list(policy.get("nodes") or "", "/linux/memoryPolicy/nodes")
+        steps.append(Step(INIT, "/linux/memoryPolicy", "set_mempolicy", Flags(mode), nodes))
+    return steps
+
+
+class IoPriority(int):
+    """A class and a level, joined as ioprio_set(2) wants them."""
+
+    def __new__(cls, name: str, level: int) -> IoPriority:
+        number = ("IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE").index(name)
+        made = super().__new__(cls, number << 13 | level)
+        made.text = f"{name}|{level}"
+        return made
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def scheduler_steps(scheduler: dict[str, Any]) -> list[Step]:
+    if not scheduler:
+        return []
+    flags = "|".join(scheduler.get("flags") or ())
+    numbers = [scheduler.get(key) or 0 for key in ("nice", "priority", "runtime", "deadline", "period")]
+    return [Step(INIT, "/process/scheduler", "sched_setattr", 0, Flags(scheduler["policy"]), Flags(flags), *numbers)]
+
+
+def affinity_steps(program: dict[str, Any], key: str) -> list[Step]:
+    """execCPUAffinity: `initial` before the process is in the container's cgroup, `final` before it runs."""
+    cpus = (program.get("execCPUAffinity") or {}).get(key)
+    if not cpus:
+        return []
+    pointer = f"/process/execCPUAffinity/{key}"
+    return [Step(INIT, pointer, "sched_setaffinity", 0, number_list(cpus, pointer))]
+
+
+def number_list(text: str, pointer: str) -> list[int]:
+    """Return the numbers of a list like "0-3,8" (cpuset(7) list format)."""
+    numbers: list[int] = []
+    for part in text.split(",") if text else ():
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InvalidConfig(f"{text!r} is not a list of numbers like 0-3,8", pointer=pointer)
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def no_new_privs_steps(program: dict[str, Any]) -> list[Step]:
+    return [Step(INIT, "/process/noNewPrivileges", "set_no_new_privs")] if program.get("noNewPrivileges") else []
+
+
+def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+    """Groups, group, user, in the order that keeps the right to the next one."""
+    user = program.get("user") or {}
+    uid, gid = user.get("uid") or 0, user.get("gid") or 0
+    groups = list(user.get("additionalGids") or ())
+    steps = []
+    if groups or not facts.rootless:
+        steps.append(Step(INIT, "/process/user/additionalGids", "setgroups", groups))
+    steps.append(Step(INIT, "/process/user/gid", "setresgid", gid, gid, gid))
+    steps.append(Step(INIT, "/process/user/uid", "setresuid", uid, uid, uid))
+    return steps
+
+
+def umask_steps(program: dict[str, Any]) -> list[Step]:
+    """The config's umask, else the caller's, which slot "umask" kept."""
+    mask = (program.get("user") or {}).get("umask")
+    if mask is None:
+        return [Step(INIT, "", "umask", Slot("umask"))]
+    return [Step(INIT, "/process/user/umask", "umask", Octal(mask))]

@@ -1,0 +1,274 @@
+"""The root file system: bound onto itself, its devices and links, and the switch into it.
+
+Source: runtime-spec config.md "Root", config-linux.md "Default Devices", "Dev symbolic links", "Rootfs Mount
+Propagation"; pivot_root(2).
+"""
+
+from __future__ import annotations
+
+from ..step import INIT, Flags, Octal, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CWD = Flags("AT_FDCWD")
+ROOT = Slot("root")
+ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
+CLONE_TREE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")
+PROPAGATION = {
+    "shared": "MS_SHARED",
+    "slave": "MS_SLAVE",
+    "private": "MS_PRIVATE",
+    "unbindable": "MS_UNBINDABLE",
+}
+
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+"""Every container has these (config-linux.md "Default Devices"); mode 0666, owned by root."""
+DEFAULT_LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+)
+
+
+def has_mount_namespace(facts: Facts) -> bool:
+    return "mount" in facts.new_namespaces or "mount" in facts.joined_namespaces
+
+
+def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Make the rootfs a mount of its own, in a namespace that no longer propagates to the host's."""
+    steps = []
+    asked = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    if "mount" in facts.new_namespaces:
+        flag = PROPAGATION.get(asked.removeprefix("r"), "MS_SLAVE")
+        if flag in ("MS_PRIVATE", "MS_UNBINDABLE"):
+            # Unbindable mounts can't be bound into the container, and private ones cut volumes off the host's
+            # later mounts: both are what the container's own root becomes, at the end (propagation_steps).
+            flag = "MS_SLAVE"
+        steps.append(
+            Step(
+                INIT,
+                "/linux/rootfsPropagation",
+                "mount_setattr",
+                CWD,
+                "/",
+                Flags("AT_RECURSIVE"),
+                0,
+                0,
+                Flags(flag),
+            )
+        )
+        if flag == "MS_SHARED":
+            # pivot_root(2) refuses a new root whose parent mount is shared.
+            steps.append(
+                Step(
+                    INIT,
+                    "/linux/rootfsPropagation",
+                    "make_parent_private",
+                    facts.rootfs,
+                )
+            )
+    steps.append(Step(INIT, "/root/path", "open_tree", CWD, facts.rootfs, CLONE_TREE, into="root"))
+    steps.append(
+        Step(
+            INIT,
+            "/root/path",
+            "move_mount",
+            ROOT,
+            "",
+            CWD,
+            facts.rootfs,
+            Flags("MOVE_MOUNT_F_EMPTY_PATH"),
+        )
+    )
+    return steps
+
+
+def device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Make the default devices, the config's devices and the links of /dev, unless /dev itself is a bind mount."""
+    for mount in config.get("mounts") or ():
+        if mount["destination"].rstrip("/") in ("/dev", "dev") and _is_bind(mount):
+            return []
+    steps = []
+    wanted = {path: ("", "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES}
+    for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
+        wanted[device["path"]] = (
+            f"/linux/devices/{index}",
+            device["type"],
+            device.get("major") or 0,
+            device.get("minor") or 0,
+            0o666 if device.get("fileMode") is None else device["fileMode"],
+            device.get("uid") or 0,
+            device.get("gid") or 0,
+        )
+    make = _bind_device if facts.has_userns else _make_device
+    for number, (path, device) in enumerate(wanted.items()):
+        steps += make(number, path, device)
+    steps += [Step(INIT, "", "make_symlink", ROOT, target, path) for path, target in DEFAULT_LINKS]
+    return steps
+
+
+def _is_bind(mount: dict[str, Any]) -> bool:
+    return mount.get("type") == "bind" or any(o in ("bind", "rbind") for o in mount.get("options") or ())
+
+
+def _make_device(_number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
+    pointer, kind, major, minor, mode, uid, gid = device
+    return [
+        Step(
+            INIT,
+            pointer,
+            "make_device",
+            ROOT,
+            path,
+            kind,
+            major,
+            minor,
+            Octal(mode),
+            uid,
+            gid,
+        )
+    ]
+
+
+def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
+    """mknod(2) is refused in a user namespace, so the host's node is bound instead (and a fifo is simply made)."""
+    pointer, kind, major, minor, mode, uid, gid = device
+    if kind == "p":
+        return [
+            Step(
+                INIT,
+                pointer,
+                "make_device",
+                ROOT,
+                path,
+                kind,
+                0,
+                0,
+                Octal(mode),
+                uid,
+                gid,
+            )
+        ]
+    source, target = f"device{number}", f"device_target{number}"
+    return [
+        Step(INIT, pointer, "open_device", path, kind, major, minor, into=source),
+        Step(INIT, pointer, "make_mountpoint", ROOT, path, Slot(source), into=target),
+        Step(
+            INIT,
+            pointer,
+            "move_mount",
+            Slot(source),
+            "",
+            Slot(target),
+            "",
+            ATTACH,
+            closes=(source, target),
+        ),
+    ]
+
+
+def enter_root(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Make the rootfs the root directory: pivot_root, or MS_MOVE with --no-pivot, or only chroot without a namespace."""
+    fchdir = Step(INIT, "/root/path", "fchdir", ROOT)
+    if not has_mount_namespace(facts):
+        return [
+            fchdir,
+            Step(INIT, "/root/path", "chroot", "."),
+            Step(INIT, "/root/path", "chdir", "/"),
+        ]
+    if facts.no_pivot:
+        return [
+            # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo
+            # the container's masks, so they go first (CVE-2019-16884's neighbour in the --no-pivot path).
+            Step(INIT, "/root/path", "detach_host_procfs", facts.rootfs),
+            fchdir,
+            Step(
+                INIT,
+                "/root/path",
+                "mount",
+                facts.rootfs,
+                "/",
+                None,
+                Flags("MS_MOVE"),
+                None,
+            ),
+            Step(INIT, "/root/path", "chroot", "."),
+            Step(INIT, "/root/path", "chdir", "/"),
+        ]
+    return [
+        Step(
+            INIT,
+            "/root/path",
+            "open",
+            "/",
+            Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"),
+            into="old_root",
+        ),
+        fchdir,
+        Step(INIT, "/root/path", "pivot_root", ".", "."),
+        Step(INIT, "/root/path", "fchdir", Slot("old_root"), closes=("old_root",)),
+        # The old root is a slave before it goes, so that the unmount does not travel to the host.
+        Step(
+            INIT,
+            "/root/path",
+            "mount_setattr",
+            CWD,
+            ".",
+            Flags("AT_RECURSIVE"),
+            0,
+            0,
+            Flags("MS_SLAVE"),
+        ),
+        Step(INIT, "/root/path", "umount2", ".", Flags("MNT_DETACH")),
+        Step(INIT, "/root/path", "chdir", "/"),
+    ]
+
+
+def root_attributes(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Give the container's root its own propagation and make it read-only, when the config says so."""
+    steps = []
+    asked = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    if asked and has_mount_namespace(facts):
+        kind = asked.removeprefix("r")
+        flags = Flags("AT_RECURSIVE") if asked.startswith("r") else Flags("")
+        pointer = "/linux/rootfsPropagation"
+        steps.append(
+            Step(
+                INIT,
+                pointer,
+                "mount_setattr",
+                CWD,
+                "/",
+                flags,
+                0,
+                0,
+                Flags(PROPAGATION[kind]),
+            )
+        )
+    if (config.get("root") or {}).get("readonly"):
+        steps.append(
+            Step(
+                INIT,
+                "/root/readonly",
+                "mount_setattr",
+                CWD,
+                "/",
+                Flags(""),
+                Flags("MOUNT_ATTR_RDONLY"),
+                0,
+                0,
+            )
+        )
+    return steps

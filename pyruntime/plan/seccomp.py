@@ -1,0 +1,123 @@
+"""The seccomp profile: compiled on the host, loaded by init right before execve.
+
+Source: runtime-spec config-linux.md "Seccomp"; seccomp(2), seccomp_unotify(2). Compiling Docker's profile takes some
+milliseconds and depends on nothing but the profile, so its result may be cached by content.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..spec.jsontext import dumps
+from ..step import HOST, Flags, Slot, Step
+from .facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Condition = tuple[int, str, int, int]
+    Rule = tuple[tuple[str, int], str, list[Condition]]
+
+POINTER = "/linux/seccomp"
+EPERM = 1
+WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+NOTIFY = "SCMP_ACT_NOTIFY"
+
+
+class Profile:
+    """A profile ready for libseccomp: default action, architectures, and rules (action, call, conditions).
+
+    An action is (name, errno or trace value). Rules whose action is the default are left out, as libseccomp demands.
+    """
+
+    __slots__ = ("arches", "default", "rules")
+
+    def __init__(self, seccomp: dict[str, Any]) -> None:
+        self.default = action(seccomp["defaultAction"], seccomp.get("defaultErrnoRet"))
+        self.arches = [name.removeprefix("SCMP_ARCH_").lower() for name in seccomp.get("architectures") or ()]
+        self.rules: list[Rule] = []
+        for entry in seccomp.get("syscalls") or ():
+            wanted = action(entry["action"], entry.get("errnoRet"))
+            if wanted != self.default:
+                for conditions in alternatives(entry.get("args") or ()):
+                    self.rules += [(wanted, name, conditions) for name in entry["names"]]
+
+    def __repr__(self) -> str:
+        return f"{{{self.default[0]}, {len(self.rules)} rules}}"
+
+
+def action(name: str, number: int | None) -> tuple[str, int]:
+    """Return the action with its number, which only some actions carry; the default errno is EPERM."""
+    if name not in WITH_NUMBER:
+        return name, 0
+    return name, EPERM if number is None else number
+
+
+def alternatives(args: Any) -> list[list[Condition]]:
+    """Return the conditions of a rule, as one list; or one list each when an argument has several.
+
+    Conditions on different arguments must hold together. libseccomp takes one per argument and rule, so several on the
+    same argument become alternatives, as the runtimes of the field agree.
+    """
+    conditions = [(a["index"], a["op"], a["value"], a.get("valueTwo") or 0) for a in args]
+    if len({condition[0] for condition in conditions}) == len(conditions):
+        return [conditions]
+    return [[condition] for condition in conditions]
+
+
+def profile_of(config: dict[str, Any]) -> dict[str, Any]:
+    return (config.get("linux") or {}).get("seccomp") or {}
+
+
+def notifies(seccomp: dict[str, Any]) -> bool:
+    return any(entry["action"] == NOTIFY for entry in seccomp.get("syscalls") or ())
+
+
+def compile_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+    """Host, before clone3: compile the profile; connect to the agent of a profile that notifies."""
+    seccomp = profile_of(config)
+    if not seccomp:
+        return []
+    steps = [Step(HOST, POINTER, "seccomp_compile", Profile(seccomp), into="seccomp_filter")]
+    if notifies(seccomp):
+        path = seccomp.get("listenerPath")
+        if not path:
+            raise InvalidConfig("SCMP_ACT_NOTIFY needs a listenerPath", pointer=f"{POINTER}/listenerPath")
+        steps.append(Step(HOST, f"{POINTER}/listenerPath", "unix_connect", Flags("AT_FDCWD"), path, into="notify"))
+    return steps
+
+
+def load_arguments(config: dict[str, Any], facts: Facts) -> tuple[Any, ...]:
+    """Return what exec_program needs: filter, its flags, the agent's socket (-1: none) and the message for it."""
+    seccomp = profile_of(config)
+    if not seccomp:
+        return None, Flags(""), -1, None
+    flags = Flags("|".join(flag for flag in seccomp.get("flags") or ()))
+    if not notifies(seccomp):
+        return Slot("seccomp_filter"), flags, -1, None
+    return Slot("seccomp_filter"), flags, Slot("notify"), process_state(config, seccomp, facts)
+
+
+def process_state(config: dict[str, Any], seccomp: dict[str, Any], facts: Facts) -> bytes:
+    """Return the container process state that goes to the agent with the listener (runtime-linux.md)."""
+    return dumps(
+        {
+            "ociVersion": config["ociVersion"],
+            "fds": ["seccompFd"],
+            "pid": 1,
+            "metadata": seccomp.get("listenerMetadata") or "",
+            "state": {
+                "ociVersion": config["ociVersion"],
+                "id": facts.id,
+                "status": "creating",
+                "pid": 1,
+                "bundle": facts.bundle,
+                "annotations": config.get("annotations") or {},
+            },
+        }
+    ).encode()
+
+
+def needs_privilege(config: dict[str, Any], program: dict[str, Any]) -> bool:
+    """Whether loading the filter needs CAP_SYS_ADMIN: there is one, and no no_new_privs (seccomp(2))."""
+    return bool(profile_of(config)) and not program.get("noNewPrivileges")

@@ -1,0 +1,220 @@
+"""A step of a plan: one system call or one file write, as data.
+
+A step knows what it does, which JSON pointer of config.json asked for it, and which side runs it. It can describe
+itself as strace would print it, and apply itself to a kernel that is passed in: the real one, or one that only
+records. Arguments that exist only at run time (descriptors, pids, a compiled filter) are named by slots; flags are
+kept by name and looked up in the kernel's table, so that the numbers come from the system's headers alone.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    Slots = dict[str, Any]
+
+HOST = "host"
+"""The side that runs in the process the caller started, in the caller's namespaces."""
+INIT = "init"
+"""The side that runs in the container's first process (or the process that exec adds)."""
+JOIN = "join"
+"""The side of the short-lived process that enters another container's user namespace before it calls clone3."""
+
+
+class Slot:
+    """A value that an earlier step of the plan leaves behind, named."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class Flags:
+    """Constants of the kernel's headers by name, joined with `|`: Flags("MS_REC|MS_SLAVE"); empty means 0."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: str) -> None:
+        self.names = names
+
+    def __repr__(self) -> str:
+        return self.names or "0"
+
+
+class Octal:
+    """A number that people read in octal: a file mode or a umask."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"0{self.value:o}"
+
+
+class Step:
+    """One call of the kernel layer.
+
+    side: HOST, INIT or JOIN.
+    pointer: the JSON pointer of the config that asked for the step, "" for what every container gets.
+    call, args: the kernel layer's function and its arguments; `Slot`, `Flags` and `Octal` are resolved when it runs.
+    into: the slot that takes the result.
+    ignore: errno names that count as done ("ENOENT"); the result slot then stays empty, and a step that needs an
+        empty slot is passed over.
+    closes: slots holding descriptors that no later step uses; they are closed after the step.
+    share: the result is a descriptor that the other side needs too; the engine hands it over.
+    hint: what the user can do when the step fails.
+    """
+
+    __slots__ = (
+        "side",
+        "pointer",
+        "call",
+        "args",
+        "into",
+        "ignore",
+        "closes",
+        "share",
+        "hint",
+    )
+
+    def __init__(
+        self,
+        side: str,
+        pointer: str,
+        call: str,
+        *args: Any,
+        into: str | None = None,
+        ignore: tuple[str, ...] = (),
+        closes: tuple[str, ...] = (),
+        share: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        self.side = side
+        self.pointer = pointer
+        self.call = call
+        self.args = args
+        self.into = into
+        self.ignore = ignore
+        self.closes = closes
+        self.share = share
+        self.hint = hint
+
+    def describe(self) -> str:
+        """Return the step as strace would print it, with slots in angle brackets: `fsmount(<fs1>, 0, 0) = <mount1>`."""
+        text = f"{self.call}({', '.join(map(show, self.args))})"
+        return f"{text} = <{self.into}>" if self.into else text
+
+    def apply(self, kernel: Any, slots: Slots) -> None:
+        """Run the step; raise OSError (or what the kernel layer raises) when it fails."""
+        try:
+            args = [resolve(arg, kernel, slots) for arg in self.args]
+        except EmptySlot:
+            self._leave_empty(slots)
+            return
+        try:
+            result = getattr(kernel, self.call)(*args)
+        except OSError as error:
+            if not self.ignore or kernel.errno_name(error.errno) not in self.ignore:
+                raise
+            self._leave_empty(slots)
+        else:
+            if self.into is not None:
+                slots[self.into] = result
+        for name in self.closes:
+            fd = slots.pop(name, None)
+            if fd is not None and fd is not EMPTY:
+                kernel.close(fd)
+
+    def _leave_empty(self, slots: Slots) -> None:
+        if self.into is not None:
+            slots[self.into] = EMPTY
+
+    def __repr__(self) -> str:
+        return f"{self.side}: {self.describe()}"
+
+
+EMPTY = object()
+"""What a slot holds when the step that should have filled it was allowed to fail, and did."""
+
+
+class EmptySlot(Exception):
+    """The step's input was left out because its producer was allowed to fail."""
+
+
+def resolve(arg: Any, kernel: Any, slots: Slots) -> Any:
+    """Return the value that the kernel layer gets for an argument of a step.
+
+    Raises EmptySlot for a slot left empty on purpose, KeyError for one that no step fills (a fault of the plan).
+    """
+    kind = type(arg)
+    if kind is Slot:
+        value = slots[arg.name]
+        if value is EMPTY:
+            raise EmptySlot(arg.name)
+        return value
+    if kind is Flags:
+        return kernel.flags(arg.names)
+    if kind is Octal:
+        return arg.value
+    return arg
+
+
+SHOWN = 96
+"""Characters of a string argument that a description shows."""
+
+
+def show(arg: Any) -> str:
+    """Return an argument as strace shows it: strings quoted and shortened, flags by name, descriptors as slots."""
+    if isinstance(arg, str):
+        text = quote(arg)
+        return text if len(text) <= SHOWN else text[:SHOWN] + '"...'
+    if type(arg) is bytes:
+        return show(arg.decode("utf-8", "backslashreplace"))
+    if isinstance(arg, list | tuple):
+        inner = ", ".join(map(show, arg[:16])) + (", ..." if len(arg) > 16 else "")
+        return f"[{inner}]"
+    if arg is None:
+        return "NULL"
+    return repr(arg)
+
+
+def quote(text: str) -> str:
+    """Return text in double quotes, escaped; by repr, because a codec must not be looked up inside a container."""
+    inner = repr(text)
+    if inner[0] == "'":
+        return '"' + inner[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+    return inner
+
+
+class Plan:
+    """The ordered steps of one operation, and what was found on the way that the user should know.
+
+    warnings: lines to log, each once (a capability that cannot be granted).
+    """
+
+    __slots__ = ("steps", "warnings")
+
+    def __init__(self, steps: Iterable[Step] = (), warnings: Iterable[str] = ()) -> None:
+        self.steps = list(steps)
+        self.warnings = list(warnings)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def index(self, matches: Callable[[Step], bool]) -> int:
+        """Return the position of the first step that matches; raise ValueError when none does."""
+        for position, step in enumerate(self.steps):
+            if matches(step):
+                return position
+        raise ValueError("no such step in the plan")

@@ -41,7 +41,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     program = config.get("process")
     plan.steps = [
         # Host: what can fail early, and every descriptor that init is to inherit.
-        *cgroup.cgroup_steps(config, facts),
+        *cgroup.cgroup_steps(facts),
         *resources.resource_steps(config, facts),
         *device_filter.device_steps(config, facts),
         *namespaces.open_steps(config, facts),
@@ -132,7 +132,10 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *hooks.hook_steps(config, facts, "prestart"),
         *hooks.hook_steps(config, facts, "createRuntime"),
         *hooks.hook_steps(config, facts, "createContainer"),
-        *rootfs.enter_root(config, facts),
+        # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
+        *paths.readonly_steps(config, facts),
+        *paths.masked_steps(config, facts),
+        *rootfs.enter_root(facts),
         *(
             [
                 Step(
@@ -149,8 +152,6 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
             if cwd and cwd != "/"
             else ()
         ),
-        *paths.readonly_steps(config, facts),
-        *paths.masked_steps(config, facts),
         *rootfs.root_attributes(config, facts),
     ]
 

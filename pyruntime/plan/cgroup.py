@@ -9,14 +9,10 @@ from ..errors import InvalidConfig
 from ..step import HOST, Flags, Octal, Slot, Step
 from .facts import Facts
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 POINTER = "/linux/cgroupsPath"
 
 
-def cgroup_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def cgroup_steps(facts: Facts) -> list[Step]:
     """Make the missing directories, refuse a cgroup in use (a container never shares one), and open it."""
     if facts.cgroup_mount is None:
         raise InvalidConfig(

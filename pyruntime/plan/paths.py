@@ -1,4 +1,4 @@
-"""Masked and read-only paths, after the root was switched.
+"""Masked and read-only paths, below slot "root" and before the root is switched.
 
 Each is opened beneath the root and covered by descriptor; a path that is not there needs no cover. Source:
 runtime-spec config-linux.md "Masked Paths", "Readonly Paths"; CVE-2025-31133.

@@ -179,8 +179,8 @@ def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     ]
 
 
-def enter_root(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Make the rootfs the root directory: pivot_root, or MS_MOVE with --no-pivot, or only chroot without a namespace."""
+def enter_root(facts: Facts) -> list[Step]:
+    """Switch to the rootfs: pivot_root, or MS_MOVE with --no-pivot, or only chroot without a mount namespace."""
     fchdir = Step(INIT, "/root/path", "fchdir", ROOT)
     if not has_mount_namespace(facts):
         return [

@@ -63,14 +63,27 @@ EXEC = {
     "pidfd-socket": CREATE["pidfd-socket"],
 }
 CHECKPOINT = {
-    **dict.fromkeys(("image-path", "work-path", "parent-path", "page-server", "manage-cgroups-mode", "empty-ns"), (VALUE, "", "see criu(8)")),
+    **dict.fromkeys(
+        ("image-path", "work-path", "parent-path", "page-server", "manage-cgroups-mode", "empty-ns"),
+        (VALUE, "", "see criu(8)"),
+    ),
     **dict.fromkeys(("status-fd", "lsm-profile", "lsm-mount-context"), (VALUE, "", "see criu(8)")),
-    **dict.fromkeys(("leave-running", "tcp-established", "ext-unix-sk", "shell-job", "file-locks", "pre-dump"), (FLAG, "", "see criu(8)")),
+    **dict.fromkeys(
+        ("leave-running", "tcp-established", "ext-unix-sk", "shell-job", "file-locks", "pre-dump"),
+        (FLAG, "", "see criu(8)"),
+    ),
     **dict.fromkeys(("lazy-pages", "auto-dedup", "tcp-skip-in-flight", "link-remap"), (FLAG, "", "see criu(8)")),
 }
 UPDATE = {
     "resources": (VALUE, "r", "JSON file with linux.resources, - for stdin"),
-    **dict.fromkeys((*("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime"), *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "cpu-idle"), *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema")), (VALUE, "", "see `update` of runc(8)")),
+    **dict.fromkeys(
+        (
+            *("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime"),
+            *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "cpu-idle"),
+            *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
+        ),
+        (VALUE, "", "see `update` of runc(8)"),
+    ),
 }
 FORMAT = (VALUE, "f", "table or json")
 
@@ -193,6 +206,7 @@ class Options:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 def main(argv: list[str]) -> int:

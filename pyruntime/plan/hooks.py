@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 POINTS = {
-    "prestart": (HOST, "creating"),
+    "prestart": (HOST, "created"),
     "createRuntime": (HOST, "creating"),
     "createContainer": (INIT, "creating"),
     "startContainer": (INIT, "created"),
     "poststart": (HOST, "running"),
     "poststop": (HOST, "stopped"),
 }
-"""Where each kind of hook runs, and the status that the state on its stdin carries."""
+"""Where each kind of hook runs, and the status that the state on its stdin carries. (prestart stands behind `create` in
+the lifecycle, so its container is created; the three that came after it run while it is being created.)"""
 
 
 class Hook:

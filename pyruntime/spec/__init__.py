@@ -45,7 +45,11 @@ def read_file(path: str) -> bytes:
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
-        hint = "a bundle is a directory with config.json; `pyruntime spec` writes one" if error.errno == errno.ENOENT else None
+        hint = (
+            "a bundle is a directory with config.json; `pyruntime spec` writes one"
+            if error.errno == errno.ENOENT
+            else None
+        )
         raise InvalidConfig(f"open {path}", error, hint=hint) from None
     try:
         data = b""

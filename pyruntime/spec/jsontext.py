@@ -1,4 +1,7 @@
-"""JSON text by the interpreter's own accelerators, without importing the `json` package on the hot path."""
+"""JSON text by the interpreter's own accelerators (`_json`), without importing the `json` package on the hot path.
+
+Stricter than `json` where RFC 8259 or the kernel's strings ask for it: no NaN or Infinity, no lone surrogates.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,26 @@ from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
 
 WHITESPACE = " \t\n\r"
+INFINITY = float("inf")
+
+
+class _NotJSON(ValueError):
+    """A word or number that Python's scanner takes and JSON has not."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NotJSON(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (INFINITY, -INFINITY):
+        raise _NotJSON(digits)
+    return number
 
 
 class _Context:
@@ -19,58 +39,120 @@ class _Context:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012
-
-    @staticmethod
-    def parse_constant(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
+    parse_constant = staticmethod(_refuse_constant)
 
 
-def _unknown(value: Any) -> Any:
+def _unknown(value: Any) -> NoReturn:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-_scan = make_scanner(_Context())
+_scan = make_scanner(_Context())  # type: ignore[arg-type]
 _encode = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
 
 
 def loads(data: bytes, what: str) -> Any:
-    """Return the value of a JSON document. what: its name, for errors.
+    """Return the value of a JSON document in UTF-8; a byte order mark is passed over, the last of equal keys counts.
 
-    Raises InvalidConfig, with line and column, for text that is not JSON.
+    what: the document's name, for errors. Raises InvalidConfig with line and column for text that is not JSON.
     """
     try:
-        text = data.decode("utf-8")
+        text = str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise _broken(what, data[: error.start].decode(), f"invalid UTF-8 byte 0x{data[error.start]:02x}") from None
+        position = len(str(data[: error.start], "utf-8"))
+        reason = f"invalid UTF-8 byte 0x{data[error.start]:02x}"
+        raise _broken(what, str(data, "utf-8", "replace"), position, reason) from None
     text = text.removeprefix("\ufeff")
     start = len(text) - len(text.lstrip(WHITESPACE))
+    if start == len(text):
+        raise InvalidConfig(f"{what} is not valid JSON: it is empty")
     try:
         value, end = _scan(text, start)
     except StopIteration as stop:
-        where = min(int(stop.value), len(text))
-        reason = "unexpected end of the document" if where >= len(text) else f"unexpected {text[where]!r}"
-        raise _broken(what, text[:where], reason) from None
+        raise _broken(what, text, stop.value, "a value is expected") from None
     except RecursionError:
-        raise InvalidConfig(f"{what} is nested too deeply") from None
-    except ValueError as error:
-        position = getattr(error, "pos", None)
-        reason = getattr(error, "msg", str(error))
-        raise _broken(what, text if position is None else text[:position], reason) from None
+        raise InvalidConfig(f"{what} is not valid JSON: it is nested too deeply") from None
+    except _NotJSON as error:
+        word = error.args[0]
+        raise _broken(what, text, _find_outside_strings(text, word), f"{word} is not a JSON number") from None
+    except (ValueError, SystemError):
+        raise _told_by_json(what, text, start) from None
     rest = text[end:].lstrip(WHITESPACE)
     if rest:
-        raise _broken(what, text[: len(text) - len(rest)], f"unexpected {rest[0]!r} after the document")
+        raise _broken(what, text, len(text) - len(rest), "more text after the end of the document")
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_lone_surrogates(value, what)
     return value
 
 
-def _broken(what: str, before: str, reason: str) -> InvalidConfig:
-    line = before.count("\n") + 1
-    column = len(before) - (before.rfind("\n") + 1) + 1
-    return InvalidConfig(f"{what} is not valid JSON: {reason} at line {line}, column {column}")
-
-
 def dumps(value: Any) -> str:
-    """Return the JSON text of a value, without spaces; works after the import seal."""
+    """Return the JSON text of a value: ASCII only, without spaces; works after the import seal.
+
+    Raises ValueError for NaN and Infinity, TypeError for what JSON has no form for.
+    """
     return "".join(_encode(value, 0))
+
+
+def quote(text: str) -> str:
+    """Return a string as a JSON string, for messages."""
+    return encode_basestring_ascii(text)
+
+
+def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
+    """Scan a broken text once more, now with the `json` package loaded, which gives the scanner its error class.
+
+    Without it Python 3.11's scanner fails with no exception at all (SystemError), later ones load it themselves.
+    """
+    from json import JSONDecodeError
+
+    try:
+        _scan(text, start)
+    except JSONDecodeError as error:
+        reason = error.msg.removesuffix(" at").removesuffix(" starting")
+        return _broken(what, text, error.pos, reason[:1].lower() + reason[1:])
+    except ValueError:
+        pass  # int() on thousands of digits
+    return InvalidConfig(f"{what} is not valid JSON: a number is too long")
+
+
+def _broken(what: str, text: str, position: int, reason: str) -> InvalidConfig:
+    position = min(position, len(text))
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    if position == len(text):
+        reason += ", the text ends here"
+    return InvalidConfig(f"{what} is not valid JSON: line {line}, column {column}: {reason}")
+
+
+def _find_outside_strings(text: str, word: str) -> int:
+    """Return the first place of a word that is not within a string."""
+    position, inside = 0, False
+    while position < len(text):
+        if text[position] == '"':
+            inside = not inside
+        elif inside and text[position] == "\\":
+            position += 1
+        elif not inside and text.startswith(word, position):
+            break
+        position += 1
+    return position
+
+
+def _refuse_lone_surrogates(value: Any, what: str) -> None:
+    """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can hold it."""
+    for text in _strings(value):
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidConfig(f"{what} is not valid JSON: the string {quote(text)} has half of a surrogate pair")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield key
+            yield from _strings(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _strings(entry)

@@ -1,0 +1,3 @@
+def compile(
+    default_action: int, arches: list[str], rules: list[tuple[int, str, list[tuple[int, int, int, int]]]], /
+) -> bytes: ...

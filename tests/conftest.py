@@ -5,8 +5,8 @@ root      tests/root      root; containers of the busybox bundle
 engines   tests/engines   root; real Docker and Podman daemons from Debian's packages
 machine   tests/machine   root; an emulated machine
 
-A tier whose needs are not met is skipped, loudly; with CI=true that is a failure. The tiers that start containers run in
-surroundings of their own (support.session), and what they leave behind fails the session (support.leaks).
+A tier whose needs are not met is skipped, loudly; with CI=true that is a failure. The tiers that start containers run
+in surroundings of their own (support.session), and what they leave behind fails the session (support.leaks).
 """
 
 import os
@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import leaks, paths, peers, session  # noqa: E402
+from support import leaks, paths, peers, session
 
 TIERS = {
     "unit": "needs no privilege",
@@ -31,7 +31,7 @@ IN_OWN_SURROUNDINGS = ("root", "engines")
 pytest_plugins = ["support.fixtures"]
 
 _begin = pytest.StashKey[leaks.Snapshot]()
-_unmet = pytest.StashKey[dict[str, str]]()
+_unmet: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,7 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    tiers = {tier_of(item) for item in session.items} - set(session.config.stash[_unmet])
+    unmet = session.config.stash[_unmet]
+    tiers = {tier for tier in map(tier_of, session.items) if tier not in unmet}
     if tiers & set(IN_OWN_SURROUNDINGS) and not session.config.option.collectonly:
         _enter(session.config)
 

@@ -1,28 +1,15 @@
-"""Docker: a real daemon of Debian's docker.io calls the runtime; each option is checked from inside and from the host."""
+"""Docker: a real daemon of Debian's docker.io calls the runtime; options are checked from inside and from the host."""
 
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import mountinfo
-from support.docker import Docker
-from support.runtime import ENVIRONMENT, host_status, namespace, process_runs, wait_for
+from support.docker import PRINT_SIZE, SERVE, Docker
+from support.runtime import host_status, namespace, process_runs, wait_for
 from support.terminal import on_terminal
-
-SERVE = "trap 'echo got term; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-
-# Docker sets the size once the program runs.
-PRINT_SIZE = "until size=$(stty size 2>/dev/null); [ -n \"$size\" ]; do sleep 0.05; done; echo size $size"
-
-
-def ready(docker: Docker, id: str) -> str:
-    """Wait until a container has said that it is ready; return its id."""
-    wait_for(lambda: "ready" in docker.ok("logs", id), "the program runs")
-    return id
 
 
 class TestRun:
@@ -44,7 +31,9 @@ class TestRun:
         assert "/dev/pts/0" in shown and "size 33 99" in shown
 
     def test_interrupt_key(self, docker: Docker) -> None:
-        command = docker.run_command("-it", "--", "sh", "-c", "trap 'echo int; exit 4' INT; echo ready; while :; do sleep 0.05; done")
+        command = docker.run_command(
+            "-it", "--", "sh", "-c", "trap 'echo int; exit 4' INT; echo ready; while :; do sleep 0.05; done"
+        )
         with on_terminal([*docker.client, *command]) as running:
             running.terminal.read_until("ready")
             running.terminal.type("\x03")
@@ -86,15 +75,7 @@ def hardened(docker: Docker) -> Iterator[str]:
     folder = docker.folder / "volume"
     folder.mkdir()
     (folder / "file").write_text("text\n")
-    id = ready(docker, docker.background(*HARDENED, "-v", f"{folder}:/data:ro", "--", "sh", "-c", SERVE))
-    yield id
-    docker.ok("rm", "-f", id)
-
-
-@pytest.fixture(scope="class")
-def sleeper(docker: Docker) -> Iterator[str]:
-    """A container that sleeps."""
-    id = docker.background("--", "sleep", "1000")
+    id = docker.ready(docker.background(*HARDENED, "-v", f"{folder}:/data:ro", "--", "sh", "-c", SERVE))
     yield id
     docker.ok("rm", "-f", id)
 
@@ -131,7 +112,10 @@ class TestHardened:
     def test_limits(self, docker: Docker, hardened: str) -> None:
         assert self.sh(docker, hardened, "ulimit -Sn; ulimit -Hn").split() == ["512", "1024"]
         limits = Path(f"/proc/{docker.pid(hardened)}/limits").read_text()
-        assert next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5] == ["512", "1024"]
+        assert next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5] == [
+            "512",
+            "1024",
+        ]
 
     def test_hostname(self, docker: Docker, hardened: str) -> None:
         assert self.sh(docker, hardened, "hostname; cat /etc/hostname").split() == ["h", "h"]
@@ -147,19 +131,23 @@ class TestHardened:
         assert docker.inspect(hardened)["State"]["ExitCode"] == 0
 
 
-def mounts_of(docker: Docker, id: str) -> list[mountinfo.Mount]:
-    return mountinfo.parse(Path(f"/proc/{docker.pid(id)}/mountinfo").read_text())
+def mounts_of(docker: Docker, container: str) -> list[mountinfo.Mount]:
+    return mountinfo.parse(Path(f"/proc/{docker.pid(container)}/mountinfo").read_text())
 
 
 class TestNamespaces:
-    LINKS = ["pid", "net", "ipc", "uts"]
+    LINKS = ("pid", "net", "ipc", "uts")
 
     def test_of_the_host(self, docker: Docker) -> None:
-        id = docker.background("--pid", "host", "--network", "host", "--ipc", "host", "--uts", "host", "--", "sleep", "1000")
+        id = docker.background(
+            "--pid", "host", "--network", "host", "--ipc", "host", "--uts", "host", "--", "sleep", "1000"
+        )
         pid = docker.pid(id)
         assert [namespace(pid, link) for link in self.LINKS] == [namespace("self", link) for link in self.LINKS]
         assert namespace(pid, "mnt") != namespace("self", "mnt")
-        inside = docker.ok("exec", id, "sh", "-c", "for l in pid net ipc uts; do readlink /proc/self/ns/$l; done; hostname").split()
+        inside = docker.ok(
+            "exec", id, "sh", "-c", "for l in pid net ipc uts; do readlink /proc/self/ns/$l; done; hostname"
+        ).split()
         assert inside == [*(namespace("self", link) for link in self.LINKS), os.uname().nodename]
         docker.ok("rm", "-f", id)
         assert not process_runs(pid)
@@ -190,7 +178,9 @@ class TestOptions:
         here = host_status(os.getpid())
         assert status["CapEff"] == here["CapEff"]
         assert (status["Seccomp"], status["NoNewPrivs"]) == ("0", "0")
-        inside = docker.ok("exec", "--privileged", id, "sh", "-c", "grep CapEff /proc/self/status; mount -t tmpfs x /mnt; echo $?")
+        inside = docker.ok(
+            "exec", "--privileged", id, "sh", "-c", "grep CapEff /proc/self/status; mount -t tmpfs x /mnt; echo $?"
+        )
         assert inside.split()[1:] == [here["CapEff"], "0"]
         points = {mount.point for mount in mounts_of(docker, id)}
         assert not {"/proc/sys", "/proc/keys", "/sys/firmware"} & points, "nothing is masked"
@@ -203,7 +193,9 @@ class TestOptions:
         status = host_status(docker.pid(id))
         assert status["Seccomp"] == "2"
         assert int(status["CapEff"], 16) == 0xA80425FB, "Docker's list"
-        refused = docker.ok("exec", id, "sh", "-c", "mount -t tmpfs x /mnt 2>&1; cat /proc/keys; unshare -m true 2>&1; true")
+        refused = docker.ok(
+            "exec", id, "sh", "-c", "mount -t tmpfs x /mnt 2>&1; cat /proc/keys; unshare -m true 2>&1; true"
+        )
         assert "permission denied" in refused.lower() and "Operation not permitted" in refused
         docker.ok("rm", "-f", id)
 
@@ -212,7 +204,12 @@ class TestOptions:
         assert found == ["b c", "/usr/bin"]
 
     def test_groups(self, docker: Docker) -> None:
-        assert docker.once("--user", "7:8", "--group-add", "9", "--", "sh", "-c", "id -u; id -g; id -G").split() == ["7", "8", "8", "9"]
+        assert docker.once("--user", "7:8", "--group-add", "9", "--", "sh", "-c", "id -u; id -g; id -G").split() == [
+            "7",
+            "8",
+            "8",
+            "9",
+        ]
 
     def test_capability_added_and_dropped(self, docker: Docker) -> None:
         text = docker.once("--cap-add", "SYS_TIME", "--cap-drop", "CHOWN", "--", "grep", "CapEff", "/proc/self/status")
@@ -231,10 +228,18 @@ class TestOptions:
         assert "size=2048k" in docker.once("--shm-size", "2m", "--", "grep", " /dev/shm ", "/proc/mounts")
 
     def test_sysctl(self, docker: Docker) -> None:
-        assert docker.once("--sysctl", "net.ipv4.ip_default_ttl=77", "--", "cat", "/proc/sys/net/ipv4/ip_default_ttl") == "77"
+        assert (
+            docker.once("--sysctl", "net.ipv4.ip_default_ttl=77", "--", "cat", "/proc/sys/net/ipv4/ip_default_ttl")
+            == "77"
+        )
 
     def test_seccomp_unconfined(self, docker: Docker) -> None:
-        assert docker.once("--security-opt", "seccomp=unconfined", "--", "grep", "Seccomp:", "/proc/self/status").split()[1] == "0"
+        assert (
+            docker.once("--security-opt", "seccomp=unconfined", "--", "grep", "Seccomp:", "/proc/self/status").split()[
+                1
+            ]
+            == "0"
+        )
 
     def test_oom_score(self, docker: Docker) -> None:
         assert docker.once("--oom-score-adj", "500", "--", "cat", "/proc/self/oom_score_adj") == "500"
@@ -242,139 +247,3 @@ class TestOptions:
     def test_cgroup_namespace_of_the_host(self, docker: Docker) -> None:
         assert docker.cgroup in docker.once("--cgroupns", "host", "--", "grep", "^0:", "/proc/self/cgroup")
         assert docker.once("--cgroupns", "private", "--", "grep", "^0:", "/proc/self/cgroup") == "0::/"
-
-
-class TestExec:
-    def test_output_and_status(self, docker: Docker, sleeper: str) -> None:
-        result = docker.run("exec", sleeper, "sh", "-c", "echo out; echo err >&2; exit 3")
-        assert result == (3, "out\n", "err\n")
-
-    def test_standard_input(self, docker: Docker, sleeper: str) -> None:
-        assert docker.ok("exec", "-i", sleeper, "cat", stdin="given\n") == "given"
-
-    def test_terminal(self, docker: Docker, sleeper: str) -> None:
-        command = f"tty; {PRINT_SIZE}; read line; echo got $line; exit 5"
-        with on_terminal([*docker.client, "exec", "-it", sleeper, "sh", "-c", command], 40, 111) as running:
-            running.terminal.read_until("size 40 111")
-            running.terminal.type("hello\n")
-            shown = running.terminal.read_until("got hello")
-            assert running.wait(30) == 5
-        assert "/dev/pts/" in shown
-
-    @pytest.mark.parametrize(
-        "program, words", [("nosuch", "executable file not found"), ("/nosuch", "no such file"), ("/etc/passwd", "permission denied")],
-    )  # fmt: skip
-    def test_program_that_cannot_start(self, docker: Docker, sleeper: str, program: str, words: str) -> None:
-        result = docker.run("exec", sleeper, program)
-        assert result.status == 126, "whatever the reason, in Docker 20.10"
-        assert words in result.stdout + result.stderr
-
-    def test_killed(self, docker: Docker, sleeper: str) -> None:
-        assert docker.run("exec", sleeper, "sh", "-c", "kill -KILL $$").status == 137
-
-    def test_user_environment_directory(self, docker: Docker, sleeper: str) -> None:
-        found = docker.ok("exec", "-u", "7:8", "-e", "A=b", "-w", "/tmp", sleeper, "sh", "-c", "id -u; id -g; echo $A; pwd").split()
-        assert found == ["7", "8", "b", "/tmp"]
-
-    def test_privileged(self, docker: Docker, sleeper: str) -> None:
-        found = docker.ok("exec", "--privileged", sleeper, "grep", "CapEff", "/proc/self/status").split()[1]
-        assert found == host_status(os.getpid())["CapEff"]
-
-    def test_detached(self, docker: Docker, sleeper: str) -> None:
-        docker.ok("exec", "-d", sleeper, "sleep", "4321")
-        wait_for(lambda: "sleep 4321" in docker.ok("top", sleeper), "it runs")
-
-    def test_namespaces(self, docker: Docker, sleeper: str) -> None:
-        found = docker.ok("exec", sleeper, "sh", "-c", "for l in pid net ipc uts mnt cgroup; do readlink /proc/self/ns/$l; done").split()
-        assert found == [namespace(docker.pid(sleeper), link) for link in ("pid", "net", "ipc", "uts", "mnt", "cgroup")]
-
-    def test_ends_with_the_container(self, docker: Docker) -> None:
-        id = docker.background("--", "sleep", "1000")
-        with subprocess.Popen([*docker.client, "exec", id, "sleep", "1000"], env=ENVIRONMENT) as process:
-            wait_for(lambda: docker.ok("top", id).count("sleep 1000") == 2, "exec's process runs")
-            docker.ok("kill", id)
-            assert process.wait(20) == 137
-        docker.ok("rm", id)
-
-
-class TestControl:
-    def test_stop(self, docker: Docker) -> None:
-        id = ready(docker, docker.background("--", "sh", "-c", SERVE))
-        pid = docker.pid(id)
-        docker.ok("stop", id)
-        assert docker.inspect(id)["State"]["ExitCode"] == 0
-        assert "got term" in docker.ok("logs", id)
-        assert not process_runs(pid)
-        docker.ok("rm", id)
-
-    def test_stop_of_a_program_that_does_not_listen(self, docker: Docker) -> None:
-        id = ready(docker, docker.background("--", "sh", "-c", "trap '' TERM; echo ready; sleep 1000"))
-        docker.ok("stop", "-t", "1", id)
-        assert docker.inspect(id)["State"]["ExitCode"] == 137
-        docker.ok("rm", id)
-
-    @pytest.mark.parametrize("name, status", [("KILL", 137), ("USR1", 10)])
-    def test_kill(self, docker: Docker, name: str, status: int) -> None:
-        id = ready(docker, docker.background("--", "sh", "-c", "trap 'exit 10' USR1; echo ready; while :; do sleep 0.05; done"))
-        docker.ok("kill", "-s", name, id)
-        assert docker.ok("wait", id) == str(status)
-        docker.ok("rm", id)
-
-    def test_pause_and_unpause(self, docker: Docker) -> None:
-        count = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
-        id = docker.background("--", "sh", "-c", count)
-        wait_for(lambda: docker.ok("logs", id) != "", "it counts")
-        docker.ok("pause", id)
-        assert docker.inspect(id)["State"]["Paused"] is True
-        assert "frozen 1" in (cgroup(docker.pid(id)) / "cgroup.events").read_text()
-        before = docker.ok("logs", id)
-        time.sleep(0.2)
-        assert docker.ok("logs", id) == before
-        docker.ok("unpause", id)
-        wait_for(lambda: docker.ok("logs", id) != before, "it counts again")
-        docker.ok("rm", "-f", id)
-
-    def test_remove_a_paused_container_by_force(self, docker: Docker) -> None:
-        id = docker.background("--", "sleep", "1000")
-        pid = docker.pid(id)
-        docker.ok("pause", id)
-        docker.ok("rm", "-f", id)
-        assert not process_runs(pid)
-
-    def test_top(self, docker: Docker) -> None:
-        id = ready(docker, docker.background("--", "sh", "-c", "sleep 1234 & echo ready; exec sleep 5678"))
-        lines = docker.ok("top", id).splitlines()[1:]
-        assert sorted(line.partition("sleep ")[2] for line in lines) == ["1234", "5678"]
-        assert str(docker.pid(id)) in docker.ok("top", id, "-o", "pid")
-        docker.ok("rm", "-f", id)
-
-    @pytest.mark.parametrize("force", [True, False])
-    def test_remove(self, docker: Docker, force: bool) -> None:
-        id = docker.background("--", "sleep", "1000")
-        pid, where = docker.pid(id), cgroup(docker.pid(id))
-        if force:
-            docker.ok("rm", "-f", id)
-        else:
-            assert docker.run("rm", id).status == 1, "it runs"
-            docker.ok("kill", id)
-            docker.ok("rm", id)
-        assert not process_runs(pid)
-        wait_for(lambda: not where.exists(), "its cgroup is gone")
-        assert docker.run("inspect", id).status == 1
-
-    def test_restart(self, docker: Docker) -> None:
-        id = docker.background("--", "sh", "-c", "echo started; exec sleep 1000")
-        docker.ok("restart", "-t", "0", id)
-        wait_for(lambda: docker.ok("logs", id).count("started") == 2, "it was started twice")
-        docker.ok("rm", "-f", id)
-
-    def test_create_then_start(self, docker: Docker) -> None:
-        id = docker.ok("create", "--runtime", "tested", "busybox:test", "echo", "hello")
-        assert docker.ok("start", "-a", id) == "hello"
-        docker.ok("rm", id)
-
-
-def cgroup(pid: int) -> Path:
-    """Return the cgroup2 directory of a process."""
-    line = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
-    return Path("/sys/fs/cgroup") / line.removeprefix("0::/")

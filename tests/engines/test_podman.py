@@ -1,4 +1,4 @@
-"""Podman, through conmon: the basics. It parses the whole error log as one object and calls kill and delete without PATH."""
+"""Podman, through conmon: the basics. It parses the error log as one object, and calls kill and delete without PATH."""
 
 import os
 import signal
@@ -25,7 +25,10 @@ class TestRun:
         assert podman.ok(*podman.run_command("--rm", "-i", "--", "cat"), stdin="given\n") == "given"
 
     def test_terminal(self, podman: Podman) -> None:
-        command = [*podman.command, *podman.run_command("--rm", "-it", "--", "sh", "-c", "tty; read line; echo got $line; exit 3")]
+        command = [
+            *podman.command,
+            *podman.run_command("--rm", "-it", "--", "sh", "-c", "tty; read line; echo got $line; exit 3"),
+        ]
         with on_terminal(command, environment=podman.environment) as running:
             running.terminal.read_until("/dev/pts/0", 20)
             running.terminal.type("hello\n")
@@ -49,7 +52,17 @@ class TestRun:
         podman.ok("rm", id)
 
     def test_options(self, podman: Podman) -> None:
-        options = ["--read-only", "--cap-drop", "ALL", "--user", "1000:1000", "--hostname", "h", "--security-opt", "no-new-privileges"]
+        options = [
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+            "--user",
+            "1000:1000",
+            "--hostname",
+            "h",
+            "--security-opt",
+            "no-new-privileges",
+        ]
         id = background(podman, *options, "--", "sleep", "1000")
         status = host_status(podman.pid(id))
         assert (status["Uid"].split()[0], status["CapEff"], status["NoNewPrivs"]) == ("1000", "0000000000000000", "1")
@@ -71,11 +84,15 @@ class TestControl:
         assert podman.run("exec", sleeper, "sh", "-c", "echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
 
     def test_exec_joins(self, podman: Podman, sleeper: str) -> None:
-        found = podman.ok("exec", sleeper, "sh", "-c", "for l in pid net ipc uts mnt; do readlink /proc/self/ns/$l; done").split()
+        found = podman.ok(
+            "exec", sleeper, "sh", "-c", "for l in pid net ipc uts mnt; do readlink /proc/self/ns/$l; done"
+        ).split()
         assert found == [namespace(podman.pid(sleeper), link) for link in ("pid", "net", "ipc", "uts", "mnt")]
 
     def test_exec_on_a_terminal(self, podman: Podman, sleeper: str) -> None:
-        with on_terminal([*podman.command, "exec", "-it", sleeper, "sh", "-c", "tty; exit 5"], environment=podman.environment) as running:
+        with on_terminal(
+            [*podman.command, "exec", "-it", sleeper, "sh", "-c", "tty; exit 5"], environment=podman.environment
+        ) as running:
             running.terminal.read_until("/dev/pts/", 20)
             assert running.wait(30) == 5
 

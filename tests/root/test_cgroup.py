@@ -1,4 +1,4 @@
-"""The container's cgroup: name, members, pause and resume, ps, what delete removes. config-linux.md "Control groups"."""
+"""The container's cgroup: name, members, pause, ps, what delete removes. config-linux.md "Control groups"."""
 
 import json
 import os

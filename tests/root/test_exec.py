@@ -82,7 +82,9 @@ class TestStatus:
 
     def test_ends_with_the_container(self, box: Container) -> None:
         command = box.runtime.command("exec", box.id, "sleep", "1000")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_for(lambda: "sleep 1000" in box.sh("ps | grep -v ' 1 root' | grep -v grep"), "it runs")
         box.kill()
         assert process.wait(10) == 137
@@ -178,9 +180,17 @@ class TestDetach:
         assert int((workdir / "pid").read_text()) > 1
 
 
+SHOW_EVERYTHING = "pwd; umask; ulimit -n; echo $A; cat /proc/self/status; cat /proc/self/oom_score_adj"
+
+
 class TestProcessFile:
     def write(self, workdir: Path, **changes: Any) -> str:
-        document = {"args": ["sh", "-c", "echo fine"], "cwd": "/", "env": ["PATH=/bin:/usr/bin"], "user": {"uid": 0, "gid": 0}}
+        document = {
+            "args": ["sh", "-c", "echo fine"],
+            "cwd": "/",
+            "env": ["PATH=/bin:/usr/bin"],
+            "user": {"uid": 0, "gid": 0},
+        }
         (workdir / "process.json").write_text(json.dumps(document | changes))
         return str(workdir / "process.json")
 
@@ -192,11 +202,11 @@ class TestProcessFile:
 
     def test_everything(self, box: Container, workdir: Path) -> None:
         text = self.run(
-            box, workdir, args=["sh", "-c", "pwd; umask; ulimit -n; echo $A; cat /proc/self/status; cat /proc/self/oom_score_adj"],
+            box, workdir, args=["sh", "-c", SHOW_EVERYTHING],
             cwd="/tmp", env=["PATH=/bin", "A=b"], user={"uid": 7, "gid": 8, "additionalGids": [9], "umask": 0o27},
             rlimits=[{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}], noNewPrivileges=True, oomScoreAdj=111,
-            capabilities={"bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"],
-                          "ambient": ["CAP_CHOWN"]},
+            capabilities={"bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN"],
+                          "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]},
         )  # fmt: skip
         cwd, umask, nofile, value, *status, oom = text.splitlines()
         assert (cwd, umask, nofile, value, oom) == ("/tmp", "0027", "50", "b", "111")
@@ -223,7 +233,7 @@ class TestProcessFile:
 
 
 def test_in_a_cgroup_that_the_container_made(container: Make, bundle: Bundle, runtime: Runtime) -> None:
-    """Once init sits in a nested cgroup with controllers, the container's top can hold no process: exec joins init's."""
+    """Once init sits in a nested cgroup with controllers, the top can hold no process: exec joins init's."""
     for mount in bundle.mounts:
         if mount["destination"] == "/sys/fs/cgroup":
             mount["options"] = ["nosuid", "noexec", "nodev", "rw"]
@@ -236,5 +246,7 @@ def test_in_a_cgroup_that_the_container_made(container: Make, bundle: Bundle, ru
 def test_many_at_once(box: Container) -> None:
     commands = [box.runtime.command("exec", box.id, "echo", str(number)) for number in range(8)]
     running = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for command in commands]
-    assert [process.communicate(timeout=60)[0] for process in running] == [f"{number}\n".encode() for number in range(8)]
+    assert [process.communicate(timeout=60)[0] for process in running] == [
+        f"{number}\n".encode() for number in range(8)
+    ]
     assert new_id() not in box.runtime.ids()

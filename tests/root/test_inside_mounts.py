@@ -1,4 +1,4 @@
-"""The container's file system, seen from inside: config.md "Mounts", config-linux.md "Default Filesystems" and below."""
+"""The container's file system, seen from inside: config.md "Mounts", config-linux.md "Default Filesystems"."""
 
 import os
 from collections.abc import Iterator
@@ -67,25 +67,33 @@ class TestRoot:
         assert wanted == "slave" or kinds == allowed
 
 
-class TestOptions:
-    FLAGS = [
-        (["ro"], {"ro"}, {"rw"}),
-        (["rw"], {"rw"}, {"ro"}),
-        (["ro", "rw"], {"rw"}, {"ro"}),
-        (["nosuid", "nodev", "noexec"], {"nosuid", "nodev", "noexec"}, set()),
-        (["nosuid", "nodev", "noexec", "suid", "dev", "exec"], set(), {"nosuid", "nodev", "noexec"}),
-        (["noatime"], {"noatime"}, {"relatime"}),
-        (["relatime"], {"relatime"}, set()),
-        (["strictatime"], set(), {"relatime", "noatime"}),
-        (["nodiratime"], {"nodiratime"}, set()),
-        (["nosymfollow"], {"nosymfollow"}, set()),
-        (["defaults"], {"rw"}, {"ro"}),
-    ]
+FLAGS = [
+    (["ro"], {"ro"}, {"rw"}),
+    (["rw"], {"rw"}, {"ro"}),
+    (["ro", "rw"], {"rw"}, {"ro"}),
+    (["nosuid", "nodev", "noexec"], {"nosuid", "nodev", "noexec"}, set()),
+    (["nosuid", "nodev", "noexec", "suid", "dev", "exec"], set(), {"nosuid", "nodev", "noexec"}),
+    (["noatime"], {"noatime"}, {"relatime"}),
+    (["relatime"], {"relatime"}, set()),
+    (["strictatime"], set(), {"relatime", "noatime"}),
+    (["nodiratime"], {"nodiratime"}, set()),
+    (["nosymfollow"], {"nosymfollow"}, set()),
+    (["defaults"], {"rw"}, {"ro"}),
+]
 
+
+class TestOptions:
     @pytest.mark.parametrize("options, there, absent", FLAGS, ids=[",".join(flags[0]) for flags in FLAGS])
     @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
     def test_flags(
-        self, inside: Inside, bundle: Bundle, workdir: Path, kind: str, options: list[str], there: set[str], absent: set[str]
+        self,
+        inside: Inside,
+        bundle: Bundle,
+        workdir: Path,
+        kind: str,
+        options: list[str],
+        there: set[str],
+        absent: set[str],
     ) -> None:
         (workdir / "data").mkdir()
         if kind == "tmpfs":
@@ -110,7 +118,13 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         "wanted, kinds",
-        [("private", set()), ("rprivate", set()), ("shared", {"shared"}), ("rshared", {"shared"}), ("unbindable", {"unbindable"})],
+        [
+            ("private", set()),
+            ("rprivate", set()),
+            ("shared", {"shared"}),
+            ("rshared", {"shared"}),
+            ("unbindable", {"unbindable"}),
+        ],
     )
     def test_propagation(self, inside: Inside, bundle: Bundle, workdir: Path, wanted: str, kinds: set[str]) -> None:
         (workdir / "data").mkdir()
@@ -192,24 +206,29 @@ TRY = '( eval "true $way" ) 2>/dev/null && echo 0 || echo 1'
 """Shell code that opens what $way says and prints 0 when that works."""
 
 
-class TestDevices:
-    DEFAULT = {"null": "1,3", "zero": "1,5", "full": "1,7", "random": "1,8", "urandom": "1,9", "tty": "5,0"}
-    LINKS = {
-        "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
-        "ptmx": "pts/ptmx",
-    }  # fmt: skip
+DEFAULT_DEVICES = {"null": "1,3", "zero": "1,5", "full": "1,7", "random": "1,8", "urandom": "1,9", "tty": "5,0"}
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}  # fmt: skip
 
+
+class TestDevices:
     def test_default_devices(self, inside: Inside) -> None:
         found = inside("cd /dev; for d in null zero full random urandom tty; do stat -c '%n %t,%T %a %F' $d; done")
-        assert found.splitlines() == [f"{name} {number} 666 character special file" for name, number in self.DEFAULT.items()]
+        assert found.splitlines() == [
+            f"{name} {number} 666 character special file" for name, number in DEFAULT_DEVICES.items()
+        ]
 
     def test_links(self, inside: Inside) -> None:
         found = inside("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done").split()
-        assert found[:4] == list(self.LINKS.values())[:4]
+        assert found[:4] == list(DEVICE_LINKS.values())[:4]
         assert found[4] in ("pts/ptmx", "/dev/pts/ptmx")
 
     def test_devices_work(self, inside: Inside) -> None:
-        command = "echo x > /dev/null; head -c 3 /dev/zero | wc -c; head -c 5 /dev/urandom | wc -c; echo y 2>&1 > /dev/full"
+        command = (
+            "echo x > /dev/null; head -c 3 /dev/zero | wc -c; head -c 5 /dev/urandom | wc -c; echo y 2>&1 > /dev/full"
+        )
         assert inside(f"{{ {command}; }} 2>&1; true").split("\n")[:2] == ["3", "5"]
         assert "No space left" in inside(f"{{ {command}; }} 2>&1; true")
 
@@ -242,7 +261,9 @@ class TestDevices:
 
     def test_making_nodes_is_not_using_them(self, inside: Inside, bundle: Bundle) -> None:
         bundle.config["root"]["readonly"] = False
-        bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "access": "m"}]}
+        bundle.linux["resources"] = {
+            "devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "access": "m"}]
+        }
         assert "Operation not permitted" in inside("mknod /kmsg c 1 11 && head -c 1 /kmsg 2>&1; true")
 
 
@@ -252,7 +273,10 @@ class TestHidden:
         (bundle.rootfs / "opt" / "dir" / "secret").touch()
         (bundle.rootfs / "opt" / "file").write_text("secret")
         bundle.linux["maskedPaths"] = ["/opt/dir", "/opt/file", "/opt/nosuch", "/proc/version"]
-        assert inside("ls /opt/dir; cat /opt/file; cat /proc/version; ls -d /opt/*").split() == ["/opt/dir", "/opt/file"]
+        assert inside("ls /opt/dir; cat /opt/file; cat /proc/version; ls -d /opt/*").split() == [
+            "/opt/dir",
+            "/opt/file",
+        ]
         assert "Read-only" in inside("touch /opt/dir/x 2>&1; true")
 
     def test_read_only_paths(self, inside: Inside, bundle: Bundle) -> None:

@@ -23,7 +23,9 @@ def status_of(text: str) -> dict[str, str]:
 def test_pid_1_and_nobody_else(inside: Inside) -> None:
     first, *others = inside("echo $$; ls -d /proc/[0-9]*").split()
     assert first == "1"
-    assert {"/proc/1"} <= set(others) <= {"/proc/1", "/proc/2"}, "the shell, and ls where the shell starts a process for it"
+    assert {"/proc/1"} <= set(others) <= {"/proc/1", "/proc/2"}, (
+        "the shell, and ls where the shell starts a process for it"
+    )
 
 
 def test_args_reach_the_program_as_they_are(runtime: Runtime, bundle: Bundle) -> None:
@@ -96,7 +98,7 @@ class TestCapabilities:
             ambient=["CAP_NET_RAW"],
         )
         status = status_of(inside("cat /proc/self/status"))
-        # What execve makes of them for a user other than root (capabilities(7)): permitted and effective become ambient.
+        # What execve makes of them for a user who is not root, capabilities(7): permitted and effective become ambient.
         assert status["CapBnd"] == mask("CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE")
         assert status["CapInh"] == mask("CAP_KILL", "CAP_NET_RAW")
         assert status["CapAmb"] == status["CapPrm"] == status["CapEff"] == mask("CAP_NET_RAW")
@@ -185,7 +187,10 @@ class TestSeccomp:
         """The kernel then wants CAP_SYS_ADMIN to load it, which the program does not get."""
         bundle.process["noNewPrivileges"] = False
         bundle.linux["seccomp"] = allow_only(*PROGRAM_CALLS, *CREDENTIAL_CALLS)
-        assert inside("mkdir /tmp/x 2>&1; echo fine") == "mkdir: can't create directory '/tmp/x': Operation not permitted\nfine"
+        assert (
+            inside("mkdir /tmp/x 2>&1; echo fine")
+            == "mkdir: can't create directory '/tmp/x': Operation not permitted\nfine"
+        )
 
     def test_kill_process(self, runtime: Runtime, bundle: Bundle) -> None:
         bundle.linux["seccomp"] = {

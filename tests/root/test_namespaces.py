@@ -41,9 +41,9 @@ def test_hostname_and_domainname(inside: Inside, bundle: Bundle) -> None:
 
 
 def test_network_has_only_a_loopback_that_is_up(inside: Inside) -> None:
-    assert inside("ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; ping -c 1 127.0.0.1 | grep -c '1 packets rec'") == (
-        "lo\n1\n1"
-    )
+    assert inside(
+        "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; ping -c 1 127.0.0.1 | grep -c '1 packets rec'"
+    ) == ("lo\n1\n1")
 
 
 def test_sysctl(inside: Inside, bundle: Bundle) -> None:
@@ -86,7 +86,12 @@ def hold() -> Iterator[Hold]:
 class TestJoin:
     @pytest.mark.parametrize(
         "option, link, kind",
-        [("--net", "net", "network"), ("--uts", "uts", "uts"), ("--ipc", "ipc", "ipc"), ("--cgroup", "cgroup", "cgroup")],
+        [
+            ("--net", "net", "network"),
+            ("--uts", "uts", "uts"),
+            ("--ipc", "ipc", "ipc"),
+            ("--cgroup", "cgroup", "cgroup"),
+        ],
         ids=["network", "uts", "ipc", "cgroup"],
     )
     def test_by_path(self, container: Make, bundle: Bundle, hold: Hold, option: str, link: str, kind: str) -> None:
@@ -118,7 +123,9 @@ class TestJoin:
 
     def test_two_of_one_container(self, container: Make, bundle: Bundle) -> None:
         first = container()
-        bundle.namespaces(network=f"/proc/{first.pid}/ns/net", ipc=f"/proc/{first.pid}/ns/ipc", uts=f"/proc/{first.pid}/ns/uts")
+        bundle.namespaces(
+            network=f"/proc/{first.pid}/ns/net", ipc=f"/proc/{first.pid}/ns/ipc", uts=f"/proc/{first.pid}/ns/uts"
+        )
         del bundle.config["hostname"]
         second = container()
         assert second.sh("hostname") == "busybox"
@@ -142,7 +149,14 @@ class TestTime:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         inside_uptime = float(inside("cut -d ' ' -f 1 /proc/uptime"))
         assert now + 5_000_000 <= inside_uptime < now + 5_000_060
-        assert inside("cat /proc/self/timens_offsets").split() == ["monotonic", "7000000", "5", "boottime", "5000000", "0"]
+        assert inside("cat /proc/self/timens_offsets").split() == [
+            "monotonic",
+            "7000000",
+            "5",
+            "boottime",
+            "5000000",
+            "0",
+        ]
 
     def test_own_namespace(self, container: Make, bundle: Bundle) -> None:
         bundle.namespaces(time="")

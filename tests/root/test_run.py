@@ -142,7 +142,9 @@ class TestInformation:
         assert " version " in lines[0]
         assert any(line.startswith("spec: 1.") for line in lines)
 
-    @pytest.mark.parametrize("args", [["--help"], ["-h"], ["create", "--help"], ["exec", "-h"], ["delete", "--help"]], ids=" ".join)
+    @pytest.mark.parametrize(
+        "args", [["--help"], ["-h"], ["create", "--help"], ["exec", "-h"], ["delete", "--help"]], ids=" ".join
+    )
     def test_help(self, runtime: Runtime, args: list[str]) -> None:
         result = runtime.run(*args)
         assert result.status == 0 and result.stdout and not result.stderr
@@ -180,7 +182,9 @@ def test_interrupted_by_kill_the_container_can_be_deleted(runtime: Runtime, bund
     """The runtime is killed while it waits for the container: the record stays true."""
     bundle.sh("echo ready; exec sleep 1000")
     id = new_id()
-    with subprocess.Popen(runtime.command("run", "-b", bundle.save(), id), stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+    with subprocess.Popen(
+        runtime.command("run", "-b", bundle.save(), id), stdout=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.kill()

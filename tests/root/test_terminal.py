@@ -104,11 +104,24 @@ class TestExec:
     def test_console_socket(self, container: Make, bundle: Bundle, console: ConsoleSocket, workdir: Path) -> None:
         bundle.process["terminal"] = False
         box = container()
-        process = {"terminal": True, "args": ["sh", "-c", "tty; read line; echo got $line; exec sleep 100"], "cwd": "/",
-                   "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}, "consoleSize": {"height": 20, "width": 30}}  # fmt: skip
+        process = {
+            "terminal": True,
+            "consoleSize": {"height": 20, "width": 30},
+            "args": ["sh", "-c", "tty; read line; echo got $line; exec sleep 100"],
+            "cwd": "/",
+            "env": ["PATH=/bin"],
+            "user": {"uid": 0, "gid": 0},
+        }
         (workdir / "process.json").write_text(json.dumps(process))
         result = box.exec(
-            "--process", workdir / "process.json", "--console-socket", console.path, "--detach", "--pid-file", workdir / "pid", "--"
+            "--process",
+            workdir / "process.json",
+            "--console-socket",
+            console.path,
+            "--detach",
+            "--pid-file",
+            workdir / "pid",
+            "--",
         )
         assert (result.status, result.stderr) == (0, "")
         terminal = console.receive()
@@ -173,7 +186,9 @@ def test_without_a_terminal_there_is_no_dev_console(runtime: Runtime, bundle: Bu
     assert "not a tty" in shown
 
 
-def test_delete_of_a_container_whose_terminal_nobody_reads(container: Make, bundle: Bundle, console: ConsoleSocket) -> None:
+def test_delete_of_a_container_whose_terminal_nobody_reads(
+    container: Make, bundle: Bundle, console: ConsoleSocket
+) -> None:
     bundle.sh("yes")
     box = container("--console-socket", str(console.path))
     console.receive()

@@ -50,9 +50,9 @@ class Bundle:
         """Let the container run a shell command."""
         self.args("sh", "-c", command)
 
-    def mount(self, destination: str, type: str, source: str, *options: str) -> None:
+    def mount(self, destination: str, fstype: str, source: str, *options: str) -> None:
         """Add a mount at the end of the list."""
-        self.mounts.append({"destination": destination, "type": type, "source": source, "options": list(options)})
+        self.mounts.append({"destination": destination, "type": fstype, "source": source, "options": list(options)})
 
     def capabilities(self, **sets: list[str]) -> None:
         """Set the capability sets; a set that is not named is left out."""

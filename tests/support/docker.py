@@ -13,6 +13,12 @@ DOCKERD = "dockerd"
 RUNTIME_NAME = "tested"
 IMAGE = "busybox:test"
 
+SERVE = "trap 'echo got term; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+"""A shell program that runs until it is told to end."""
+# Docker sets the size once the program runs.
+PRINT_SIZE = 'until size=$(stty size 2>/dev/null); [ -n "$size" ]; do sleep 0.05; done; echo size $size'
+"""Shell code that prints the terminal's size."""
+
 
 class Docker:
     """dockerd with the runtime under test, and its client."""
@@ -98,15 +104,20 @@ class Docker:
         at = args.index("--")
         return self.ok("run", "-d", "--runtime", RUNTIME_NAME, *args[:at], IMAGE, *args[at + 1 :])
 
-    def inspect(self, id: str) -> dict[str, Any]:
+    def ready(self, container: str) -> str:
+        """Wait until a container has said that it is ready; return its id."""
+        wait_for(lambda: "ready" in self.ok("logs", container), "the program runs")
+        return container
+
+    def inspect(self, container: str) -> dict[str, Any]:
         """Return what Docker knows of a container."""
-        found = json.loads(self.ok("inspect", id))[0]
+        found = json.loads(self.ok("inspect", container))[0]
         assert isinstance(found, dict)
         return found
 
-    def pid(self, id: str) -> int:
+    def pid(self, container: str) -> int:
         """Return the host's pid of a container's first process."""
-        return int(self.inspect(id)["State"]["Pid"])
+        return int(self.inspect(container)["State"]["Pid"])
 
     def stop(self) -> None:
         """Remove the containers, end the daemon by its pid, and take away what it mounted and made."""

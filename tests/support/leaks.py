@@ -83,7 +83,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def processes() -> list[str]:
-    """Return the session's leftover processes as `pid command`: orphans that the reaper adopted, and pytest's children."""
+    """Return leftover processes as `pid command`: orphans that the reaper adopted, and pytest's children."""
     assert session.reaper is not None
     pids = [pid for pid in session.children(session.reaper) if pid != os.getpid()] + session.children(os.getpid())
     found = []

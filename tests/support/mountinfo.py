@@ -27,8 +27,8 @@ def parse(text: str) -> list[Mount]:
         fstype, source, data = right.split(" ")
         found.append(
             Mount(
-                int(id), int(parent), unescape(root), unescape(point), frozenset(options.split(",")), tuple(tags), fstype,
-                unescape(source), tuple(data.split(",")),
+                int(id), int(parent), unescape(root), unescape(point), frozenset(options.split(",")), tuple(tags),
+                fstype, unescape(source), tuple(data.split(",")),
             )
         )  # fmt: skip
     return found

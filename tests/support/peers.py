@@ -1,8 +1,8 @@
 """Where Debian 12's runc and crun are known to differ from what the tests ask of a runtime.
 
-The tests also run against these peers, to test the tests (PYRUNTIME_BIN=/usr/sbin/runc). What a peer does otherwise, by
-choice or by fault, stands here with the reason; for pyruntime this table is never read. An entry that no longer fails is
-itself a failure (strict), so the table stays true for the versions named below.
+The tests also run against these peers, to test the tests (PYRUNTIME_BIN=/usr/sbin/runc). What a peer does otherwise,
+by choice or by fault, stands here with the reason; for pyruntime this table is never read. An entry that no longer
+fails is itself a failure (strict), so the table stays true for the versions named below.
 """
 
 import fnmatch

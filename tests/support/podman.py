@@ -32,8 +32,8 @@ class Podman:
         command = paths.system_command("podman")
         assert command, "Debian's podman is not installed: run scripts/setup"
         self.command = [
-            command, "--root", str(folder / "root"), "--runroot", str(folder / "runroot"), "--tmpdir", str(folder / "tmp"),
-            "--runtime", paths.RUNTIME_BIN, "--storage-driver", "overlay",
+            command, "--root", str(folder / "root"), "--runroot", str(folder / "runroot"),
+            "--tmpdir", str(folder / "tmp"), "--runtime", paths.RUNTIME_BIN, "--storage-driver", "overlay",
         ]  # fmt: skip
         (folder / "containers.conf").write_text(CONFIGURATION)
         self.environment = ENVIRONMENT | {"CONTAINERS_CONF": str(folder / "containers.conf"), "HOME": str(folder)}
@@ -69,15 +69,15 @@ class Podman:
         at = args.index("--")
         return ["run", "--cgroup-parent", self.cgroup, *args[:at], IMAGE, *args[at + 1 :]]
 
-    def inspect(self, id: str) -> dict[str, Any]:
+    def inspect(self, container: str) -> dict[str, Any]:
         """Return what Podman knows of a container."""
-        found = json.loads(self.ok("inspect", id))[0]
+        found = json.loads(self.ok("inspect", container))[0]
         assert isinstance(found, dict)
         return found
 
-    def pid(self, id: str) -> int:
+    def pid(self, container: str) -> int:
         """Return the host's pid of a container's first process."""
-        return int(self.inspect(id)["State"]["Pid"])
+        return int(self.inspect(container)["State"]["Pid"])
 
     def stop(self) -> None:
         """Remove the containers, and take away what was mounted and made."""
@@ -89,6 +89,8 @@ class Podman:
         own = session.CGROUP_ROOT / self.cgroup.lstrip("/")
         if own.exists():
             containers = [path.name for path in own.iterdir() if path.is_dir() and path.name != "conmon"]
-            wait_for(lambda: not (own / "conmon").exists() or not (own / "conmon/cgroup.procs").read_text(), "conmon ends")
+            wait_for(
+                lambda: not (own / "conmon").exists() or not (own / "conmon/cgroup.procs").read_text(), "conmon ends"
+            )
             leaks.remove_cgroup(own)
             assert not containers, f"cgroups of containers left behind: {containers}"

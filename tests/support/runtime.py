@@ -151,12 +151,12 @@ def _text(file: IO[bytes]) -> str:
 class Container:
     """A container by its id. Its standard output and error go to files that `output` and `errors` read."""
 
-    def __init__(self, runtime: Runtime, bundle: Path, id: str) -> None:
+    def __init__(self, runtime: Runtime, bundle: Path, name: str) -> None:
         self.runtime = runtime
         self.bundle = bundle
-        self.id = id
-        self._out: IO[bytes] = tempfile.TemporaryFile()
-        self._err: IO[bytes] = tempfile.TemporaryFile()
+        self.id = name
+        self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `close` does it
+        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
 
     def create(self, *options: str | Path, fds: Sequence[int] = ()) -> None:
         """Create it; fails when the runtime refuses."""

@@ -1,20 +1,22 @@
 """The surroundings of a test session that starts containers.
 
 `enter()` splits pytest in two. The parent stays behind as the reaper: a child subreaper that waits for the session and
-adopts every process that a test leaves without a parent. The child, where the tests run, gets a mount namespace of its
-own, with
+adopts every process that a test leaves without a parent. The child, where the tests run, gets
 
-- plain cgroup2 at /sys/fs/cgroup, also where the machine has cgroup v1 there,
-- an empty /run and /dev/shm, so that default state directories are the session's own,
-- a tmpfs for temporary files (TMPDIR points to it).
+- a mount namespace of its own: plain cgroup2 at /sys/fs/cgroup, also where the machine has cgroup v1 there; an
+  empty /run and /dev/shm, so that default state directories are the session's own; a tmpfs for temporary files (TMPDIR),
+- UTS, IPC and network namespaces of its own: a fault of the runtime cannot rename the machine or change its network.
 
-So a test neither sees nor changes the machine's mounts, and what is left in these places at the end was left by a test.
+What is left in these places at the end was left by a test. "The host" of the tests is these surroundings.
 """
 
 import ctypes
+import fcntl
 import os
 import secrets
 import signal
+import socket
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -26,11 +28,11 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-CLONE_NEWNS = 0x00020000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-CGROUP2_SUPER_MAGIC = 0x63677270
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 temporary: Path | None = None
 """The session's directory for temporary files, a tmpfs; None before `enter`."""
@@ -79,7 +81,8 @@ def enter() -> None:
     if os.getppid() != parent:
         os._exit(1)
     reaper = parent
-    unshare(CLONE_NEWNS)
+    unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
+    _loopback_up()
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     _own_cgroup2()
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
@@ -94,6 +97,12 @@ def leave() -> None:
     if temporary is not None:
         umount(str(temporary), MNT_DETACH)
         temporary.rmdir()
+
+
+def _loopback_up() -> None:
+    request = struct.pack("16sh14x", b"lo", IFF_UP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
 
 
 def _own_cgroup2() -> None:

@@ -1,97 +1,127 @@
-"""config.json: read, validated, and told where it is wrong."""
+"""config.json: read, validated, and told where it is wrong.
+
+    raw, config = load_config(bundle)
+    warnings = validate(config)
+
+A document is first asked about its form (`_validator`, made from specs/config.schema.json), then about the spec's rules
+(`checks`). Imports stand in the functions: every command comes by here, and not every one reads a config.
+"""
 
 from __future__ import annotations
 
-import errno
 import posix
 
-from ..errors import Failure, InvalidConfig
-from .jsontext import loads
+from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
+
+LARGEST = 64 << 20
+"""Bytes of a document; what is larger is no config."""
 
 
 def load_config(bundle: str, config_path: str | None = None) -> tuple[bytes, dict[str, Any]]:
-    """Return a bundle's config.json as it is written and as a value; config_path names another file.
+    """Return a bundle's config.json as it is written and as a value; config_path names another file in its place.
 
-    Raises InvalidConfig when there is no bundle, no config, or it is not a JSON object.
+    Raises InvalidConfig when there is no bundle, no config, or no JSON object in it.
     """
     try:
-        mode = posix.stat(bundle).st_mode
+        is_directory = posix.stat(bundle).st_mode & 0o170000 == 0o040000
     except OSError as error:
-        raise InvalidConfig(f"bundle {bundle}", error) from None
-    if mode & 0o170000 != 0o040000:
-        raise InvalidConfig(f"bundle {bundle} is not a directory")
+        raise _unreadable(f"bundle {bundle}", error) from None
+    if not is_directory:
+        raise InvalidConfig(f"bundle {bundle}: not a directory")
     path = config_path or f"{bundle.rstrip('/')}/config.json"
     raw = read_file(path)
-    config = loads(raw, path)
-    if not isinstance(config, dict):
-        raise InvalidConfig(f"{path} holds {kind_of(config)}, not an object")
-    return raw, config
+    return raw, _object(raw, path)
 
 
 def load_process(path: str) -> dict[str, Any]:
-    """Return the process document of `exec --process`."""
-    process = loads(read_file(path), path)
-    if not isinstance(process, dict):
-        raise InvalidConfig(f"{path} holds {kind_of(process)}, not an object")
-    return process
+    """Return the process document of `exec --process`; raise InvalidConfig when it can't be read or is no object."""
+    return _object(read_file(path), path)
+
+
+def _object(raw: bytes, path: str) -> dict[str, Any]:
+    from .jsontext import loads
+
+    value = loads(raw, path)
+    if type(value) is not dict:
+        from .schema import found
+
+        raise InvalidConfig(f"{path}: expected an object, found {found(value)}")
+    return value
 
 
 def read_file(path: str) -> bytes:
-    """Return a whole file; raise InvalidConfig when it can't be read."""
+    """Return a whole file or what comes out of a pipe; raise InvalidConfig when it can't be read."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
-        hint = (
-            "a bundle is a directory with config.json; `pyruntime spec` writes one"
-            if error.errno == errno.ENOENT
-            else None
-        )
-        raise InvalidConfig(f"open {path}", error, hint=hint) from None
+        raise _unreadable(f"open {path}", error) from None
     try:
-        data = b""
-        while part := posix.read(fd, 1 << 20):
+        data = posix.read(fd, 1 << 20)
+        while data and len(data) <= LARGEST:
+            part = posix.read(fd, 1 << 20)
+            if not part:
+                break
             data += part
-        return data
     except OSError as error:
-        raise InvalidConfig(f"read {path}", error) from None
+        raise _unreadable(f"read {path}", error) from None
     finally:
         posix.close(fd)
+    if len(data) > LARGEST:
+        raise InvalidConfig(f"{path} is larger than {LARGEST >> 20} MiB")
+    return data
 
 
-def kind_of(value: Any) -> str:
-    """Return what a JSON value is, in words."""
-    if value is None:
-        return "null"
-    return {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}.get(
-        type(value), "an object"
-    )
+def _unreadable(what: str, error: OSError) -> InvalidConfig:
+    """Return the failure for a file; `what` names it already."""
+    plain = OSError(error.errno, posix.strerror(error.errno or 0))
+    return InvalidConfig(what, plain)
 
 
 def validate(config: dict[str, Any]) -> list[str]:
-    """Check a config against the schema and the spec's rules; return warnings. Raises InvalidConfig."""
+    """Check a config by the schema and by the spec's rules; return warnings to log. Raises InvalidConfig."""
     from . import _validator, checks
 
     if not _validator.is_valid(config):
-        refuse(config, "config")
+        _refuse(config, "config")
     return checks.check(config)
 
 
-def validate_process(process: dict[str, Any]) -> None:
-    """Check a process document of exec. Raises InvalidConfig."""
+def validate_process(process: dict[str, Any], what: str = "process") -> None:
+    """Check a process document of `exec`. what: its name, for errors. Raises InvalidConfig."""
     from . import _validator, checks
 
-    if not _validator.is_valid_process(process):
-        refuse(process, "process")
-    checks.check_process(process, "")
+    try:
+        if not _validator.is_valid_process(process):
+            _refuse(process, "process")
+        checks.check_process(process, "")
+    except InvalidConfig as error:
+        raise _elsewhere(error, what) from None
 
 
-def refuse(document: Any, kind: str) -> None:
+def validate_resources(resources: dict[str, Any], what: str = "resources") -> None:
+    """Check a document of `update --resources`. what: its name, for errors. Raises InvalidConfig."""
+    from . import _validator, linux
+
+    try:
+        if not _validator.is_valid_resources(resources):
+            _refuse(resources, "resources")
+        linux.check_resources(resources, "")
+    except InvalidConfig as error:
+        raise _elsewhere(error, what) from None
+
+
+def _refuse(document: Any, kind: str) -> NoReturn:
     """Raise the InvalidConfig that says why a document is not valid."""
     from .schema import explain
 
     explain(document, kind)
-    raise Failure("internal error: the fast validator and the schema disagree on a document; please report it")
+    raise AssertionError(f"the validator and the schema disagree on this {kind} document")
+
+
+def _elsewhere(error: InvalidConfig, what: str) -> InvalidConfig:
+    """Return the failure with its pointer into a document that is not config.json."""
+    return InvalidConfig(f"{error.what} [{what}#{error.pointer}]", hint=error.hint)

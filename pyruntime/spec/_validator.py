@@ -1,5 +1,8 @@
-# Made by scripts/generate-validator from specs/config.schema.json; do not edit.
-"""Says whether a document is valid, and no more: pyruntime.spec.schema says why not."""
+"""Whether a document is valid by specs/config.schema.json: yes or no, fast, without an import.
+
+Written by scripts/generate-validator; change the schema and run it again. What is wrong, and where, says schema.py.
+"""
+# fmt: off
 
 from __future__ import annotations
 
@@ -7,1299 +10,529 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_ABSENT = object()
 
-
-def _check4(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is str):
-            return False
-    return True
-
-
-def _check3(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'path' not in value:
-        return False
-    item = value.get('path', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('args', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('env', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('timeout', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and item >= 1):
-        return False
-    return True
-
-
-def _check2(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check3(item)):
-            return False
-    return True
-
-
-def _check1(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('prestart', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    item = value.get('createRuntime', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    item = value.get('createContainer', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    item = value.get('startContainer', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    item = value.get('poststart', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    item = value.get('poststop', _ABSENT)
-    if item is not _ABSENT and not (_check2(item)):
-        return False
-    return True
-
-
-def _check5(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    for item in value.values():
-        if not (type(item) is str):
-            return False
-    return True
-
-
-def _check9(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'containerID' not in value:
-        return False
-    if 'hostID' not in value:
-        return False
-    if 'size' not in value:
-        return False
-    item = value.get('containerID', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('hostID', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('size', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    return True
-
-
-def _check8(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check9(item)):
-            return False
-    return True
-
-
-def _check7(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'destination' not in value:
-        return False
-    item = value.get('source', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('destination', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('options', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('type', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('uidMappings', _ABSENT)
-    if item is not _ABSENT and not (_check8(item)):
-        return False
-    item = value.get('gidMappings', _ABSENT)
-    if item is not _ABSENT and not (_check8(item)):
-        return False
-    return True
-
-
-def _check6(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check7(item)):
-            return False
-    return True
-
-
-def _check10(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    if 'path' not in value:
-        return False
-    item = value.get('path', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('readonly', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    return True
-
-
-def _check12(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'height' not in value:
-        return False
-    if 'width' not in value:
-        return False
-    item = value.get('height', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('width', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    return True
-
-
-def _check14(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is int and 0 <= item <= 4294967295):
-            return False
-    return True
-
-
-def _check13(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('uid', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('gid', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('umask', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('additionalGids', _ABSENT)
-    if item is not _ABSENT and not (_check14(item)):
-        return False
-    item = value.get('username', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    return True
-
-
-def _check15(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('bounding', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('permitted', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('effective', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('inheritable', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('ambient', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    return True
-
-
-def _check16(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'class' not in value:
-        return False
-    item = value.get('class', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE')):
-        return False
-    item = value.get('priority', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -2147483648 <= item <= 2147483647):
-        return False
-    return True
-
-
-def _check18(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is str and item in ('SCHED_FLAG_RESET_ON_FORK', 'SCHED_FLAG_RECLAIM', 'SCHED_FLAG_DL_OVERRUN', 'SCHED_FLAG_KEEP_POLICY', 'SCHED_FLAG_KEEP_PARAMS', 'SCHED_FLAG_UTIL_CLAMP_MIN', 'SCHED_FLAG_UTIL_CLAMP_MAX')):
-            return False
-    return True
-
-
-def _check17(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'policy' not in value:
-        return False
-    item = value.get('policy', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('SCHED_OTHER', 'SCHED_FIFO', 'SCHED_RR', 'SCHED_BATCH', 'SCHED_ISO', 'SCHED_IDLE', 'SCHED_DEADLINE')):
-        return False
-    item = value.get('nice', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -2147483648 <= item <= 2147483647):
-        return False
-    item = value.get('priority', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -2147483648 <= item <= 2147483647):
-        return False
-    item = value.get('flags', _ABSENT)
-    if item is not _ABSENT and not (_check18(item)):
-        return False
-    item = value.get('runtime', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('deadline', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('period', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    return True
-
-
-def _check20(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'type' not in value:
-        return False
-    if 'soft' not in value:
-        return False
-    if 'hard' not in value:
-        return False
-    item = value.get('hard', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('soft', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('type', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('RLIMIT_AS', 'RLIMIT_CORE', 'RLIMIT_CPU', 'RLIMIT_DATA', 'RLIMIT_FSIZE', 'RLIMIT_LOCKS', 'RLIMIT_MEMLOCK', 'RLIMIT_MSGQUEUE', 'RLIMIT_NICE', 'RLIMIT_NOFILE', 'RLIMIT_NPROC', 'RLIMIT_RSS', 'RLIMIT_RTPRIO', 'RLIMIT_RTTIME', 'RLIMIT_SIGPENDING', 'RLIMIT_STACK')):
-        return False
-    return True
-
-
-def _check19(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check20(item)):
-            return False
-    return True
-
-
-def _check21(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('initial', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('final', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    return True
-
-
-def _check11(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'cwd' not in value:
-        return False
-    item = value.get('args', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('consoleSize', _ABSENT)
-    if item is not _ABSENT and not (_check12(item)):
-        return False
-    item = value.get('cwd', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('env', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('terminal', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('user', _ABSENT)
-    if item is not _ABSENT and not (_check13(item)):
-        return False
-    item = value.get('capabilities', _ABSENT)
-    if item is not _ABSENT and not (_check15(item)):
-        return False
-    item = value.get('apparmorProfile', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('oomScoreAdj', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -1000 <= item <= 1000):
-        return False
-    item = value.get('selinuxLabel', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('ioPriority', _ABSENT)
-    if item is not _ABSENT and not (_check16(item)):
-        return False
-    item = value.get('noNewPrivileges', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('scheduler', _ABSENT)
-    if item is not _ABSENT and not (_check17(item)):
-        return False
-    item = value.get('rlimits', _ABSENT)
-    if item is not _ABSENT and not (_check19(item)):
-        return False
-    item = value.get('execCPUAffinity', _ABSENT)
-    if item is not _ABSENT and not (_check21(item)):
-        return False
-    return True
-
-
-def _check24(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'type' not in value:
-        return False
-    if 'path' not in value:
-        return False
-    item = value.get('type', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('c', 'b', 'u', 'p')):
-        return False
-    item = value.get('path', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('fileMode', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('major', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('minor', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('uid', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('gid', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    return True
-
-
-def _check23(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check24(item)):
-            return False
-    return True
-
-
-def _check26(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('name', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    return True
-
-
-def _check25(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    for item in value.values():
-        if not (_check26(item)):
-            return False
-    return True
-
-
-def _check28(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'type' not in value:
-        return False
-    item = value.get('type', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('mount', 'pid', 'network', 'uts', 'ipc', 'user', 'cgroup', 'time')):
-        return False
-    item = value.get('path', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    return True
-
-
-def _check27(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check28(item)):
-            return False
-    return True
-
-
-def _check30(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is str and item in ('SECCOMP_FILTER_FLAG_TSYNC', 'SECCOMP_FILTER_FLAG_LOG', 'SECCOMP_FILTER_FLAG_SPEC_ALLOW', 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV')):
-            return False
-    return True
-
-
-def _check31(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is str and item in ('SCMP_ARCH_X86', 'SCMP_ARCH_X86_64', 'SCMP_ARCH_X32', 'SCMP_ARCH_ARM', 'SCMP_ARCH_AARCH64', 'SCMP_ARCH_LOONGARCH64', 'SCMP_ARCH_M68K', 'SCMP_ARCH_MIPS', 'SCMP_ARCH_MIPS64', 'SCMP_ARCH_MIPS64N32', 'SCMP_ARCH_MIPSEL', 'SCMP_ARCH_MIPSEL64', 'SCMP_ARCH_MIPSEL64N32', 'SCMP_ARCH_PPC', 'SCMP_ARCH_PPC64', 'SCMP_ARCH_PPC64LE', 'SCMP_ARCH_S390', 'SCMP_ARCH_S390X', 'SCMP_ARCH_SH', 'SCMP_ARCH_SHEB', 'SCMP_ARCH_PARISC', 'SCMP_ARCH_PARISC64', 'SCMP_ARCH_RISCV64')):
-            return False
-    return True
-
-
-def _check34(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    if len(value) < 1:
-        return False
-    for item in value:
-        if not (type(item) is str):
-            return False
-    return True
-
-
-def _check36(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'index' not in value:
-        return False
-    if 'value' not in value:
-        return False
-    if 'op' not in value:
-        return False
-    item = value.get('index', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('value', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('valueTwo', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('op', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('SCMP_CMP_NE', 'SCMP_CMP_LT', 'SCMP_CMP_LE', 'SCMP_CMP_EQ', 'SCMP_CMP_GE', 'SCMP_CMP_GT', 'SCMP_CMP_MASKED_EQ')):
-        return False
-    return True
-
-
-def _check35(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check36(item)):
-            return False
-    return True
-
-
-def _check33(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'names' not in value:
-        return False
-    if 'action' not in value:
-        return False
-    item = value.get('names', _ABSENT)
-    if item is not _ABSENT and not (_check34(item)):
-        return False
-    item = value.get('action', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('SCMP_ACT_KILL', 'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD', 'SCMP_ACT_TRAP', 'SCMP_ACT_ERRNO', 'SCMP_ACT_TRACE', 'SCMP_ACT_ALLOW', 'SCMP_ACT_LOG', 'SCMP_ACT_NOTIFY')):
-        return False
-    item = value.get('errnoRet', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('args', _ABSENT)
-    if item is not _ABSENT and not (_check35(item)):
-        return False
-    return True
-
-
-def _check32(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check33(item)):
-            return False
-    return True
-
-
-def _check29(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'defaultAction' not in value:
-        return False
-    item = value.get('defaultAction', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('SCMP_ACT_KILL', 'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD', 'SCMP_ACT_TRAP', 'SCMP_ACT_ERRNO', 'SCMP_ACT_TRACE', 'SCMP_ACT_ALLOW', 'SCMP_ACT_LOG', 'SCMP_ACT_NOTIFY')):
-        return False
-    item = value.get('defaultErrnoRet', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('flags', _ABSENT)
-    if item is not _ABSENT and not (_check30(item)):
-        return False
-    item = value.get('listenerPath', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('listenerMetadata', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('architectures', _ABSENT)
-    if item is not _ABSENT and not (_check31(item)):
-        return False
-    item = value.get('syscalls', _ABSENT)
-    if item is not _ABSENT and not (_check32(item)):
-        return False
-    return True
-
-
-def _check37(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('closID', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('schemata', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('l3CacheSchema', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('memBwSchema', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('enableMonitoring', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    return True
-
-
-def _check39(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (type(item) is str and item in ('MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES')):
-            return False
-    return True
-
-
-def _check38(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('mode', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('MPOL_DEFAULT', 'MPOL_BIND', 'MPOL_INTERLEAVE', 'MPOL_WEIGHTED_INTERLEAVE', 'MPOL_PREFERRED', 'MPOL_PREFERRED_MANY', 'MPOL_LOCAL')):
-        return False
-    item = value.get('nodes', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('flags', _ABSENT)
-    if item is not _ABSENT and not (_check39(item)):
-        return False
-    return True
-
-
-def _check40(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('domain', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('LINUX', 'LINUX32')):
-        return False
-    item = value.get('flags', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    return True
-
-
-def _check42(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('secs', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('nanosecs', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    return True
-
-
-def _check41(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('boottime', _ABSENT)
-    if item is not _ABSENT and not (_check42(item)):
-        return False
-    item = value.get('monotonic', _ABSENT)
-    if item is not _ABSENT and not (_check42(item)):
-        return False
-    return True
-
-
-def _check45(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'allow' not in value:
-        return False
-    item = value.get('allow', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('type', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('major', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('minor', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('access', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    return True
-
-
-def _check44(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check45(item)):
-            return False
-    return True
-
-
-def _check46(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'limit' not in value:
-        return False
-    item = value.get('limit', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    return True
-
-
-def _check49(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'major' not in value:
-        return False
-    if 'minor' not in value:
-        return False
-    item = value.get('major', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('minor', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('rate', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    return True
-
-
-def _check48(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check49(item)):
-            return False
-    return True
-
-
-def _check51(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'major' not in value:
-        return False
-    if 'minor' not in value:
-        return False
-    item = value.get('major', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('minor', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('weight', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 65535):
-        return False
-    item = value.get('leafWeight', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 65535):
-        return False
-    return True
-
-
-def _check50(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check51(item)):
-            return False
-    return True
-
-
-def _check47(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('weight', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 65535):
-        return False
-    item = value.get('leafWeight', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 65535):
-        return False
-    item = value.get('throttleReadBpsDevice', _ABSENT)
-    if item is not _ABSENT and not (_check48(item)):
-        return False
-    item = value.get('throttleWriteBpsDevice', _ABSENT)
-    if item is not _ABSENT and not (_check48(item)):
-        return False
-    item = value.get('throttleReadIOPSDevice', _ABSENT)
-    if item is not _ABSENT and not (_check48(item)):
-        return False
-    item = value.get('throttleWriteIOPSDevice', _ABSENT)
-    if item is not _ABSENT and not (_check48(item)):
-        return False
-    item = value.get('weightDevice', _ABSENT)
-    if item is not _ABSENT and not (_check50(item)):
-        return False
-    return True
-
-
-def _check52(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('cpus', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('mems', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('period', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('quota', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('burst', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('realtimePeriod', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('realtimeRuntime', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('shares', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('idle', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    return True
-
-
-def _check54(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'pageSize' not in value:
-        return False
-    if 'limit' not in value:
-        return False
-    item = value.get('pageSize', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('limit', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    return True
-
-
-def _check53(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check54(item)):
-            return False
-    return True
-
-
-def _check55(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('kernel', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('kernelTCP', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('limit', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('reservation', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('swap', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -9223372036854775808 <= item <= 9223372036854775807):
-        return False
-    item = value.get('swappiness', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 18446744073709551615):
-        return False
-    item = value.get('disableOOMKiller', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('useHierarchy', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('checkBeforeUpdate', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    return True
-
-
-def _check58(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    if 'name' not in value:
-        return False
-    if 'priority' not in value:
-        return False
-    item = value.get('name', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('priority', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    return True
-
-
-def _check57(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not list:
-        return False
-    for item in value:
-        if not (_check58(item)):
-            return False
-    return True
-
-
-def _check56(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('classID', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('priorities', _ABSENT)
-    if item is not _ABSENT and not (_check57(item)):
-        return False
-    return True
-
-
-def _check60(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('hcaHandles', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    item = value.get('hcaObjects', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and 0 <= item <= 4294967295):
-        return False
-    return True
-
-
-def _check59(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    for item in value.values():
-        if not (_check60(item)):
-            return False
-    return True
-
-
-def _check43(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('unified', _ABSENT)
-    if item is not _ABSENT and not (_check5(item)):
-        return False
-    item = value.get('devices', _ABSENT)
-    if item is not _ABSENT and not (_check44(item)):
-        return False
-    item = value.get('pids', _ABSENT)
-    if item is not _ABSENT and not (_check46(item)):
-        return False
-    item = value.get('blockIO', _ABSENT)
-    if item is not _ABSENT and not (_check47(item)):
-        return False
-    item = value.get('cpu', _ABSENT)
-    if item is not _ABSENT and not (_check52(item)):
-        return False
-    item = value.get('hugepageLimits', _ABSENT)
-    if item is not _ABSENT and not (_check53(item)):
-        return False
-    item = value.get('memory', _ABSENT)
-    if item is not _ABSENT and not (_check55(item)):
-        return False
-    item = value.get('network', _ABSENT)
-    if item is not _ABSENT and not (_check56(item)):
-        return False
-    item = value.get('rdma', _ABSENT)
-    if item is not _ABSENT and not (_check59(item)):
-        return False
-    return True
-
-
-def _check22(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    item = value.get('devices', _ABSENT)
-    if item is not _ABSENT and not (_check23(item)):
-        return False
-    item = value.get('netDevices', _ABSENT)
-    if item is not _ABSENT and not (_check25(item)):
-        return False
-    item = value.get('uidMappings', _ABSENT)
-    if item is not _ABSENT and not (_check8(item)):
-        return False
-    item = value.get('gidMappings', _ABSENT)
-    if item is not _ABSENT and not (_check8(item)):
-        return False
-    item = value.get('namespaces', _ABSENT)
-    if item is not _ABSENT and not (_check27(item)):
-        return False
-    item = value.get('cgroupsPath', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('rootfsPropagation', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str and item in ('', 'private', 'shared', 'slave', 'unbindable', 'rprivate', 'rshared', 'rslave', 'runbindable')):
-        return False
-    item = value.get('seccomp', _ABSENT)
-    if item is not _ABSENT and not (_check29(item)):
-        return False
-    item = value.get('sysctl', _ABSENT)
-    if item is not _ABSENT and not (_check5(item)):
-        return False
-    item = value.get('maskedPaths', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('readonlyPaths', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('mountLabel', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('intelRdt', _ABSENT)
-    if item is not _ABSENT and not (_check37(item)):
-        return False
-    item = value.get('memoryPolicy', _ABSENT)
-    if item is not _ABSENT and not (_check38(item)):
-        return False
-    item = value.get('personality', _ABSENT)
-    if item is not _ABSENT and not (_check40(item)):
-        return False
-    item = value.get('timeOffsets', _ABSENT)
-    if item is not _ABSENT and not (_check41(item)):
-        return False
-    item = value.get('resources', _ABSENT)
-    if item is not _ABSENT and not (_check43(item)):
-        return False
-    return True
-
-
-def _check61(value: Any) -> bool:
-    if value is None:
-        return True
-    if type(value) is not dict:
-        return False
-    return True
-
-
-def _check0(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    if 'ociVersion' not in value:
-        return False
-    if 'root' not in value:
-        return False
-    item = value.get('ociVersion', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('hooks', _ABSENT)
-    if item is not _ABSENT and not (_check1(item)):
-        return False
-    item = value.get('annotations', _ABSENT)
-    if item is not _ABSENT and not (_check5(item)):
-        return False
-    item = value.get('hostname', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('domainname', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('mounts', _ABSENT)
-    if item is not _ABSENT and not (_check6(item)):
-        return False
-    item = value.get('root', _ABSENT)
-    if item is not _ABSENT and not (_check10(item)):
-        return False
-    item = value.get('process', _ABSENT)
-    if item is not _ABSENT and not (_check11(item)):
-        return False
-    item = value.get('linux', _ABSENT)
-    if item is not _ABSENT and not (_check22(item)):
-        return False
-    item = value.get('vm', _ABSENT)
-    if item is not _ABSENT and not (_check61(item)):
-        return False
-    item = value.get('windows', _ABSENT)
-    if item is not _ABSENT and not (_check61(item)):
-        return False
-    item = value.get('solaris', _ABSENT)
-    if item is not _ABSENT and not (_check61(item)):
-        return False
-    item = value.get('freebsd', _ABSENT)
-    if item is not _ABSENT and not (_check61(item)):
-        return False
-    item = value.get('zos', _ABSENT)
-    if item is not _ABSENT and not (_check61(item)):
-        return False
-    return True
-
-
-def is_valid(document: Any) -> bool:
-    """Whether a value is a valid config.json."""
-    return _check0(document)
-
-
-def _check62(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    if 'cwd' not in value:
-        return False
-    item = value.get('args', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('consoleSize', _ABSENT)
-    if item is not _ABSENT and not (_check12(item)):
-        return False
-    item = value.get('cwd', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('env', _ABSENT)
-    if item is not _ABSENT and not (_check4(item)):
-        return False
-    item = value.get('terminal', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('user', _ABSENT)
-    if item is not _ABSENT and not (_check13(item)):
-        return False
-    item = value.get('capabilities', _ABSENT)
-    if item is not _ABSENT and not (_check15(item)):
-        return False
-    item = value.get('apparmorProfile', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('oomScoreAdj', _ABSENT)
-    if item is not _ABSENT and not (type(item) is int and -1000 <= item <= 1000):
-        return False
-    item = value.get('selinuxLabel', _ABSENT)
-    if item is not _ABSENT and not (type(item) is str):
-        return False
-    item = value.get('ioPriority', _ABSENT)
-    if item is not _ABSENT and not (_check16(item)):
-        return False
-    item = value.get('noNewPrivileges', _ABSENT)
-    if item is not _ABSENT and not (type(item) is bool):
-        return False
-    item = value.get('scheduler', _ABSENT)
-    if item is not _ABSENT and not (_check17(item)):
-        return False
-    item = value.get('rlimits', _ABSENT)
-    if item is not _ABSENT and not (_check19(item)):
-        return False
-    item = value.get('execCPUAffinity', _ABSENT)
-    if item is not _ABSENT and not (_check21(item)):
-        return False
-    return True
-
-
-def is_valid_process(document: Any) -> bool:
-    """Whether a value is a valid process document."""
-    return _check62(document)
-
-
-def _check63(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    item = value.get('unified', _ABSENT)
-    if item is not _ABSENT and not (_check5(item)):
-        return False
-    item = value.get('devices', _ABSENT)
-    if item is not _ABSENT and not (_check44(item)):
-        return False
-    item = value.get('pids', _ABSENT)
-    if item is not _ABSENT and not (_check46(item)):
-        return False
-    item = value.get('blockIO', _ABSENT)
-    if item is not _ABSENT and not (_check47(item)):
-        return False
-    item = value.get('cpu', _ABSENT)
-    if item is not _ABSENT and not (_check52(item)):
-        return False
-    item = value.get('hugepageLimits', _ABSENT)
-    if item is not _ABSENT and not (_check53(item)):
-        return False
-    item = value.get('memory', _ABSENT)
-    if item is not _ABSENT and not (_check55(item)):
-        return False
-    item = value.get('network', _ABSENT)
-    if item is not _ABSENT and not (_check56(item)):
-        return False
-    item = value.get('rdma', _ABSENT)
-    if item is not _ABSENT and not (_check59(item)):
-        return False
-    return True
-
-
-def is_valid_resources(document: Any) -> bool:
-    """Whether a value is a valid resources document."""
-    return _check63(document)
+def _strings(values: Any) -> bool:
+    try:
+        "".join(values)  # joins nothing but strings, and looks at all of them in C
+    except TypeError:
+        return False
+    return True
+
+
+def _texts(values: Any) -> bool:
+    try:
+        return "\0" not in "".join(values)
+    except TypeError:
+        return False
+
+
+DEVICE_CGROUP_TYPE = frozenset(
+    ("", "a", "b", "c")
+)
+DEVICE_TYPE = frozenset(
+    ("c", "b", "u", "p")
+)
+LINUX_PERSONALITY_DOMAIN = frozenset(
+    ("LINUX", "LINUX32")
+)
+LINUX_ROOTFS_PROPAGATION = frozenset(
+    ("", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
+)
+MEMORY_POLICY_FLAG = frozenset(
+    ("MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES")
+)
+MEMORY_POLICY_MODE = frozenset(
+    ("MPOL_DEFAULT", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED",
+     "MPOL_PREFERRED_MANY", "MPOL_LOCAL")
+)
+NAMESPACE_TYPE = frozenset(
+    ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")
+)
+PROCESS_IO_PRIORITY_CLASS = frozenset(
+    ("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE")
+)
+RLIMIT_TYPE = frozenset(
+    ("RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_LOCKS", "RLIMIT_MEMLOCK",
+     "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_RSS", "RLIMIT_RTPRIO",
+     "RLIMIT_RTTIME", "RLIMIT_SIGPENDING", "RLIMIT_STACK")
+)
+SCHEDULER_FLAG = frozenset(
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_KEEP_POLICY",
+     "SCHED_FLAG_KEEP_PARAMS", "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX")
+)
+SCHEDULER_POLICY = frozenset(
+    ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE")
+)
+SECCOMP_ACTION = frozenset(
+    ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP", "SCMP_ACT_ERRNO",
+     "SCMP_ACT_TRACE", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY")
+)
+SECCOMP_ARCH = frozenset(
+    ("SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64",
+     "SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
+     "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64",
+     "SCMP_ARCH_PPC64LE", "SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB",
+     "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64")
+)
+SECCOMP_FLAG = frozenset(
+    ("SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+)
+SYSCALL_ARG_OP = frozenset(
+    ("SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+     "SCMP_CMP_MASKED_EQ")
+)
+
+
+def _Device(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("type")) is str and v in DEVICE_TYPE
+        and type(v := o.get("path")) is str and v != "" and "\0" not in v
+        and type(v := o.get("major", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("minor", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("fileMode", 0)) is int and 0 <= v <= 4294967295
+        and type(v := o.get("uid", 0)) is int and 0 <= v <= 4294967294
+        and type(v := o.get("gid", 0)) is int and 0 <= v <= 4294967294
+    )
+
+
+def _DeviceCgroup(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(o.get("allow")) is bool
+        and type(v := o.get("type", "")) is str and v in DEVICE_CGROUP_TYPE
+        and type(v := o.get("major", 0)) is int and -1 <= v <= 4294967295
+        and type(v := o.get("minor", 0)) is int and -1 <= v <= 4294967295
+        and type(v := o.get("access", "")) is str and not v.strip("rwm")
+    )
+
+
+def _GID(o: Any) -> bool:
+    return (
+        type(o) is int
+        and 0 <= o <= 4294967294
+    )
+
+
+def _Hook(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("path")) is str and v != "" and "\0" not in v
+        and ((v := o.get("args")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("env")) is None or (type(v) is list and _texts(v)))
+        and type(v := o.get("timeout", 1)) is int and 1 <= v <= 9223372036854775807
+    )
+
+
+def _Hooks(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and ((v := o.get("prestart")) is None or (type(v) is list and all(map(_Hook, v))))
+        and ((v := o.get("createRuntime")) is None or (type(v) is list and all(map(_Hook, v))))
+        and ((v := o.get("createContainer")) is None or (type(v) is list and all(map(_Hook, v))))
+        and ((v := o.get("startContainer")) is None or (type(v) is list and all(map(_Hook, v))))
+        and ((v := o.get("poststart")) is None or (type(v) is list and all(map(_Hook, v))))
+        and ((v := o.get("poststop")) is None or (type(v) is list and all(map(_Hook, v))))
+    )
+
+
+def _HugepageLimit(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("pageSize")) is str
+        and v[-2:] in ("KB", "MB", "GB")
+        and "1" <= v[0] <= "9"
+        and not v[:-2].strip("0123456789")
+        and type(v := o.get("limit")) is int and 0 <= v <= 18446744073709551615
+    )
+
+
+def _IDMapping(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("containerID")) is int and 0 <= v <= 4294967295
+        and type(v := o.get("hostID")) is int and 0 <= v <= 4294967295
+        and type(v := o.get("size")) is int and 0 <= v <= 4294967295
+    )
+
+
+def _InterfacePriority(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("name")) is str and "\0" not in v
+        and type(v := o.get("priority")) is int and 0 <= v <= 4294967295
+    )
+
+
+def _Linux(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and ((v := o.get("namespaces")) is None or (type(v) is list and all(map(_Namespace, v))))
+        and ((v := o.get("uidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
+        and ((v := o.get("gidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
+        and ((v := o.get("timeOffsets")) is None or (type(v) is dict and all(map(_TimeOffset, v.values()))))
+        and ((v := o.get("devices")) is None or (type(v) is list and all(map(_Device, v))))
+        and ((v := o.get("netDevices")) is None or (type(v) is dict and all(map(_NetDevice, v.values()))))
+        and type(v := o.get("cgroupsPath", "")) is str and "\0" not in v
+        and ((v := o.get("resources")) is None or _Resources(v))
+        and type(v := o.get("rootfsPropagation", "")) is str and v in LINUX_ROOTFS_PROPAGATION
+        and ((v := o.get("seccomp")) is None or _Seccomp(v))
+        and ((v := o.get("sysctl")) is None or (type(v) is dict and _texts(v.values())))
+        and ((v := o.get("maskedPaths")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("readonlyPaths")) is None or (type(v) is list and _texts(v)))
+        and type(v := o.get("mountLabel", "")) is str and "\0" not in v
+        and ((v := o.get("intelRdt")) is None or _Linux_intelRdt(v))
+        and ((v := o.get("memoryPolicy")) is None or _Linux_memoryPolicy(v))
+        and ((v := o.get("personality")) is None or _Linux_personality(v))
+    )
+
+
+def _Linux_intelRdt(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("closID", "")) is str and "\0" not in v
+        and ((v := o.get("schemata")) is None or (type(v) is list and _texts(v)))
+        and type(v := o.get("l3CacheSchema", "")) is str and "\0" not in v
+        and type(v := o.get("memBwSchema", "MB:")) is str and v[:3] == "MB:" and "\n" not in v and "\0" not in v
+        and type(o.get("enableMonitoring", False)) is bool
+    )
+
+
+def _Linux_memoryPolicy(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("mode")) is str and v in MEMORY_POLICY_MODE
+        and type(v := o.get("nodes", "")) is str and "\0" not in v
+        and ((v := o.get("flags")) is None or (type(v) is list and all(map(_MemoryPolicyFlag, v))))
+    )
+
+
+def _Linux_personality(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("domain")) is str and v in LINUX_PERSONALITY_DOMAIN
+        and ((v := o.get("flags")) is None or (type(v) is list and _texts(v)))
+    )
+
+
+def _MemoryPolicyFlag(o: Any) -> bool:
+    return (
+        type(o) is str
+        and o in MEMORY_POLICY_FLAG
+    )
+
+
+def _Mount(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("destination")) is str and v != "" and "\0" not in v
+        and type(v := o.get("type", "")) is str and "\0" not in v
+        and type(v := o.get("source", "")) is str and "\0" not in v
+        and ((v := o.get("options")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("uidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
+        and ((v := o.get("gidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
+    )
+
+
+def _Namespace(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("type")) is str and v in NAMESPACE_TYPE
+        and type(v := o.get("path", "")) is str and "\0" not in v
+    )
+
+
+def _NetDevice(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("name", "")) is str and "\0" not in v
+    )
+
+
+def _Process(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(o.get("terminal", False)) is bool
+        and ((v := o.get("consoleSize")) is None or _Process_consoleSize(v))
+        and ((v := o.get("user")) is None or _Process_user(v))
+        and ((v := o.get("args")) is None or (type(v) is list and _texts(v)))
+        and type(o.get("commandLine", "")) is str
+        and ((v := o.get("env")) is None or (type(v) is list and _texts(v)))
+        and type(v := o.get("cwd")) is str and "\0" not in v
+        and ((v := o.get("capabilities")) is None or _Process_capabilities(v))
+        and ((v := o.get("rlimits")) is None or (type(v) is list and all(map(_Rlimit, v))))
+        and type(o.get("noNewPrivileges", False)) is bool
+        and type(v := o.get("apparmorProfile", "")) is str and "\0" not in v
+        and type(v := o.get("oomScoreAdj", 0)) is int and -1000 <= v <= 1000
+        and ((v := o.get("scheduler")) is None or _Scheduler(v))
+        and type(v := o.get("selinuxLabel", "")) is str and "\0" not in v
+        and ((v := o.get("ioPriority")) is None or _Process_ioPriority(v))
+        and ((v := o.get("execCPUAffinity")) is None or _Process_execCPUAffinity(v))
+    )
+
+
+def _Process_capabilities(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and ((v := o.get("bounding")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("effective")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("inheritable")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("permitted")) is None or (type(v) is list and _texts(v)))
+        and ((v := o.get("ambient")) is None or (type(v) is list and _texts(v)))
+    )
+
+
+def _Process_consoleSize(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("height")) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("width")) is int and 0 <= v <= 18446744073709551615
+    )
+
+
+def _Process_execCPUAffinity(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("initial", "")) is str and not v.strip("0123456789, -")
+        and type(v := o.get("final", "")) is str and not v.strip("0123456789, -")
+    )
+
+
+def _Process_ioPriority(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("class")) is str and v in PROCESS_IO_PRIORITY_CLASS
+        and type(v := o.get("priority")) is int and 0 <= v <= 7
+    )
+
+
+def _Process_user(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("uid", 0)) is int and 0 <= v <= 4294967294
+        and type(v := o.get("gid", 0)) is int and 0 <= v <= 4294967294
+        and type(v := o.get("umask", 0)) is int and 0 <= v <= 4294967295
+        and ((v := o.get("additionalGids")) is None or (type(v) is list and all(map(_GID, v))))
+        and type(o.get("username", "")) is str
+    )
+
+
+def _Rdma(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("hcaHandles", 0)) is int and 0 <= v <= 4294967295
+        and type(v := o.get("hcaObjects", 0)) is int and 0 <= v <= 4294967295
+    )
+
+
+def _Resources(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and ((v := o.get("devices")) is None or (type(v) is list and all(map(_DeviceCgroup, v))))
+        and ((v := o.get("memory")) is None or _Resources_memory(v))
+        and ((v := o.get("cpu")) is None or _Resources_cpu(v))
+        and ((v := o.get("pids")) is None or _Resources_pids(v))
+        and ((v := o.get("blockIO")) is None or _Resources_blockIO(v))
+        and ((v := o.get("hugepageLimits")) is None or (type(v) is list and all(map(_HugepageLimit, v))))
+        and ((v := o.get("network")) is None or _Resources_network(v))
+        and ((v := o.get("rdma")) is None or (type(v) is dict and all(map(_Rdma, v.values()))))
+        and ((v := o.get("unified")) is None or (type(v) is dict and _texts(v.values())))
+    )
+
+
+def _Resources_blockIO(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("weight", 0)) is int and 0 <= v <= 65535
+        and type(v := o.get("leafWeight", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("weightDevice")) is None or (type(v) is list and all(map(_WeightDevice, v))))
+        and ((v := o.get("throttleReadBpsDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
+        and ((v := o.get("throttleWriteBpsDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
+        and ((v := o.get("throttleReadIOPSDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
+        and ((v := o.get("throttleWriteIOPSDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
+    )
+
+
+def _Resources_cpu(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("shares", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("quota", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("burst", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("period", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("realtimeRuntime", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("realtimePeriod", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("cpus", "")) is str and "\0" not in v
+        and type(v := o.get("mems", "")) is str and "\0" not in v
+        and type(v := o.get("idle", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+    )
+
+
+def _Resources_memory(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("limit", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("reservation", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("swap", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("kernel", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("kernelTCP", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("swappiness", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(o.get("disableOOMKiller", False)) is bool
+        and type(o.get("useHierarchy", False)) is bool
+        and type(o.get("checkBeforeUpdate", False)) is bool
+    )
+
+
+def _Resources_network(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("classID", 0)) is int and 0 <= v <= 4294967295
+        and ((v := o.get("priorities")) is None or (type(v) is list and all(map(_InterfacePriority, v))))
+    )
+
+
+def _Resources_pids(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("limit", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+    )
+
+
+def _Rlimit(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("type")) is str and v in RLIMIT_TYPE
+        and type(v := o.get("soft")) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("hard")) is int and 0 <= v <= 18446744073709551615
+    )
+
+
+def _Root(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("path")) is str and v != "" and "\0" not in v
+        and type(o.get("readonly", False)) is bool
+    )
+
+
+def _Scheduler(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("policy")) is str and v in SCHEDULER_POLICY
+        and type(v := o.get("nice", 0)) is int and -2147483648 <= v <= 2147483647
+        and type(v := o.get("priority", 0)) is int and -2147483648 <= v <= 2147483647
+        and ((v := o.get("flags")) is None or (type(v) is list and all(map(_SchedulerFlag, v))))
+        and type(v := o.get("runtime", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("deadline", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("period", 0)) is int and 0 <= v <= 18446744073709551615
+    )
+
+
+def _SchedulerFlag(o: Any) -> bool:
+    return (
+        type(o) is str
+        and o in SCHEDULER_FLAG
+    )
+
+
+def _Seccomp(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("defaultAction")) is str and v in SECCOMP_ACTION
+        and type(v := o.get("defaultErrnoRet", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("architectures")) is None or (type(v) is list and all(map(_SeccompArch, v))))
+        and ((v := o.get("flags")) is None or (type(v) is list and all(map(_SeccompFlag, v))))
+        and type(v := o.get("listenerPath", "")) is str and "\0" not in v
+        and type(o.get("listenerMetadata", "")) is str
+        and ((v := o.get("syscalls")) is None or (type(v) is list and all(map(_Syscall, v))))
+    )
+
+
+def _SeccompArch(o: Any) -> bool:
+    return (
+        type(o) is str
+        and o in SECCOMP_ARCH
+    )
+
+
+def _SeccompFlag(o: Any) -> bool:
+    return (
+        type(o) is str
+        and o in SECCOMP_FLAG
+    )
+
+
+def _Syscall(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("names")) is list and len(v) >= 1 and _texts(v)
+        and type(v := o.get("action")) is str and v in SECCOMP_ACTION
+        and type(v := o.get("errnoRet", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("args")) is None or (type(v) is list and all(map(_SyscallArg, v))))
+    )
+
+
+def _SyscallArg(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("index")) is int and 0 <= v <= 5
+        and type(v := o.get("value")) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("valueTwo", 0)) is int and 0 <= v <= 18446744073709551615
+        and type(v := o.get("op")) is str and v in SYSCALL_ARG_OP
+    )
+
+
+def _ThrottleDevice(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("major")) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("minor")) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("rate")) is int and 0 <= v <= 18446744073709551615
+    )
+
+
+def _TimeOffset(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("secs", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("nanosecs", 0)) is int and 0 <= v <= 999999999
+    )
+
+
+def _WeightDevice(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(v := o.get("major")) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("minor")) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and type(v := o.get("weight", 0)) is int and 0 <= v <= 65535
+        and type(v := o.get("leafWeight", 0)) is int and 0 <= v <= 65535
+    )
+
+
+def is_valid(o: Any) -> bool:
+    return (
+        type(o) is dict
+        and type(o.get("ociVersion")) is str
+        and ((v := o.get("process")) is None or _Process(v))
+        and _Root(o.get("root"))
+        and type(v := o.get("hostname", "")) is str and "\0" not in v
+        and type(v := o.get("domainname", "")) is str and "\0" not in v
+        and ((v := o.get("mounts")) is None or (type(v) is list and all(map(_Mount, v))))
+        and ((v := o.get("hooks")) is None or _Hooks(v))
+        and ((v := o.get("annotations")) is None or (type(v) is dict and _strings(v.values())))
+        and ((v := o.get("linux")) is None or _Linux(v))
+        and ((v := o.get("freebsd")) is None or type(v) is dict)
+        and ((v := o.get("solaris")) is None or type(v) is dict)
+        and ((v := o.get("vm")) is None or type(v) is dict)
+        and ((v := o.get("windows")) is None or type(v) is dict)
+        and ((v := o.get("zos")) is None or type(v) is dict)
+    )
+
+
+def is_valid_process(o: Any) -> bool:
+    return _Process(o)
+
+
+def is_valid_resources(o: Any) -> bool:
+    return _Resources(o)

@@ -1,141 +1,139 @@
-"""What the spec demands beyond types: a visible list of small checks, each pure and about one subject.
+"""What the spec demands beyond types: visible lists of small checks, each pure and about one subject.
 
-A check raises InvalidConfig with the pointer. Source: runtime-spec config.md and config-linux.md.
+A check gets a document that is valid by the schema, and raises InvalidConfig with the JSON pointer of what is wrong.
+Facts about the host are not looked at here. Source: runtime-spec config.md; what stands below /linux is in linux.py.
 """
 
 from __future__ import annotations
 
+from .. import SPEC_VERSION
 from ..errors import InvalidConfig
-from .namespaces import (
-    check_hostname,
-    check_id_mappings,
-    check_namespaces,
-    check_paths,
-    check_sysctl,
-    check_time_offsets,
-)
+from . import linux
+from .linux import absolute, number_list, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SUPPORTED = "1.0.0 to 1.3.0"
-NEWEST_MINOR = 3
-HOOK_POINTS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    Config = dict[str, Any]
+
+OLDEST = "1.0.0"
+NEWEST = SPEC_VERSION
+NEWEST_MINOR = int(NEWEST.split(".")[1])
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 BELOW_PROC = frozenset(
     f"/proc/{name}"
     for name in (
-        *("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev"),
-        *("sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"),
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime"),
+        *("sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"),
     )
 )
-"""What may be mounted over below /proc: files that lxcfs and engines fake, and nothing that decides over security."""
+"""What may be mounted over below /proc: files that lxcfs and engines fake, nothing that decides about security."""
+LARGEST_TERMINAL = 65535
+"""Rows and columns of a terminal are 16-bit numbers (ioctl_tty(2))."""
 
 
-def check(config: dict[str, Any]) -> list[str]:
-    """Run all checks; return warnings."""
+def check(config: Config) -> list[str]:
+    """Run all checks on a config; return the warnings of those that only warn. Raises InvalidConfig."""
     for one in CHECKS:
         one(config)
-    return []
+    return [line for warn in WARNINGS for line in warn(config)]
 
 
-def check_version(config: dict[str, Any]) -> None:
-    """ociVersion is semver, and of the major version that this runtime knows."""
+def check_process(process: Config, at: str = "/process") -> None:
+    """Run the checks of a process document; `at` is its own JSON pointer. Raises InvalidConfig."""
+    for one in PROCESS_CHECKS:
+        one(process, at)
+
+
+def check_version(config: Config) -> None:
+    """config.md "Specification version": SemVer 2.0.0, and a version that this runtime knows."""
     version = config["ociVersion"]
-    core = version.split("+", 1)[0].split("-", 1)[0].split(".")
-    if len(core) != 3 or not all(part.isascii() and part.isdecimal() for part in core):
-        raise InvalidConfig(f"{version!r} is not a version; supported are {SUPPORTED}", pointer="/ociVersion")
-    if core[0] != "1" or int(core[1]) > NEWEST_MINOR:
-        raise InvalidConfig(f"version {version!r} is not supported; supported are {SUPPORTED}", pointer="/ociVersion")
+    core, _, build = version.partition("+")
+    core, _, prerelease = core.partition("-")
+    numbers = core.split(".")
+    supported = f"supported are {OLDEST} to {NEWEST}"
+    if len(numbers) != 3 or not all(map(_is_number, numbers)) or not _are_identifiers(version, prerelease, build):
+        raise InvalidConfig(f"ociVersion {shown(version)} is not a version; {supported}", pointer="/ociVersion")
+    if numbers[0] != "1" or int(numbers[1]) > NEWEST_MINOR:
+        raise InvalidConfig(f"ociVersion {shown(version)} is not supported; {supported}", pointer="/ociVersion")
 
 
-def check_root(config: dict[str, Any]) -> None:
-    if not config["root"]["path"]:
-        raise InvalidConfig("the root's path is empty", pointer="/root/path")
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and (text[0] != "0" or text == "0")
 
 
-def check_program(config: dict[str, Any]) -> None:
-    if config.get("process"):
-        check_process(config["process"], "/process")
+def _are_identifiers(version: str, prerelease: str, build: str) -> bool:
+    """Whether what follows `-` and `+` is made of dotted words of letters, digits and hyphens."""
+    words = []
+    if "-" in version.partition("+")[0]:
+        words += prerelease.split(".")
+        if any(word.isdigit() and not _is_number(word) for word in words):
+            return False
+    if "+" in version:
+        words += build.split(".")
+    return all(word.isascii() and word.replace("-", "0").isalnum() for word in words)
 
 
-def check_process(process: dict[str, Any], pointer: str) -> None:
-    """The process of a config, or of `exec --process`."""
-    pointer = pointer or "/process"
-    if not process.get("args"):
-        raise InvalidConfig("args is missing or empty", pointer=f"{pointer}/args")
-    if not process["args"][0]:
-        raise InvalidConfig("the program's name is empty", pointer=f"{pointer}/args/0")
-    if not process["cwd"].startswith("/"):
-        raise InvalidConfig(f"cwd {process['cwd']!r} is not an absolute path", pointer=f"{pointer}/cwd")
-    for index, entry in enumerate(process.get("env") or ()):
-        if "=" not in entry or entry[0] == "=" or "\0" in entry:
-            raise InvalidConfig(f"{entry[:40]!r} is not NAME=VALUE", pointer=f"{pointer}/env/{index}")
-    for index, argument in enumerate(process["args"]):
-        if "\0" in argument:
-            raise InvalidConfig("an argument contains a null character", pointer=f"{pointer}/args/{index}")
-    check_rlimits(process, pointer)
-    check_scheduler(process, pointer)
-    user = process.get("user") or {}
-    for key in ("uid", "gid"):
-        if user.get(key) == 0xFFFFFFFF:
-            raise InvalidConfig(f"{key} 4294967295 means no id (-1)", pointer=f"{pointer}/user/{key}")
-    if process.get("consoleSize") and process.get("terminal"):
-        for key, value in process["consoleSize"].items():
-            if key in ("height", "width") and value > 65535:
-                raise InvalidConfig(f"{key} {value} is larger than 65535", pointer=f"{pointer}/consoleSize/{key}")
+def check_annotations(config: Config) -> None:
+    """config.md "Annotations": keys MUST NOT be an empty string."""
+    if "" in (config.get("annotations") or ()):
+        raise InvalidConfig("the key of an annotation is empty", pointer="/annotations/")
 
 
-def check_rlimits(process: dict[str, Any], pointer: str) -> None:
-    seen = set()
-    for index, limit in enumerate(process.get("rlimits") or ()):
-        if limit["type"] in seen:
-            raise InvalidConfig(f"{limit['type']} is there twice", pointer=f"{pointer}/rlimits/{index}/type")
-        seen.add(limit["type"])
-        if limit["soft"] > limit["hard"]:
+def check_program(config: Config) -> None:
+    """The process may be left out; what is there must be right."""
+    if config.get("process") is not None:
+        check_process(config["process"])
+
+
+def check_hooks(config: Config) -> None:
+    """config.md "POSIX-platform Hooks": path MUST be absolute."""
+    for point, hooks in (config.get("hooks") or {}).items():
+        if point in HOOKS:
+            for index, hook in enumerate(hooks or ()):
+                absolute(hook["path"], f"/hooks/{point}/{index}/path")
+
+
+def check_mounts(config: Config) -> None:
+    """config.md "Mounts": maps come in pairs, an idmap option has something to map by; and what may cover /proc."""
+    for index, mount in enumerate(config.get("mounts") or ()):
+        if "proc" in mount["destination"]:
+            _check_proc(mount, f"/mounts/{index}/destination")
+        maps = [key for key in ("uidMappings", "gidMappings") if mount.get(key)]
+        if len(maps) == 1:
+            other = "gidMappings" if maps[0] == "uidMappings" else "uidMappings"
+            raise InvalidConfig(f"{maps[0]} without {other}", pointer=f"/mounts/{index}/{maps[0]}")
+        for key in maps:
+            linux.check_mappings(mount[key], f"/mounts/{index}/{key}")
+        options = mount.get("options") or ()
+        if not maps and ("idmap" in options or "ridmap" in options) and "user" not in linux.namespaces(config):
+            word = "idmap" if "idmap" in options else "ridmap"
             raise InvalidConfig(
-                f"{limit['type']}: soft {limit['soft']} is above hard {limit['hard']}",
-                pointer=f"{pointer}/rlimits/{index}/soft",
+                f'"{word}" without uidMappings and gidMappings needs a user namespace',
+                pointer=f"/mounts/{index}/options/{options.index(word)}",
             )
 
 
-def check_scheduler(process: dict[str, Any], pointer: str) -> None:
-    priority = (process.get("ioPriority") or {}).get("priority")
-    if priority is not None and not 0 <= priority <= 7:
-        raise InvalidConfig(f"priority {priority} is not in 0..7", pointer=f"{pointer}/ioPriority/priority")
-    scheduler = process.get("scheduler") or {}
-    nice = scheduler.get("nice") or 0
-    if not -20 <= nice <= 19:
-        raise InvalidConfig(f"nice {nice} is not in -20..19", pointer=f"{pointer}/scheduler/nice")
-    if scheduler.get("priority") and scheduler["policy"] not in ("SCHED_FIFO", "SCHED_RR"):
-        raise InvalidConfig(
-            f"priority is for SCHED_FIFO and SCHED_RR, not {scheduler['policy']}",
-            pointer=f"{pointer}/scheduler/priority",
-        )
-    if scheduler.get("policy") != "SCHED_DEADLINE":
-        for key in ("runtime", "deadline", "period"):
-            if scheduler.get(key):
-                raise InvalidConfig(f"{key} is for SCHED_DEADLINE only", pointer=f"{pointer}/scheduler/{key}")
+def _check_proc(mount: Config, pointer: str) -> None:
+    """Only procfs on /proc, and nothing below it but some harmless files (CVE-2019-16884).
 
-
-def check_mounts(config: dict[str, Any]) -> None:
-    """Destinations stay in the root; nothing unexpected covers /proc (CVE-2019-16884); maps come in pairs."""
-    for index, mount in enumerate(config.get("mounts") or ()):
-        pointer = f"/mounts/{index}"
-        if not mount["destination"]:
-            raise InvalidConfig("the destination is empty", pointer=f"{pointer}/destination")
-        path = clean(mount["destination"])
-        bind = mount.get("type") == "bind" or any(o in ("bind", "rbind") for o in mount.get("options") or ())
-        if path == "/proc" and not bind and mount.get("type") != "proc":
-            raise InvalidConfig(f"only procfs may be mounted on {path}", pointer=f"{pointer}/destination")
-        if path.startswith("/proc/") and path not in BELOW_PROC:
-            raise InvalidConfig(f"nothing may be mounted on {path}", pointer=f"{pointer}/destination")
-        if bool(mount.get("uidMappings")) != bool(mount.get("gidMappings")):
-            raise InvalidConfig("uidMappings and gidMappings go together", pointer=pointer)
+    A bind mount on /proc passes here: that its source is procfs is seen when it is opened. So is where a symbolic link
+    of the root file system leads to.
+    """
+    destination = mount["destination"]
+    path = clean(destination)
+    if path == "/proc":
+        new = {"bind", "rbind", "remount"}.isdisjoint(mount.get("options") or ())
+        if new and mount.get("type") not in ("proc", "bind"):
+            kind = shown(mount.get("type") or "")
+            raise InvalidConfig(f"only procfs can be mounted on {shown(destination)}, not {kind}", pointer=pointer)
+    elif path.startswith("/proc/") and path not in BELOW_PROC:
+        raise InvalidConfig(f"nothing can be mounted on {shown(destination)}, below /proc", pointer=pointer)
 
 
 def clean(path: str) -> str:
-    """Return the path below the root, without `.`, `..` and doubled slashes, as a string."""
+    """Return the absolute path that `path` names below the root, by its letters only: no `.`, `..` or `//`."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -145,69 +143,100 @@ def clean(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def check_devices(config: dict[str, Any]) -> None:
-    """Nodes have numbers and a place of their own."""
+def check_cwd(process: Config, at: str) -> None:
+    """config.md "Process": cwd MUST be an absolute path."""
+    absolute(process["cwd"], f"{at}/cwd")
+
+
+def check_args(process: Config, at: str) -> None:
+    """config.md "Process": at least one entry is REQUIRED."""
+    if not process.get("args"):
+        raise InvalidConfig("args is missing or empty: there is no program to run", pointer=f"{at}/args")
+
+
+def check_env(process: Config, at: str) -> None:
+    """Each entry is NAME=VALUE (environ(7)). The entry is not shown: it may be a secret."""
+    for index, entry in enumerate(process.get("env") or ()):
+        if entry.find("=") < 1:
+            what = "has no name before the =" if entry[:1] == "=" else "has no ="
+            raise InvalidConfig(f"the environment entry {what}", pointer=f"{at}/env/{index}")
+
+
+def check_rlimits(process: Config, at: str) -> None:
+    """config.md "POSIX process": no type twice; setrlimit(2): soft is at most hard."""
     seen = set()
-    for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
-        pointer = f"/linux/devices/{index}"
-        path = device["path"]
-        if not path.startswith("/") or clean(path) == "/":
-            raise InvalidConfig(f"{path!r} is not an absolute path of a device", pointer=f"{pointer}/path")
-        if clean(path) in seen:
-            raise InvalidConfig(f"{path} is there twice", pointer=f"{pointer}/path")
-        seen.add(clean(path))
-        if device["type"] != "p":
-            for key in ("major", "minor"):
-                if not 0 <= (device.get(key) or 0) <= 0xFFFFF:
-                    raise InvalidConfig(f"{key} {device[key]} is no device number", pointer=f"{pointer}/{key}")
-    for index, rule in enumerate(((config.get("linux") or {}).get("resources") or {}).get("devices") or ()):
-        pointer = f"/linux/resources/devices/{index}"
-        if rule.get("type") not in (None, "", "a", "b", "c"):
-            raise InvalidConfig(f"type {rule['type']!r} is none of a, b, c", pointer=f"{pointer}/type")
-        if set(rule.get("access") or "") - set("rwm"):
-            raise InvalidConfig(f"access {rule['access']!r} is not made of r, w, m", pointer=f"{pointer}/access")
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        kind, soft, hard = limit["type"], limit["soft"], limit["hard"]
+        if kind in seen:
+            raise InvalidConfig(f"{kind} is there twice", pointer=f"{at}/rlimits/{index}/type")
+        if soft > hard:
+            raise InvalidConfig(f"{kind}: soft {soft} is above hard {hard}", pointer=f"{at}/rlimits/{index}/soft")
+        seen.add(kind)
 
 
-def check_hooks(config: dict[str, Any]) -> None:
-    """Hooks are absolute paths with a positive timeout."""
-    for point in HOOK_POINTS:
-        for index, hook in enumerate((config.get("hooks") or {}).get(point) or ()):
-            pointer = f"/hooks/{point}/{index}"
-            if not hook["path"].startswith("/"):
-                raise InvalidConfig(f"hook {hook['path']!r} is not an absolute path", pointer=f"{pointer}/path")
+def check_console_size(process: Config, at: str) -> None:
+    """config.md "Process": the size is ignored without a terminal."""
+    if process.get("terminal"):
+        for key, value in (process.get("consoleSize") or {}).items():
+            if key in ("height", "width") and value > LARGEST_TERMINAL:
+                raise InvalidConfig(f"{key} {value} is above {LARGEST_TERMINAL}", pointer=f"{at}/consoleSize/{key}")
 
 
-def check_seccomp(config: dict[str, Any]) -> None:
-    """NOTIFY can't be the answer to everything: execve itself would wait for its agent."""
-    seccomp = (config.get("linux") or {}).get("seccomp") or {}
-    if seccomp.get("defaultAction") == "SCMP_ACT_NOTIFY":
-        raise InvalidConfig("SCMP_ACT_NOTIFY can't be the default", pointer="/linux/seccomp/defaultAction")
-    for index, entry in enumerate(seccomp.get("syscalls") or ()):
-        pointer = f"/linux/seccomp/syscalls/{index}"
-        if entry.get("errnoRet") and entry["action"] not in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
-            raise InvalidConfig(f"{entry['action']} takes no errnoRet", pointer=f"{pointer}/errnoRet")
-        if entry["action"] == "SCMP_ACT_NOTIFY" and "sendmsg" in entry["names"]:
-            raise InvalidConfig("sendmsg can't be notified: it carries the listener", pointer=f"{pointer}/names")
+def check_scheduler(process: Config, at: str) -> None:
+    """config.md "Linux Process", sched_setattr(2): which numbers go with which policy."""
+    scheduler = process.get("scheduler")
+    if not scheduler:
+        return
+    policy = scheduler["policy"]
+    if policy == "SCHED_ISO":
+        raise InvalidConfig("no kernel has SCHED_ISO", pointer=f"{at}/scheduler/policy")
+    nice = scheduler.get("nice", 0)
+    if not -20 <= nice <= 19:
+        raise InvalidConfig(f"nice {nice} is not in -20..19", pointer=f"{at}/scheduler/nice")
+    priority = scheduler.get("priority", 0)
+    if policy in ("SCHED_FIFO", "SCHED_RR"):
+        if not 1 <= priority <= 99:
+            raise InvalidConfig(f"priority {priority} of {policy} is not in 1..99", pointer=f"{at}/scheduler/priority")
+    elif priority:
+        raise InvalidConfig(
+            f"priority {priority} goes with SCHED_FIFO and SCHED_RR, not with {policy}",
+            pointer=f"{at}/scheduler/priority",
+        )
+    for key in ("runtime", "deadline", "period"):
+        if scheduler.get(key) and policy != "SCHED_DEADLINE":
+            raise InvalidConfig(
+                f"{key} {scheduler[key]} goes with SCHED_DEADLINE, not with {policy}", pointer=f"{at}/scheduler/{key}"
+            )
 
 
-def check_personality(config: dict[str, Any]) -> None:
-    if ((config.get("linux") or {}).get("personality") or {}).get("flags"):
-        raise InvalidConfig("no personality flags are defined yet", pointer="/linux/personality/flags")
+def check_cpu_affinity(process: Config, at: str) -> None:
+    """config.md "Linux Process": execCPUAffinity holds lists of CPUs."""
+    for key, cpus in (process.get("execCPUAffinity") or {}).items():
+        if key in ("initial", "final"):
+            number_list(cpus, f"{at}/execCPUAffinity/{key}")
 
 
-CHECKS = (
-    check_version,
-    check_root,
-    check_program,
-    check_namespaces,
-    check_hostname,
-    check_id_mappings,
-    check_time_offsets,
-    check_sysctl,
-    check_paths,
-    check_mounts,
-    check_devices,
-    check_hooks,
-    check_seccomp,
-    check_personality,
+def relative_destinations(config: Config) -> list[str]:
+    """config.md "Mounts": relative destinations are deprecated, and relative to /."""
+    return [
+        f"the mount destination {shown(mount['destination'])} is relative, which is deprecated; it is taken as "
+        f"{clean(mount['destination'])} [config.json#/mounts/{index}/destination]"
+        for index, mount in enumerate(config.get("mounts") or ())
+        if mount["destination"][0] != "/"
+    ]
+
+
+PROCESS_CHECKS = (
+    check_cwd,
+    check_args,
+    check_env,
+    check_rlimits,
+    check_console_size,
+    check_scheduler,
+    check_cpu_affinity,
 )
+"""(process, its JSON pointer) -> None."""
+CHECKS = (check_version, check_annotations, check_program, check_hooks, check_mounts, *linux.CHECKS)
+"""(config) -> None."""
+WARNINGS = (relative_destinations,)
+"""(config) -> lines to log."""

@@ -18,18 +18,18 @@ WHITESPACE = " \t\n\r"
 INFINITY = float("inf")
 
 
-class _NotJSON(ValueError):
+class _NotJsonError(ValueError):
     """A word or number that Python's scanner takes and JSON has not."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _NotJSON(name)
+    raise _NotJsonError(name)
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (INFINITY, -INFINITY):
-        raise _NotJSON(digits)
+        raise _NotJsonError(digits)
     return number
 
 
@@ -48,7 +48,7 @@ def _unknown(value: Any) -> NoReturn:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-_scan = make_scanner(_Context())  # type: ignore[arg-type]
+_scan = make_scanner(_Context())
 _encode = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
 
 
@@ -73,7 +73,7 @@ def loads(data: bytes, what: str) -> Any:
         raise _broken(what, text, stop.value, "a value is expected") from None
     except RecursionError:
         raise InvalidConfig(f"{what} is not valid JSON: it is nested too deeply") from None
-    except _NotJSON as error:
+    except _NotJsonError as error:
         word = error.args[0]
         raise _broken(what, text, _find_outside_strings(text, word), f"{word} is not a JSON number") from None
     except (ValueError, SystemError):

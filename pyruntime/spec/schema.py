@@ -3,87 +3,109 @@
 from __future__ import annotations
 
 from ..errors import Failure, InvalidConfig
+from .jsontext import dumps, quote
+from .linux import escaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SHOWN = 60
+SHOWN = 48
 """Characters of the offending value that an error shows."""
 WORDS = {
     "string": "a string",
     "integer": "an integer",
     "object": "an object",
-    "array": "an array",
-    "boolean": "a boolean",
+    "array": "a list",
+    "boolean": "true or false",
 }
+DEFINITIONS = {"config": None, "process": "Process", "resources": "Resources"}
+"""Kind of document -> its definition in the schema (None: the whole)."""
 
 
 def schema() -> dict[str, Any]:
-    """Return specs/config.schema.json, as installed beside this module or in the source tree."""
+    """Return specs/config.schema.json, which lies beside this module too."""
     import json
     from pathlib import Path
 
-    here = Path(__file__).parent
-    for path in (here / "config.schema.json", here.parent.parent / "specs" / "config.schema.json"):
-        if path.is_file():
-            document: dict[str, Any] = json.loads(path.read_text())
-            return document
-    raise Failure("the schema config.schema.json is not installed")
+    document: dict[str, Any] = json.loads((Path(__file__).parent / "config.schema.json").read_text("utf-8"))
+    return document
 
 
 def validator(kind: str) -> Any:
-    """Return the jsonschema validator for a "config", "process" or "resources" document."""
+    """Return the jsonschema validator for a "config", "process" or "resources" document.
+
+    Draft 4, as the spec's own schemas: there 1.0 is no integer, as it is none for Go programs.
+    """
     from jsonschema import Draft4Validator
 
     document = schema()
-    if kind != "config":
-        document = {**document["definitions"][kind], "type": "object", "definitions": document["definitions"]}
+    definition = DEFINITIONS[kind]
+    if definition is not None:
+        # As a property it may be null, as a document it may not.
+        document = {**document["$defs"][definition], "type": "object", "$defs": document["$defs"]}
     return Draft4Validator(document)
 
 
 def explain(document: Any, kind: str) -> None:
-    """Raise the InvalidConfig for what is wrong with the document; return when nothing is."""
-    errors = sorted(
-        validator(kind).iter_errors(document), key=lambda error: [str(part) for part in error.absolute_path]
-    )
+    """Raise the InvalidConfig that says what is wrong first; return when nothing is."""
+    try:
+        errors = list(validator(kind).iter_errors(document))
+    except ImportError:
+        raise InvalidConfig(
+            "the document breaks the schema of the OCI runtime specification",
+            pointer="",
+            hint="install the Python package jsonschema to be told where",
+        ) from None
+    except OSError as error:
+        raise Failure("the document breaks the schema, which can't be read to say where", error) from None
     if not errors:
         return
-    raise failure_of(errors[0], "" if kind == "config" else f"/{kind}")
+    first = min(errors, key=lambda error: order(error, document))
+    more = f"and {len(errors) - 1} more" if len(errors) > 1 else None
+    what, pointer = words(first)
+    raise InvalidConfig(what, pointer=pointer, hint=more)
 
 
-def failure_of(error: Any, prefix: str) -> InvalidConfig:
-    """Return the failure for one error of jsonschema, with its JSON pointer."""
-    pointer = prefix + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
-    return InvalidConfig(words(error), pointer=pointer)
+def order(error: Any, document: Any) -> tuple[int, list[int]]:
+    """Sort the errors of the outermost objects first, and then as they stand in the document."""
+    places = []
+    for part in error.absolute_path:
+        places.append(part if isinstance(part, int) else list(document).index(part))
+        document = document[part]
+    return len(places), places
 
 
-def words(error: Any) -> str:
-    """Return what was expected and what was found."""
-    found = shown(error.instance)
-    if error.validator == "type":
-        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        expected = " or ".join(WORDS[kind] for kind in kinds if kind != "null")
-        return f"expected {expected}, found {found}"
-    if error.validator == "enum":
-        return f"expected one of {', '.join(value or 'nothing' for value in error.validator_value)}, found {found}"
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"the property {missing} is missing"
-    if error.validator in ("minimum", "maximum"):
-        bound = "at least" if error.validator == "minimum" else "at most"
-        return f"expected {bound} {error.validator_value}, found {found}"
-    if error.validator == "minItems":
-        return f"expected at least {error.validator_value} items, found {found}"
-    return str(error.message)
+def words(error: Any) -> tuple[str, str]:
+    """Return what was expected and what was found, and the JSON pointer of the place."""
+    rule, wanted = error.validator, error.validator_value
+    pointer = "".join(f"/{escaped(str(part))}" for part in error.absolute_path)
+    if rule == "required":
+        missing = next(name for name in wanted if name not in error.instance)
+        return f"the property {missing} is missing", f"{pointer}/{escaped(missing)}"
+    return f"expected {expected(rule, wanted, error.schema)}, found {found(error.instance)}", pointer
 
 
-def shown(value: Any) -> str:
-    """Return a value as short JSON with its kind."""
-    import json
+def expected(rule: str, wanted: Any, about: dict[str, Any]) -> str:
+    """Return what the schema asks for, in words."""
+    if rule == "type":
+        kind = wanted[0] if isinstance(wanted, list) else wanted
+        if "minimum" in about:
+            return f"an integer from {about['minimum']} to {about['maximum']}"
+        return WORDS[kind]
+    if rule in ("minimum", "maximum"):
+        return f"an integer from {about['minimum']} to {about['maximum']}"
+    if rule == "enum":
+        return f"one of {', '.join(map(quote, wanted))}"
+    if rule == "minItems":
+        return "a list that is not empty"
+    return str(about["description"])  # pattern, minLength
 
-    from . import kind_of
 
-    text = json.dumps(value)
-    text = text if len(text) <= SHOWN else text[:SHOWN] + "..."
-    return text if value is None else f"{kind_of(value)} ({text})"
+def found(value: Any) -> str:
+    """Return a value as JSON with its kind, shortened."""
+    if value is None or isinstance(value, bool):
+        return dumps(value)
+    kind = {str: "string", int: "number", float: "number", list: "list"}.get(type(value), "object")
+    text = dumps(value)
+    return f"the {kind} {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"

@@ -1,0 +1,83 @@
+"""`features`: what this runtime supports, whatever the host does. Source: runtime-spec features.md, features-linux.md.
+
+What can be taken from the code that does it is taken from there; the rest is the table below.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .. import SPEC_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..cli import Options
+
+CGROUP = {"v1": False, "v2": True, "systemd": False, "systemdUser": False, "rdma": True}
+APPARMOR = False
+"""Profiles are handed to the kernel, but no test has seen one work yet."""
+IDMAP = True
+UNSAFE_ANNOTATIONS: list[str] = []
+"""No annotation changes what the runtime does."""
+ARCHES_SINCE_LIBSECCOMP_2_6 = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"}
+"""Valid in a config, but Debian 12's libseccomp 2.5 does not know them."""
+
+
+def features(_options: Options) -> int:
+    """`features`: print the features document as JSON."""
+    import json
+
+    sys.stdout.write(json.dumps(document(), indent=2) + "\n")
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """Return the features document."""
+    from ..plan import capabilities, mount_options, namespaces, unsupported
+    from ..spec import _validator, checks
+
+    refused = {path[-1] for path, _ in unsupported.UNSUPPORTED}
+    rdt = "intelRdt" not in refused
+    return {
+        "ociVersionMin": checks.OLDEST,
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": list(checks.HOOKS),
+        "mountOptions": sorted(mount_options.OPTIONS),
+        "linux": {
+            "namespaces": sorted(namespaces.FLAG),
+            "capabilities": list(capabilities.NUMBER),
+            "cgroup": CGROUP,
+            "seccomp": seccomp(),
+            "apparmor": {"enabled": APPARMOR},
+            "selinux": {"enabled": "mountLabel" not in refused},
+            "memoryPolicy": {
+                "modes": sorted(_validator.MEMORY_POLICY_MODE),
+                "flags": sorted(_validator.MEMORY_POLICY_FLAG),
+            },
+            "intelRdt": {"enabled": rdt, "schemata": rdt, "monitoring": rdt},
+            "mountExtensions": {"idmap": {"enabled": IDMAP}},
+            "netDevices": {"enabled": "netDevices" not in refused},
+        },
+        "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
+    }
+
+
+def seccomp() -> dict[str, Any]:
+    """Return what the part of the kernel layer that compiles profiles knows; it needs libseccomp's library."""
+    from ..spec import _validator
+
+    try:
+        from ..kernel.seccomp import ACTIONS, OPERATORS
+    except ImportError:
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "actions": sorted(ACTIONS),
+        "operators": sorted(OPERATORS),
+        "archs": sorted(_validator.SECCOMP_ARCH - ARCHES_SINCE_LIBSECCOMP_2_6),
+        "knownFlags": sorted(_validator.SECCOMP_FLAG),
+        "supportedFlags": sorted(_validator.SECCOMP_FLAG),
+    }

@@ -1,0 +1,45 @@
+"""`spec`: write a config.json to begin with."""
+
+from __future__ import annotations
+
+import posix
+
+from ..errors import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli import Options
+
+
+def spec(options: Options) -> int:
+    """`spec [--bundle DIR] [--rootless]`: write DIR/config.json; a file that is there is left alone, an error."""
+    import json
+
+    from ..spec import default
+
+    if options.rootless:
+        config = default.rootless_config(posix.geteuid(), posix.getegid())
+    else:
+        config = default.default_config()
+    path = f"{(options.bundle or '.').rstrip('/')}/config.json"
+    data = (json.dumps(config, indent=2) + "\n").encode()
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        raise Failure(f"{path} exists already", hint="remove it first") from None
+    except OSError as error:
+        raise Failure(f"write {path}", _plain(error)) from None
+    try:
+        while data:
+            data = data[posix.write(fd, data) :]
+    except OSError as error:
+        posix.unlink(path)
+        raise Failure(f"write {path}", _plain(error)) from None
+    finally:
+        posix.close(fd)
+    return 0
+
+
+def _plain(error: OSError) -> OSError:
+    """Return the error without the path, which the message names already."""
+    return OSError(error.errno, error.strerror)

@@ -1,0 +1,332 @@
+"""The checks of what stands below /linux, in the manner of checks.py. Source: config-linux.md, by section."""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from .jsontext import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Config = dict[str, Any]
+
+SHOWN = 60
+"""Characters of an offending string that a message shows."""
+NAME_LENGTH = 64
+"""Bytes of a host name or a domain name (sethostname(2))."""
+DEVICE_NAME_LENGTH = 15
+"""Bytes of a network device's name (netdevice(7))."""
+LARGEST_NUMBER = 0xFFFF
+"""Beyond every CPU and memory node that a kernel can have."""
+MAPPINGS = 340
+"""Lines that uid_map and gid_map take (user_namespaces(7))."""
+LAST_MAJOR, LAST_MINOR = 0xFFF, 0xFFFFF
+"""The kernel's dev_t has 12 bits for major and 20 for minor numbers; mknod(2) cuts off what is above."""
+CLOCKS = ("monotonic", "boottime")
+IPC_SYSCTLS = frozenset(
+    f"kernel/{name}"
+    for name in (
+        *("auto_msgmni", "msg_next_id", "msgmax", "msgmnb", "msgmni", "sem", "sem_next_id"),
+        *("shm_next_id", "shm_rmid_forced", "shmall", "shmmax", "shmmni"),
+    )
+)
+WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+NOTIFY = "SCMP_ACT_NOTIFY"
+WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED_MANY")
+WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
+
+
+def shown(text: str) -> str:
+    """Return a string in quotes, shortened, for a message."""
+    return quote(text if len(text) <= SHOWN else text[:SHOWN] + "...")
+
+
+def absolute(path: str, pointer: str) -> None:
+    """Raise InvalidConfig for a path that does not begin with a slash."""
+    if path[:1] != "/":
+        raise InvalidConfig(f"{shown(path)} is not an absolute path", pointer=pointer)
+
+
+def number_list(text: str, pointer: str) -> None:
+    """Raise InvalidConfig for what is not a list of numbers like "0-3,7"; the empty list is one."""
+    for part in text.split(",") if text else ():
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (_is_number(first) and _is_number(last) and int(first) <= int(last) <= LARGEST_NUMBER):
+            raise InvalidConfig(f"{shown(text)} is not a list of numbers like 0-3,7", pointer=pointer)
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= 6 and text.isascii() and text.isdigit()
+
+
+def section(config: Config, name: str) -> Any:
+    """Return linux.<name>, or an empty object."""
+    return (config.get("linux") or {}).get(name) or {}
+
+
+def namespaces(config: Config) -> dict[str, str]:
+    """Return the namespaces that are listed: type -> path, "" for a new one."""
+    return {entry["type"]: entry.get("path", "") for entry in section(config, "namespaces")}
+
+
+def escaped(key: str) -> str:
+    """Return a key as a part of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def check_namespaces(config: Config) -> None:
+    """Namespaces: no type twice; path MUST be absolute."""
+    seen = set()
+    for index, entry in enumerate(section(config, "namespaces")):
+        if entry["type"] in seen:
+            raise InvalidConfig(f"namespace {entry['type']} is there twice", pointer=f"/linux/namespaces/{index}/type")
+        seen.add(entry["type"])
+        if entry.get("path"):
+            absolute(entry["path"], f"/linux/namespaces/{index}/path")
+
+
+def check_names(config: Config) -> None:
+    """config.md "Hostname", "Domainname": without a uts namespace they would change the host's."""
+    for key in ("hostname", "domainname"):
+        name = config.get(key)
+        if name:
+            if "uts" not in namespaces(config):
+                raise InvalidConfig(f"{key} {shown(name)} needs a uts namespace", pointer=f"/{key}")
+            if len(name.encode()) > NAME_LENGTH:
+                raise InvalidConfig(f"{key} {shown(name)} is longer than {NAME_LENGTH} bytes", pointer=f"/{key}")
+
+
+def check_user_namespace(config: Config) -> None:
+    """User namespace mappings: a new user namespace has maps, and no other one.
+
+    With a user namespace that is joined they are passed over: containerd and CRI-O write both, and mean the same.
+    """
+    found = namespaces(config)
+    for key in ("uidMappings", "gidMappings"):
+        maps = section(config, key)
+        if maps:
+            if "user" not in found:
+                raise InvalidConfig(f"{key} needs a user namespace", pointer=f"/linux/{key}")
+            check_mappings(maps, f"/linux/{key}")
+        elif found.get("user") == "":
+            raise InvalidConfig(f"a new user namespace needs {key}", pointer=f"/linux/{key}")
+
+
+def check_mappings(maps: list[Config], pointer: str) -> None:
+    """user_namespaces(7): sizes above 0, within 32 bits, no overlap on either side."""
+    if len(maps) > MAPPINGS:
+        raise InvalidConfig(f"{len(maps)} mappings are more than {MAPPINGS}", pointer=pointer)
+    for side in ("containerID", "hostID"):
+        taken = 0
+        for start, index in sorted((entry[side], index) for index, entry in enumerate(maps)):
+            size = maps[index]["size"]
+            if size == 0:
+                raise InvalidConfig("size 0 maps nothing", pointer=f"{pointer}/{index}/size")
+            if start + size > 1 << 32:
+                raise InvalidConfig(
+                    f"{side} {start} and size {size} go beyond 32 bits", pointer=f"{pointer}/{index}/size"
+                )
+            if start < taken:
+                raise InvalidConfig(f"{side} {start} overlaps another mapping", pointer=f"{pointer}/{index}/{side}")
+            taken = start + size
+
+
+def check_time_offsets(config: Config) -> None:
+    """Offset for Time Namespace: only a new one has offsets (time_namespaces(7)), for two clocks."""
+    offsets = section(config, "timeOffsets")
+    if offsets and namespaces(config).get("time") != "":
+        raise InvalidConfig("timeOffsets needs a new time namespace", pointer="/linux/timeOffsets")
+    for clock in offsets:
+        if clock not in CLOCKS:
+            pointer = f"/linux/timeOffsets/{escaped(clock)}"
+            raise InvalidConfig(f"{shown(clock)} is none of the clocks {', '.join(CLOCKS)}", pointer=pointer)
+
+
+def sysctl_path(name: str) -> str:
+    """Return the file below /proc/sys that a sysctl names; its first separator, `.` or `/`, decides (sysctl(8))."""
+    slash, dot = name.find("/"), name.find(".")
+    if slash >= 0 and (dot < 0 or slash < dot):
+        return name
+    return name.translate({0x2E: "/", 0x2F: "."})
+
+
+def check_sysctl(config: Config) -> None:
+    """Sysctl: only those of the container's own namespaces; any other would change the host."""
+    for name in section(config, "sysctl"):
+        path, pointer = sysctl_path(name), f"/linux/sysctl/{escaped(name)}"
+        if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise InvalidConfig(f"{shown(name)} is not the name of a sysctl", pointer=pointer)
+        if path == "kernel/hostname":
+            raise InvalidConfig(f"{shown(name)} is set by the property hostname", pointer=pointer)
+        if path.startswith("net/"):
+            needed = "network"
+        elif path in IPC_SYSCTLS or path.startswith("fs/mqueue/"):
+            needed = "ipc"
+        elif path == "kernel/domainname":
+            needed = "uts"
+        else:
+            raise InvalidConfig(f"{shown(name)} belongs to no namespace and would change the host", pointer=pointer)
+        if needed not in namespaces(config):
+            raise InvalidConfig(
+                f"{shown(name)} needs a namespace of type {needed}, or it would change the host", pointer=pointer
+            )
+
+
+def check_paths(config: Config) -> None:
+    """Masked Paths, Readonly Paths: MUST be absolute; without a mount namespace they would cover the host's."""
+    for key in ("maskedPaths", "readonlyPaths"):
+        paths = section(config, key)
+        for index, path in enumerate(paths):
+            absolute(path, f"/linux/{key}/{index}")
+        if paths and "mount" not in namespaces(config):
+            raise InvalidConfig(f"{key} needs a mount namespace", pointer=f"/linux/{key}")
+
+
+def check_devices(config: Config) -> None:
+    """Devices: a full path, numbers unless it is a fifo, and no two devices in one place."""
+    seen: dict[str, tuple[Any, ...]] = {}
+    for index, device in enumerate(section(config, "devices")):
+        pointer = f"/linux/devices/{index}"
+        path, kind = device["path"], device["type"]
+        absolute(path, f"{pointer}/path")
+        number: tuple[Any, ...] = ("p",)
+        if kind != "p":
+            for key, last in (("major", LAST_MAJOR), ("minor", LAST_MINOR)):
+                if key not in device:
+                    raise InvalidConfig(f"device {shown(path)} has no {key} number", pointer=f"{pointer}/{key}")
+                if not 0 <= device[key] <= last:
+                    raise InvalidConfig(f"{key} number {device[key]} is not in 0..{last}", pointer=f"{pointer}/{key}")
+            number = ("b" if kind == "b" else "c", device["major"], device["minor"])
+        if seen.setdefault(path, number) != number:
+            raise InvalidConfig(f"another device is at {shown(path)} already", pointer=f"{pointer}/path")
+
+
+def check_net_devices(config: Config) -> None:
+    """Network Devices: valid names (netdevice(7)), and a network namespace to move them to."""
+    devices = section(config, "netDevices")
+    if devices and "network" not in namespaces(config):
+        raise InvalidConfig("netDevices needs a network namespace", pointer="/linux/netDevices")
+    for name, device in devices.items():
+        pointer = f"/linux/netDevices/{escaped(name)}"
+        _check_device_name(name, pointer)
+        if device.get("name"):
+            _check_device_name(device["name"], f"{pointer}/name")
+
+
+def _check_device_name(name: str, pointer: str) -> None:
+    bad = not 0 < len(name.encode()) <= DEVICE_NAME_LENGTH or name in (".", "..")
+    if bad or any(character in "/:\0" or character.isspace() for character in name):
+        raise InvalidConfig(f"{shown(name)} is not the name of a network device", pointer=pointer)
+
+
+def check_seccomp(config: Config) -> None:
+    """Seccomp: an errno only where an action takes one; the rules of SCMP_ACT_NOTIFY (seccomp_unotify(2))."""
+    seccomp, at = section(config, "seccomp"), "/linux/seccomp"
+    if not seccomp:
+        return
+    default = seccomp["defaultAction"]
+    if default == NOTIFY:
+        raise InvalidConfig(
+            f"{NOTIFY} can't be the default: starting the program would wait for the agent, and the agent for it",
+            pointer=f"{at}/defaultAction",
+        )
+    if "defaultErrnoRet" in seccomp and default not in WITH_ERRNO:
+        raise InvalidConfig(f"{default} takes no errno", pointer=f"{at}/defaultErrnoRet")
+    if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
+        raise InvalidConfig("listenerMetadata without listenerPath", pointer=f"{at}/listenerMetadata")
+    for index, entry in enumerate(seccomp.get("syscalls") or ()):
+        action = entry["action"]
+        if "errnoRet" in entry and action not in WITH_ERRNO:
+            raise InvalidConfig(f"{action} takes no errno", pointer=f"{at}/syscalls/{index}/errnoRet")
+        if action == NOTIFY:
+            if not seccomp.get("listenerPath"):
+                raise InvalidConfig(f"{NOTIFY} needs listenerPath", pointer=f"{at}/syscalls/{index}/action")
+            if "write" in entry["names"]:
+                raise InvalidConfig(
+                    f'"write" can\'t be left to {NOTIFY}: handing over the listener would wait for the agent',
+                    pointer=f"{at}/syscalls/{index}/names/{entry['names'].index('write')}",
+                )
+
+
+def check_memory_policy(config: Config) -> None:
+    """Memory policy, set_mempolicy(2): which modes go with nodes and with which flags."""
+    policy, at = section(config, "memoryPolicy"), "/linux/memoryPolicy"
+    if not policy:
+        return
+    mode, nodes, flags = policy["mode"], policy.get("nodes", ""), policy.get("flags") or ()
+    number_list(nodes, f"{at}/nodes")
+    if nodes and mode in WITHOUT_NODES:
+        raise InvalidConfig(f"{mode} takes no nodes, but there is {shown(nodes)}", pointer=f"{at}/nodes")
+    if not nodes and mode in WITH_NODES:
+        raise InvalidConfig(f"{mode} needs nodes", pointer=f"{at}/nodes")
+    if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
+        raise InvalidConfig("MPOL_F_STATIC_NODES excludes MPOL_F_RELATIVE_NODES", pointer=f"{at}/flags")
+    if "MPOL_F_NUMA_BALANCING" in flags and mode not in ("MPOL_BIND", "MPOL_PREFERRED_MANY"):
+        raise InvalidConfig(f"MPOL_F_NUMA_BALANCING does not go with {mode}", pointer=f"{at}/flags")
+
+
+def check_personality(config: Config) -> None:
+    """Personality: no flag is supported."""
+    flags = section(config, "personality").get("flags")
+    if flags:
+        raise InvalidConfig(
+            f"the personality flag {shown(flags[0])} is not known", pointer="/linux/personality/flags/0"
+        )
+
+
+def check_intel_rdt(config: Config) -> None:
+    """IntelRdt: a closID is one directory's name, or "/" for the root; an entry of schemata is one line."""
+    rdt = section(config, "intelRdt")
+    if not rdt:
+        return
+    clos = rdt.get("closID", "")
+    if clos in (".", "..") or ("/" in clos and clos != "/"):
+        raise InvalidConfig(f'{shown(clos)} is not the name of a class, nor "/"', pointer="/linux/intelRdt/closID")
+    lines = [("l3CacheSchema", rdt.get("l3CacheSchema", ""))]
+    lines += [(f"schemata/{index}", line) for index, line in enumerate(rdt.get("schemata") or ())]
+    for where, line in lines:
+        if "\n" in line:
+            raise InvalidConfig(f"{shown(line)} is more than one line", pointer=f"/linux/intelRdt/{where}")
+
+
+def check_limits(config: Config) -> None:
+    """Control groups: the resources of the config."""
+    resources = section(config, "resources")
+    if resources:
+        check_resources(resources)
+
+
+def check_resources(resources: Config, at: str = "/linux/resources") -> None:
+    """The same for a document of `update --resources`; `at` is its own JSON pointer. Raises InvalidConfig."""
+    for index, device in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
+        if "weight" not in device and "leafWeight" not in device:
+            raise InvalidConfig("neither weight nor leafWeight", pointer=f"{at}/blockIO/weightDevice/{index}")
+    for name, limits in (resources.get("rdma") or {}).items():
+        if "hcaHandles" not in limits and "hcaObjects" not in limits:
+            raise InvalidConfig("neither hcaHandles nor hcaObjects", pointer=f"{at}/rdma/{escaped(name)}")
+    cpu = resources.get("cpu") or {}
+    if 0 < cpu.get("quota", 0) < cpu.get("burst", 0):
+        raise InvalidConfig(f"burst {cpu['burst']} is above quota {cpu['quota']}", pointer=f"{at}/cpu/burst")
+    for name in resources.get("unified") or ():
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise InvalidConfig(f"{shown(name)} is not a file of a cgroup", pointer=f"{at}/unified/{escaped(name)}")
+
+
+CHECKS: tuple[Callable[[Config], None], ...] = (
+    check_namespaces,
+    check_names,
+    check_user_namespace,
+    check_time_offsets,
+    check_sysctl,
+    check_paths,
+    check_devices,
+    check_net_devices,
+    check_limits,
+    check_seccomp,
+    check_memory_policy,
+    check_personality,
+    check_intel_rdt,
+)

@@ -26,15 +26,14 @@ def runtime(workdir: Path, request: pytest.FixtureRequest) -> Iterator[Runtime]:
     """The runtime under test with a root directory of its own; whatever a test leaves in it is deleted by force."""
     tested = Runtime(workdir / "root")
     yield tested
-    for id in tested.ids():
-        result = tested.run("delete", "--force", id)
-        assert result.status == 0, f"delete --force {id} in the test's clean-up: {result}"
-    left = [path for path in session.CGROUP_ROOT.glob(f"**/*{session.TOKEN}*") if path.is_dir()]
-    for path in left:
+    results = {name: tested.run("delete", "--force", name) for name in tested.ids()}
+    problems = [f"delete --force {name}: {result}" for name, result in results.items() if result.status != 0]
+    problems += [f"state of {name}" for name in tested.ids()]
+    for path in [path for path in session.CGROUP_ROOT.glob(f"**/*{session.TOKEN}*") if path.is_dir()]:
+        problems.append(f"cgroup {path}")
         leaks.remove_cgroup(path)  # so that the next test does not fail for this one
     if request.node.get_closest_marker("xfail") is None:  # a peer that fails the test may leave things behind as well
-        assert not left, f"cgroups left behind: {left}"
-        assert tested.ids() == [], "state left behind"
+        assert not problems, f"left behind by the test: {problems}"
 
 
 @pytest.fixture

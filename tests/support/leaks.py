@@ -16,6 +16,9 @@ from support import session
 # Engines keep locks and databases that outlive them, in the session's own /run.
 RUN_LEFT_BY_ENGINES = {"containers", "libpod", "lock", "netns", "docker", "containerd", "xtables.lock", "crun", "runc"}
 
+# The parent of all containers whose config names no cgroup; it is shared, and stays.
+DEFAULT_PARENT = "pyruntime"
+
 
 class Snapshot(NamedTuple):
     """What is there at the beginning."""
@@ -56,6 +59,8 @@ def cgroups() -> list[str]:
 
 
 def _ours(cgroup: str) -> bool:
+    if cgroup == DEFAULT_PARENT:
+        return False
     # On a CI machine nobody else makes cgroups; elsewhere another session may run at the same time.
     return session.TOKEN in cgroup or (os.environ.get("CI") == "true" and _is_empty(session.CGROUP_ROOT / cgroup))
 
@@ -68,7 +73,9 @@ def _is_empty(cgroup: Path) -> bool:
 
 
 def remove_cgroup(path: Path) -> None:
-    """Kill whatever runs in a cgroup and remove it with its children."""
+    """Kill whatever runs in a cgroup and remove it with its children; one that does not exist is fine."""
+    if not path.exists():
+        return
     with contextlib.suppress(OSError):
         (path / "cgroup.kill").write_text("1")
     deadline = time.monotonic() + 5
@@ -109,6 +116,13 @@ def settle(seconds: float = 2.0) -> None:
     deadline = time.monotonic() + seconds
     while processes() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def remove_cgroups() -> None:
+    """Remove the session's leftover cgroups with what runs in them."""
+    for path in cgroups():
+        if session.TOKEN in path:
+            remove_cgroup(session.CGROUP_ROOT / path)
 
 
 def end_processes() -> None:

@@ -3,8 +3,8 @@
 `enter()` splits pytest in two. The parent stays behind as the reaper: a child subreaper that waits for the session and
 adopts every process that a test leaves without a parent. The child, where the tests run, gets
 
-- a mount namespace of its own: plain cgroup2 at /sys/fs/cgroup, also where the machine has cgroup v1 there; an
-  empty /run and /dev/shm, so that default state directories are the session's own; a tmpfs for temporary files (TMPDIR),
+- a mount namespace of its own: plain cgroup2 at /sys/fs/cgroup, also where the machine has v1 there; an
+  empty /run and /dev/shm, so that default state directories are its own; a tmpfs for temporary files (TMPDIR),
 - UTS, IPC and network namespaces of its own: a fault of the runtime cannot rename the machine or change its network.
 
 What is left in these places at the end was left by a test. "The host" of the tests is these surroundings.

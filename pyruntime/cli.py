@@ -1,7 +1,8 @@
 """The command line: option tables, and a parser that imports only the command it runs.
 
-It accepts the union of what callers of runc and crun send: `--x V`, `--x=V`, `-x=V`, a single dash before a long name, and
-options after the first positional argument, except where what follows belongs to somebody else (exec, ps).
+It accepts the union of what callers of runc and crun send: `--x V`, `--x=V`, `-x=V`, a single dash before a long name,
+several short flags in one word, and options after the first positional argument, except where what follows belongs to
+somebody else (exec, ps).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from .errors import Failure, UsageFailure, os_error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-FLAG, VALUE, MANY = "flag", "value", "many"
+    Table = dict[str, tuple[str, str, str]]
+
+FLAG, VALUE, NUMBER, MANY = "flag", "value", "number", "many"
+"""Kinds of option: without a value, with one, with a number from 0 on, and with a value each time it is given."""
 
 GLOBAL = {
     "root": (VALUE, "", "directory for the state of containers (default /run/pyruntime)"),
@@ -41,7 +46,7 @@ CREATE = {
     "no-pivot": (FLAG, "", "move the root mount instead of pivot_root (ramdisk)"),
     "no-new-keyring": (FLAG, "", "keep the caller's session keyring"),
     "no-subreaper": (FLAG, "", "accepted; pyruntime is never a subreaper"),
-    "preserve-fds": (VALUE, "", "pass N more descriptors, from 3 on, to the program"),
+    "preserve-fds": (NUMBER, "", "pass N more descriptors, from 3 on, to the program"),
 }
 EXEC = {
     "process": (VALUE, "p", "JSON file with the process document"),
@@ -62,28 +67,27 @@ EXEC = {
     "console-socket": CREATE["console-socket"],
     "pidfd-socket": CREATE["pidfd-socket"],
 }
+CRIU = "see criu(8)"
+CHECKPOINT_VALUES = (
+    *("image-path", "work-path", "parent-path", "page-server", "manage-cgroups-mode", "empty-ns"),
+    *("status-fd", "lsm-profile", "lsm-mount-context"),
+)
+CHECKPOINT_FLAGS = (
+    *("leave-running", "tcp-established", "ext-unix-sk", "shell-job", "file-locks", "pre-dump"),
+    *("lazy-pages", "auto-dedup", "tcp-skip-in-flight", "link-remap"),
+)
 CHECKPOINT = {
-    **dict.fromkeys(
-        ("image-path", "work-path", "parent-path", "page-server", "manage-cgroups-mode", "empty-ns"),
-        (VALUE, "", "see criu(8)"),
-    ),
-    **dict.fromkeys(("status-fd", "lsm-profile", "lsm-mount-context"), (VALUE, "", "see criu(8)")),
-    **dict.fromkeys(
-        ("leave-running", "tcp-established", "ext-unix-sk", "shell-job", "file-locks", "pre-dump"),
-        (FLAG, "", "see criu(8)"),
-    ),
-    **dict.fromkeys(("lazy-pages", "auto-dedup", "tcp-skip-in-flight", "link-remap"), (FLAG, "", "see criu(8)")),
+    **dict.fromkeys(CHECKPOINT_VALUES, (VALUE, "", CRIU)),
+    **dict.fromkeys(CHECKPOINT_FLAGS, (FLAG, "", CRIU)),
 }
+LIMITS = (
+    *("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-idle", "cpu-rt-period"),
+    *("cpu-rt-runtime", "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit"),
+    *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
+)
 UPDATE = {
     "resources": (VALUE, "r", "JSON file with linux.resources, - for stdin"),
-    **dict.fromkeys(
-        (
-            *("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime"),
-            *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "cpu-idle"),
-            *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
-        ),
-        (VALUE, "", "see `update` of runc(8)"),
-    ),
+    **dict.fromkeys(LIMITS, (VALUE, "", "see config-linux.md, Control groups")),
 }
 FORMAT = (VALUE, "f", "table or json")
 
@@ -101,7 +105,7 @@ class Command:
         where: str,
         usage: str,
         what: str,
-        options: dict[str, tuple[str, str, str]] | None = None,
+        options: Table | None = None,
         *,
         least: int = 1,
         most: int = 1,
@@ -185,6 +189,7 @@ COMMANDS = {
         {"stats": (FLAG, "", "print the statistics once"), "interval": (VALUE, "", "time between statistics")},
     ),
     "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
+    "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20),
     "restore": Command(
         "later:later",
         "ID",
@@ -206,6 +211,7 @@ class Options:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+
         def __setattr__(self, name: str, value: Any) -> None: ...
 
 
@@ -216,6 +222,7 @@ def main(argv: list[str]) -> int:
     try:
         status = dispatch(argv, options)
         sys.stdout.flush()
+        log.success()
         return status
     except Failure as failure:
         return report(str(failure), failure.status, options, failure)
@@ -243,11 +250,15 @@ def report(text: str, status: int, options: Options, error: BaseException) -> in
 def dispatch(argv: list[str], options: Options) -> int:
     """Parse the command line and call the command's function."""
     clear(options, GLOBAL)
-    rest = parse(argv, GLOBAL, options, stop=True)
+    try:
+        rest = parse(argv, GLOBAL, options, stop=True)
+    finally:
+        # Before anything else can fail: callers look for the error in the log file they have named.
+        start_log(options)
     if options.version:
         sys.stdout.write(version_text())
         return 0
-    if options.help or not rest or rest[0] == "help":
+    if options.help or not rest or rest == ["help"]:
         sys.stdout.write(overview())
         return 0 if options.help or rest else 1
     name = rest[0]
@@ -255,26 +266,37 @@ def dispatch(argv: list[str], options: Options) -> int:
     if command is None:
         raise UsageFailure(f"unknown command {name!r}; pyruntime --help lists the commands")
     clear(options, command.options)
+    options.command = name
     options.args = parse(rest[1:], command.options, options, stop=command.rest)
     if options.help:
         sys.stdout.write(help_of(name, command))
         return 0
     check_count(name, command, options.args)
-    options.command = name
     settle(options)
-    log.setup(options.log, options.log_format or "text", options.log_level or "info", options.debug)
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
 
 
-def clear(options: Options, table: dict[str, tuple[str, str, str]]) -> None:
+def start_log(options: Options) -> None:
+    """Open the log file, in the format asked for."""
+    try:
+        log.setup(options.log, options.log_format or "text", options.log_level or "info", options.debug)
+    except OSError as error:
+        raise Failure(f"open log file {options.log}", error) from None
+    if options.log_format not in (None, "", "text", "json"):
+        raise UsageFailure(f"--log-format {options.log_format!r} is neither text nor json")
+    if options.log_level and options.log_level not in (*log.LEVELS, *log.ALIASES):
+        raise UsageFailure(f"--log-level {options.log_level!r} is none of {', '.join(log.LEVELS)}")
+
+
+def clear(options: Options, table: Table) -> None:
     """Give every option its empty value."""
     for name, (kind, _, _) in table.items():
         empty: Any = False if kind == FLAG else [] if kind == MANY else None
         setattr(options, name.replace("-", "_"), empty)
 
 
-def parse(argv: list[str], table: dict[str, tuple[str, str, str]], options: Options, *, stop: bool) -> list[str]:
+def parse(argv: list[str], table: Table, options: Options, *, stop: bool) -> list[str]:
     """Set the options found and return the positional arguments; with stop, the first of them ends the options."""
     shorts = {short: name for name, (_, short, _) in table.items() if short}
     positional: list[str] = []
@@ -289,15 +311,24 @@ def parse(argv: list[str], table: dict[str, tuple[str, str, str]], options: Opti
                 positional += words
                 break
             continue
-        name, equals, value = word.lstrip("-").partition("=")
-        name = shorts.get(name, name)
-        if name not in table:
-            raise UsageFailure(f"unknown option {word!r}")
-        set_option(options, name, table[name][0], value if equals else None, words)
+        text, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
+        for name in names_of(text, table, shorts):
+            if name not in table:
+                raise UsageFailure(f"unknown option {word!r}")
+            set_option(options, name, table[name][0], value if equals else None, words)
     return positional
 
 
-def set_option(options: Options, name: str, kind: str, value: str | None, words: Any) -> None:
+def names_of(text: str, table: Table, shorts: dict[str, str]) -> list[str]:
+    """Return the option that a word means, or all of them when it is several short flags (`-td`)."""
+    if text not in table and len(text) > 1 and all(letter in shorts for letter in text):
+        names = [shorts[letter] for letter in text]
+        if all(table[name][0] == FLAG for name in names):
+            return names
+    return [shorts.get(text, text)]
+
+
+def set_option(options: Options, name: str, kind: str, value: str | None, words: Iterator[str]) -> None:
     """Set one option; a value that is not joined by `=` is the next word."""
     attribute = name.replace("-", "_")
     if kind == FLAG:
@@ -311,6 +342,10 @@ def set_option(options: Options, name: str, kind: str, value: str | None, words:
             raise UsageFailure(f"option --{name} requires an argument")
     if kind == MANY:
         getattr(options, attribute).append(value)
+    elif kind == NUMBER:
+        if not (value.isascii() and value.isdecimal() and len(value) < 10):
+            raise UsageFailure(f"option --{name}: {value!r} is not a number from 0 on")
+        setattr(options, attribute, int(value))
     else:
         setattr(options, attribute, value)
 
@@ -330,8 +365,6 @@ def settle(options: Options) -> None:
         options.root = default_root()
     elif not options.root.startswith("/"):
         options.root = f"{posix.getcwd()}/{options.root}"
-    if options.log_format not in (None, "", "text", "json"):
-        raise UsageFailure(f"--log-format {options.log_format!r} is neither text nor json")
     if options.systemd_cgroup or options.cgroup_manager == "systemd":
         raise UsageFailure("the systemd cgroup driver is not supported yet; leave out --systemd-cgroup")
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
@@ -368,7 +401,7 @@ def help_of(name: str, command: Command) -> str:
     )
 
 
-def option_lines(table: dict[str, tuple[str, str, str]]) -> str:
+def option_lines(table: Table) -> str:
     lines = []
     for name, (kind, short, text) in table.items():
         left = f"--{name}" + ("" if kind == FLAG else " VALUE") + (f", -{short}" if short else "")

@@ -6,21 +6,22 @@ import posix
 import sys
 import time
 
-from .errors import Failure, one_line
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 LEVELS = ("debug", "info", "warning", "error")
+ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
+"""What runc and crun call levels beside these."""
 
 
 class Log:
-    """Where lines go: a file opened for append (shared by many processes), and stderr with --debug."""
+    """Where lines go: a file opened for append (shared by many processes), and stderr with --debug.
 
-    __slots__ = ("debug", "fd", "json", "level")
+    held: warnings that are not written yet. Podman reads the whole JSON file of a failed command as one object, so
+    that the error must be alone in it.
+    """
+
+    __slots__ = ("debug", "fd", "held", "json", "level")
 
     def __init__(self) -> None:
+        self.held: list[str] = []
         self.fd = -1
         self.json = False
         self.debug = False
@@ -31,35 +32,42 @@ _log = Log()
 
 
 def setup(path: str | None, log_format: str, level: str, debug: bool) -> None:
-    """Open the log file; raise Failure when it can't be opened."""
+    """Open the log file. level: one of LEVELS or ALIASES. Raises OSError when the file can't be opened."""
     _log.json = log_format == "json"
     _log.debug = debug
-    _log.level = 0 if debug else LEVELS.index(level if level in LEVELS else "info")
+    _log.level = 0 if debug else LEVELS.index(ALIASES.get(level, level))
     if path:
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
-        try:
-            _log.fd = posix.open(path, flags, 0o644)
-        except OSError as error:
-            raise Failure(f"open log file {path}", error) from None
+        _log.fd = posix.open(path, flags, 0o644)
 
 
 def warning(text: str) -> None:
     """Tell something that went not quite as asked. stderr stays empty unless --debug: callers read it as an answer."""
-    write("warning", text)
+    if _log.json and not _log.debug:
+        _log.held.append(text)
+    else:
+        write("warning", text)
     if _log.debug:
-        sys.stderr.write(f"pyruntime: warning: {one_line(text)}\n")
+        sys.stderr.write(f"pyruntime: warning: {quote(text)[1:-1]}\n")
 
 
 def error(text: str) -> None:
-    """Tell the one error of a command in the log file."""
+    """Tell the one error of a command in the log file; warnings that were held back are dropped for it."""
+    _log.held.clear()
     write("error", text)
+
+
+def success() -> None:
+    """Write the warnings that were held back, now that no error follows them."""
+    for text in _log.held:
+        write("warning", text)
+    _log.held.clear()
 
 
 def write(level: str, text: str) -> None:
     """Append one line; a log that can't be written must not change what the command does."""
     if _log.fd < 0 or LEVELS.index(level) < _log.level:
         return
-    text = one_line(text)
     line = json_line(level, text) if _log.json else text_line(level, text)
     try:
         posix.write(_log.fd, line.encode("utf-8", "backslashreplace"))
@@ -76,11 +84,10 @@ def text_line(level: str, text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Return text as a JSON string."""
+    """Return text as a JSON string: also in the text format, where it keeps one message on one line."""
     from _json import encode_basestring_ascii
 
-    quoted: Any = encode_basestring_ascii(text)
-    return str(quoted)
+    return str(encode_basestring_ascii(text))
 
 
 def now() -> str:

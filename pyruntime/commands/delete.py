@@ -7,9 +7,11 @@ import posix
 
 from .. import kernel, log
 from ..container import cgroup
+from ..container.record import boot_id
 from ..container.status import open_init, status_of
 from ..container.store import Store
 from ..errors import Failure, NotFound
+from .kill import kill_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,45 +24,84 @@ POLLIN = 1
 SIGKILL = 9
 KILL_WAIT_MS = 10000
 """How long a killed init may take to go; it can be held up by the file systems it has open."""
+LOCK_SECONDS = 10.0
+"""How long --force waits for a command on the same container that has just lost its init."""
 
 
 def delete(options: Options) -> int:
     """`delete [--force] ID`: a container that is not stopped is deleted only with --force (runtime.md "Delete")."""
+    store = Store(options.root)
     if options.regex:
-        return delete_matching(options)
-    delete_one(options, options.args[0])
+        return delete_matching(store, options)
+    delete_one(store, options.args[0], force=options.force)
     return 0
 
 
-def delete_matching(options: Options) -> int:
-    """`delete --regex PATTERN`: every container whose whole id matches."""
+def delete_matching(store: Store, options: Options) -> int:
+    """`delete --regex PATTERN`: every container whose whole id matches; one that fails does not keep the others."""
     import re
 
     try:
         pattern = re.compile(options.args[0])
     except re.error as error:
         raise Failure(f"--regex {options.args[0]!r}: {error}") from None
-    for container_id in Store(options.root).ids():
-        if pattern.fullmatch(container_id):
-            delete_one(options, container_id)
+    failures = []
+    for container_id in filter(pattern.fullmatch, store.ids()):
+        try:
+            delete_one(store, container_id, force=options.force)
+        except NotFound:
+            continue
+        except Failure as failure:
+            failures.append(str(failure))
+    if failures:
+        raise Failure("; ".join(failures))
     return 0
 
 
-def delete_one(options: Options, container_id: str) -> None:
+def delete_one(store: Store, container_id: str, *, force: bool) -> None:
+    """Delete a container; with force also one that runs, is damaged or half made, or does not exist at all."""
     try:
-        container = Store(options.root).open(container_id)
+        if force:
+            container = open_by_force(store, container_id)
+        else:
+            container = store.open(container_id)
     except NotFound:
-        if options.force:
+        if force:
+            store.sweep(container_id)
             return
         raise
-    if not options.force:
-        now = status_of(container)
-        if now.status != "stopped":
-            raise Failure(
-                f'cannot delete container "{container_id}" that is not stopped: {now.status}',
-                hint="kill it first, or use --force",
-            )
-    destroy(container)
+    with container:
+        if not force:
+            check_stopped(container)
+        destroy(container)
+
+
+def open_by_force(store: Store, container_id: str) -> Container:
+    """Open and lock the container; when another command is at work on it, end what it works on.
+
+    A create or start that waits for its init, or for a hook inside the container, fails then and lets go of the lock.
+    """
+    container = store.open(container_id, lock=False)
+    try:
+        if not container.lock(wait=False):
+            kill_all(container)
+            if not container.lock_within(LOCK_SECONDS):
+                raise Failure(f'cannot delete container "{container_id}": another command is at work on it')
+        store.check(container)
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
+def check_stopped(container: Container) -> None:
+    now = status_of(container)
+    now.close()
+    if now.status != "stopped":
+        raise Failure(
+            f'cannot delete container "{container.id}" that is not stopped: it is {now.status}',
+            hint="kill it first, or use --force",
+        )
 
 
 def destroy(container: Container) -> None:
@@ -68,40 +109,75 @@ def destroy(container: Container) -> None:
 
     The poststop hooks run when everything is gone but the state; one that fails is a warning, and the next still
     runs (runtime.md "Lifecycle"). The state directory goes last, so that a delete that failed can be repeated.
+    The container must be locked. One that somebody else has deleted meanwhile is left alone: its id
+    may be in use again.
     """
+    if container.gone():
+        container.close()
+        return
+    if container.damage is not None:
+        container.record = record_from_config(container)
     record = container.record
     end_processes(container)
-    for path in reversed(record.get("mounts") or ()):
-        unmount(path)
-    if "cgroup_mount" in record:
+    if record.get("boot_id") == boot_id():
+        for path, before in reversed(record["mounts"]):
+            unmount(path, before)
+    if "cgroup" in record:
         cgroup.remove_made(record)
     run_poststop(container)
     container.remove()
     container.close()
 
 
+def record_from_config(container: Container) -> dict[str, Any]:
+    """Return what a damaged record must have said of the cgroup: the config, as create read it, names it."""
+    from ..plan.facts import Facts, probe_cgroup
+
+    facts = Facts()
+    facts.id = container.id
+    try:
+        linux = readable_config(container).get("linux") or {}
+        probe_cgroup(facts, linux.get("cgroupsPath") or "")
+    except (AttributeError, TypeError, Failure):
+        return {}
+    if facts.cgroup_mount is None:
+        return {}
+    record = {"cgroup": facts.cgroup_path, "cgroup_mount": facts.cgroup_mount}
+    return {**record, "cgroup_id": cgroup.identity(facts.cgroup_dir)}
+
+
 def end_processes(container: Container) -> None:
     """Kill init and everything in the cgroup, and wait until init is gone."""
     record = container.record
-    if "cgroup_mount" in record:
-        cgroup.of(record).kill()
-    _, pidfd = open_init(record)
+    kill_all(container)
+    pid, pidfd, _ = open_init(record)
     if pidfd < 0:
         return
     try:
         kernel.pidfd_send_signal(pidfd, SIGKILL)
+        gone = kernel.poll([(pidfd, POLLIN)], KILL_WAIT_MS)
     except ProcessLookupError:
-        pass
-    gone = kernel.poll([(pidfd, POLLIN)], KILL_WAIT_MS)
-    posix.close(pidfd)
+        return
+    finally:
+        posix.close(pidfd)
     if not gone:
-        raise Failure(f'container "{container.id}": init {record["pid"]} was killed but does not end')
+        raise Failure(f'container "{container.id}": init {pid} was killed but does not end')
 
 
-def unmount(path: str) -> None:
-    """Unmount what a container without a mount namespace left in the runtime's."""
+def mount_id(path: str) -> int:
+    """Return the id of the mount that is on top at a path, as create notes it before it mounts something there."""
+    fd = kernel.open(path, kernel.flags("O_PATH|O_CLOEXEC"))
     try:
-        kernel.umount2(path, kernel.flags("MNT_DETACH|UMOUNT_NOFOLLOW"))
+        return int(kernel.statx_mount(fd)[0])
+    finally:
+        posix.close(fd)
+
+
+def unmount(path: str, before: int) -> None:
+    """Unmount what a container without a mount namespace left in the runtime's; never what was there before it."""
+    try:
+        if mount_id(path) != before:
+            kernel.umount2(path, kernel.flags("MNT_DETACH|UMOUNT_NOFOLLOW"))
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOENT):
             raise Failure(f"unmount {path}", error) from None
@@ -124,10 +200,12 @@ def run_poststop(container: Container) -> None:
         except Failure as failure:
             failure.pointer = failure.pointer or step.pointer
             log.warning(str(failure))
+        except OSError as error:
+            log.warning(str(Failure("run poststop hook", error, pointer=step.pointer)))
 
 
 def readable_config(container: Container) -> dict[str, Any]:
     try:
         return container.config()
-    except (OSError, Failure):
+    except Failure:
         return {}

@@ -6,7 +6,7 @@ import sys
 
 from ..container.status import state_document, status_of
 from ..container.store import Store
-from ..errors import Failure, NotFound, UsageFailure
+from ..errors import Failure, NotFound, UsageFailure, one_line
 from ..spec.jsontext import dumps
 
 TYPE_CHECKING = False
@@ -15,53 +15,50 @@ if TYPE_CHECKING:
 
     from ..cli import Options
 
-COLUMNS = (("ID", "id"), ("PID", "pid"), ("STATUS", "status"), ("BUNDLE", "bundle"), ("CREATED", "created"))
+KEYS = ("id", "pid", "status", "bundle", "created", "owner")
 
 
 def list_(options: Options) -> int:
-    """`list [-q] [-f table|json]`: containers that come or go meanwhile are shown or not, but never an error."""
+    """`list [-q] [-f table|json]`: containers that come or go meanwhile are shown or not, but never an error.
+
+    One with a damaged record is told on stderr, and the others follow.
+    """
     if options.format not in (None, "table", "json"):
         raise UsageFailure(f"--format {options.format!r} is neither table nor json")
-    documents = []
-    for container_id in Store(options.root).ids():
-        document = describe(options, container_id)
-        if document is not None:
-            documents.append(document)
+    store = Store(options.root)
     if options.quiet:
-        sys.stdout.write("".join(f"{document['id']}\n" for document in documents))
-    elif options.format == "json":
+        sys.stdout.write("".join(f"{container_id}\n" for container_id in store.ids()))
+        return 0
+    documents = [document for document in (describe(store, name) for name in store.ids()) if document is not None]
+    if options.format == "json":
         sys.stdout.write(dumps(documents) + "\n")
     else:
-        sys.stdout.write(table(documents))
+        rows = [[one_line(str(document[key])) for key in KEYS] for document in documents]
+        sys.stdout.write(columns([[key.upper() for key in KEYS], *rows]))
     return 0
 
 
-def describe(options: Options, container_id: str) -> dict[str, Any] | None:
-    """Return a container's state, None when it is gone; a damaged record is told on stderr and the others follow."""
+def describe(store: Store, container_id: str) -> dict[str, Any] | None:
+    """Return a container's state, None when it is gone or damaged."""
     try:
-        container = Store(options.root).open(container_id, lock=False)
+        with store.open(container_id, lock=False) as container:
+            try:
+                now = status_of(container)
+            except Failure:
+                if container.gone():
+                    return None
+                raise
+            now.close()
+            return state_document(container, now)
     except NotFound:
         return None
     except Failure as failure:
         sys.stderr.write(f"pyruntime: {failure}\n")
         return None
-    try:
-        now = status_of(container)
-        document = state_document(container, now)
-        now.close()
-        return document
-    except Failure as failure:
-        if container.gone() or container.damage is None:
-            return None
-        sys.stderr.write(f"pyruntime: {failure}\n")
-        return None
-    finally:
-        container.close()
 
 
-def table(documents: list[dict[str, Any]]) -> str:
-    """Return the documents in columns, headed."""
-    rows = [[title for title, _ in COLUMNS], *([str(document[key]) for _, key in COLUMNS] for document in documents)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+def columns(rows: list[list[str]]) -> str:
+    """Return rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(line.rstrip() + "\n" for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 
 
 def pause(options: Options) -> int:
-    """`pause ID`: stop all processes of a running container."""
-    container = Store(options.root).open(options.args[0])
-    now = status_of(container)
-    if now.status not in ("created", "running"):
-        raise Failure(f'cannot pause container "{container.id}": container not running (it is {now.status})')
-    cgroup.of(container.record).freeze()
+    """`pause ID`: stop all processes of a created or running container; on failure they all run on."""
+    with Store(options.root).open(options.args[0]) as container:
+        now = status_of(container)
+        now.close()
+        if now.status == "paused":
+            raise Failure(f'cannot pause container "{container.id}": it is paused already')
+        if now.status not in ("created", "running"):
+            raise Failure(f'cannot pause container "{container.id}": container not running (it is {now.status})')
+        cgroup.of(container.record).freeze()
     return 0
 
 
 def resume(options: Options) -> int:
     """`resume ID`: let a paused container go on."""
-    container = Store(options.root).open(options.args[0])
-    now = status_of(container)
-    group = cgroup.of(container.record)
-    if now.status == "stopped" or not group.frozen():
-        raise Failure(f'cannot resume container "{container.id}": it is not paused but {now.status}')
-    group.thaw()
+    with Store(options.root).open(options.args[0]) as container:
+        now = status_of(container)
+        now.close()
+        if now.status != "paused":
+            raise Failure(f'cannot resume container "{container.id}": it is not paused but {now.status}')
+        cgroup.of(container.record).thaw()
     return 0

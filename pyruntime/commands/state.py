@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def state(options: Options) -> int:
-    """`state ID`: print the state document as JSON."""
-    container = Store(options.root).open(options.args[0], lock=False)
-    now = status_of(container)
-    sys.stdout.write(dumps(state_document(container, now)) + "\n")
+    """`state ID`: print the state document as JSON (runtime.md "Query State")."""
+    with Store(options.root).open(options.args[0], lock=False) as container:
+        now = status_of(container)
+        now.close()
+        sys.stdout.write(dumps(state_document(container, now)) + "\n")
     return 0

@@ -10,17 +10,23 @@ import posix
 import time
 
 from .. import kernel
-from ..errors import Failure, UsageFailure
+from ..errors import Failure, UsageFailure, os_error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+
+    from .record import Record
 
 GONE = (errno.ENOENT, errno.ENODEV)
+BUSY = (errno.EBUSY, errno.ENOTEMPTY)
 SIGKILL = 9
 FREEZE_SECONDS = 5.0
 REMOVE_SECONDS = 5.0
-POLLPRI = 2
+KILL_ROUNDS = 100
+"""How often the processes of a cgroup that can't be frozen are listed and killed, until none is left."""
+FILE = posix.O_RDONLY | posix.O_CLOEXEC
+DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
 class Cgroup:
@@ -32,21 +38,13 @@ class Cgroup:
         self.path = path
 
     def read(self, name: str) -> str | None:
-        """Return a file's text, None when the cgroup is gone."""
+        """Return a file's text, None when the cgroup or the file is gone."""
         try:
-            fd = posix.open(f"{self.path}/{name}", posix.O_RDONLY | posix.O_CLOEXEC)
+            return read_file(f"{self.path}/{name}").decode()
         except OSError as error:
             if error.errno in GONE:
                 return None
             raise
-        try:
-            return posix.read(fd, 1 << 20).decode()
-        except OSError as error:
-            if error.errno in GONE:
-                return None
-            raise
-        finally:
-            posix.close(fd)
 
     def write(self, name: str, text: str) -> bool:
         """Write a file; False when the cgroup or the file does not exist."""
@@ -69,28 +67,58 @@ class Cgroup:
     def populated(self) -> bool:
         return self.events().get("populated") == "1"
 
-    def children(self) -> list[Cgroup]:
-        """Return the cgroups directly below."""
+    def processes(self) -> list[int]:
+        """Return the pids of the cgroup and of all below it."""
+        pids: list[int] = []
+        self.walk(enter=lambda fd: pids.extend(processes_of(fd)))
+        return pids
+
+    def walk(
+        self, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
+    ) -> None:
+        """Visit the tree: enter(fd) for each cgroup, before the ones below it; leave(parent fd, name) after them.
+
+        One descriptor is open at a time and there is no recursion: the tree was made by the container, to any depth.
+        """
         try:
-            with posix.scandir(self.path) as entries:
-                return [Cgroup(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            fd = posix.open(self.path, DIRECTORY)
         except OSError as error:
             if error.errno in GONE:
-                return []
+                return
             raise
-
-    def processes(self) -> list[int]:
-        """Return the pids of the cgroup and all below it."""
-        pids = [int(line) for line in (self.read("cgroup.procs") or "").split()]
-        for child in self.children():
-            pids += child.processes()
-        return pids
+        names: list[str] = []
+        try:
+            if enter is not None:
+                enter(fd)
+            pending = [children_of(fd)]
+            while True:
+                if pending[-1]:
+                    name = pending[-1].pop()
+                    below = open_child(fd, name)
+                    if below < 0:
+                        continue
+                    posix.close(fd)
+                    fd = below
+                    names.append(name)
+                    if enter is not None:
+                        enter(fd)
+                    pending.append(children_of(fd))
+                elif names:
+                    above = posix.open("..", DIRECTORY, dir_fd=fd)
+                    posix.close(fd)
+                    fd = above
+                    pending.pop()
+                    name = names.pop()
+                    if leave is not None:
+                        leave(fd, name)
+                else:
+                    return
+        finally:
+            posix.close(fd)
 
     def kill(self) -> None:
         """Send SIGKILL to every process of the tree, also to ones forked meanwhile."""
-        if self.write("cgroup.kill", "1"):
-            return
-        if self.read("cgroup.events") is None:
+        if self.write("cgroup.kill", "1") or not self.events():
             return
         # Before Linux 5.14: hold them still, kill one by one, and always thaw, or the signals are never taken.
         try:
@@ -98,17 +126,26 @@ class Cgroup:
         except Failure:
             pass
         try:
-            for pid in self.processes():
-                kill_process(pid)
+            for _ in range(KILL_ROUNDS):
+                pids = self.processes()
+                for pid in pids:
+                    signal_process(pid, SIGKILL)
+                if not pids or self.frozen():
+                    break
         finally:
             self.thaw()
 
     def freeze(self, seconds: float = FREEZE_SECONDS) -> None:
         """Stop all processes; when they are not all stopped in time, undo it and raise Failure."""
-        self.write("cgroup.freeze", "1")
-        if not self._wait_frozen("1", seconds):
-            self.thaw()
-            raise Failure(f"cgroup {self.path} was not frozen within {seconds:g} s")
+        try:
+            self.write("cgroup.freeze", "1")
+            if self._wait_frozen("1", seconds):
+                return
+        except BaseException:
+            self.thaw(0)
+            raise
+        self.thaw()
+        raise Failure(f"cgroup {self.path} could not be frozen within {seconds:g} s; its processes run on")
 
     def thaw(self, seconds: float = FREEZE_SECONDS) -> None:
         """Let all processes go on."""
@@ -122,7 +159,7 @@ class Cgroup:
             events = self.events()
             if not events or events.get("frozen") == wanted:
                 return True
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
@@ -134,65 +171,146 @@ class Cgroup:
         """
         deadline = time.monotonic() + seconds
         pause = 0.001
-        while True:
-            try:
-                posix.rmdir(self.path)
-                return
-            except OSError as error:
-                if error.errno in GONE:
-                    return
-                if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-                    raise Failure(f"remove cgroup {self.path}", error) from None
-            for child in self.children():
-                child.remove(max(0.0, deadline - time.monotonic()))
-            if time.monotonic() > deadline:
-                raise Failure(f"remove cgroup {self.path}: it still has processes: {self.processes()}")
+        while not self._try_remove():
+            if time.monotonic() >= deadline:
+                pids = self.processes()
+                left = f"process {', '.join(map(str, pids[:8]))}" if pids else "something, but no process,"
+                raise Failure(f"cgroup {self.path} can't be removed: {left} is still in it after {seconds:g} s")
             time.sleep(pause)
-            pause = min(pause * 2, 0.1)
+            pause = min(pause * 2, 0.25)
+
+    def _try_remove(self) -> bool:
+        try:
+            if remove_directory(self.path):
+                return True
+            self.walk(leave=lambda parent, name: remove_directory(name, parent))
+            return remove_directory(self.path)
+        except OSError as error:
+            raise Failure(f"remove cgroup {self.path}", error) from None
 
 
-def kill_process(pid: int) -> None:
-    """Send SIGKILL by pidfd; a process that is gone is fine."""
+def read_file(path: str, dir_fd: int | None = None) -> bytes:
+    """Return a whole file of a cgroup."""
+    fd = posix.open(path, FILE, dir_fd=dir_fd)
+    try:
+        data = b""
+        while part := posix.read(fd, 65536):
+            data += part
+        return data
+    finally:
+        posix.close(fd)
+
+
+def processes_of(fd: int) -> list[int]:
+    """Return the pids in one cgroup. A threaded one can't tell (EOPNOTSUPP): its processes are listed further up."""
+    try:
+        return [int(line) for line in read_file("cgroup.procs", fd).split()]
+    except OSError as error:
+        if error.errno in (*GONE, errno.EOPNOTSUPP):
+            return []
+        raise
+
+
+def children_of(fd: int) -> list[str]:
+    """Return the names of the cgroups directly below."""
+    try:
+        with posix.scandir(fd) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        if error.errno in GONE:
+            return []
+        raise
+
+
+def open_child(fd: int, name: str) -> int:
+    """Return a descriptor of the cgroup of that name below, -1 when it is gone."""
+    try:
+        return posix.open(name, DIRECTORY, dir_fd=fd)
+    except OSError as error:
+        if error.errno in GONE:
+            return -1
+        raise
+
+
+def remove_directory(path: str, dir_fd: int | None = None) -> bool:
+    """Remove one cgroup; False when it is in use."""
+    try:
+        posix.rmdir(path, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in BUSY:
+            return False
+        if error.errno not in GONE:
+            raise
+    return True
+
+
+def signal_process(pid: int, number: int) -> None:
+    """Send a signal by pidfd; a process that is gone is fine."""
     try:
         pidfd = kernel.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        kernel.pidfd_send_signal(pidfd, SIGKILL)
+        kernel.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         pass
     finally:
         posix.close(pidfd)
 
 
-def of(record: dict[str, Any]) -> Cgroup:
-    """Return the container's cgroup."""
+def of(record: Record) -> Cgroup:
+    """Return the cgroup that the record names."""
     return Cgroup(f"{record['cgroup_mount']}{record['cgroup']}")
 
 
-def remove_made(record: dict[str, Any]) -> None:
-    """Remove the container's cgroup, and those of its ancestors that create made and that are empty."""
-    of(record).remove()
+def identity(path: str | int) -> int:
+    """Return what tells a cgroup from a later one of the same path: its inode number; -1 when it is gone."""
+    try:
+        return posix.stat(path).st_ino
+    except OSError as error:
+        if error.errno in GONE:
+            return -1
+        raise
+
+
+def owned(record: Record) -> Cgroup | None:
+    """Return the container's cgroup, None when it has none.
+
+    The record names a cgroup before create has made it or has found it free: until its identity is noted (and once it
+    is another) it may be somebody else's, whose processes must not be touched.
+    """
+    if "cgroup_id" not in record:
+        return None
+    group = of(record)
+    return group if identity(group.path) == record["cgroup_id"] else None
+
+
+def remove_made(record: Record) -> None:
+    """Remove the container's cgroup, and what else create made on the way to it if it is empty, bottom up."""
+    group = owned(record)
+    if group is not None:
+        group.remove()
     for path in reversed(record.get("cgroup_made") or ()):
-        if path == record["cgroup"]:
-            continue
         try:
-            posix.rmdir(f"{record['cgroup_mount']}{path}")
+            if not remove_directory(f"{record['cgroup_mount']}{path}"):
+                return
         except OSError:
             return
 
 
 def own_cgroup(pid: int, mount: str, below: list[str]) -> str:
-    """Return the directory of the cgroup where a process really is, or of one below it.
+    """Return the directory of the cgroup where a process really is, or of one below it (`--cgroup`).
 
     A container that nests cgroups may have moved its init; joining the top would be refused (no internal processes).
+    Raises Failure when the process is gone, or is outside of what this cgroup namespace shows.
     """
-    fd = posix.open(f"/proc/{pid}/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        lines = posix.read(fd, 65536).decode().splitlines()
-    finally:
-        posix.close(fd)
-    path = next(line[3:] for line in lines if line.startswith("0::"))
+        lines = read_file(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise Failure(f"container not running: its init {pid} is gone ({os_error_text(error)})") from None
+    path = next((line[3:] for line in lines if line.startswith("0::")), "")
+    if not path.startswith("/") or path.startswith("/..") or path.endswith(" (deleted)"):
+        raise Failure(f"the cgroup of process {pid}, {path!r}, can't be reached from here")
     for part in below:
         name = part.rpartition(":")[2].strip("/")
         if not name or ".." in name.split("/"):

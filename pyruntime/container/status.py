@@ -10,15 +10,20 @@ import posix
 
 from .. import kernel
 from . import cgroup
-from .store import boot_id
+from .record import boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .record import Record
     from .store import Container
 
 DEAD = ("Z", "X", "x")
+HELD = ("T", "t")
+GONE = (0, -1, "X")
+SOCKET = "start.sock"
+LOCK_SHARED_NONBLOCKING = 1 | 4
 
 
 class Status:
@@ -38,38 +43,50 @@ class Status:
 
 
 def status_of(container: Container) -> Status:
-    """Return what the container is now. Raises Failure when its record is damaged."""
+    """Return what the container is now. Raises Failure when its record is damaged.
+
+    A container whose creator died before init was ready is stopped. One that is frozen is paused, started or not.
+    """
     record = container.sound().record
     if "pid" not in record:
-        return Status("creating" if being_created(container) else "stopped")
-    pid, pidfd = open_init(record)
+        if being_created(container):
+            return Status("creating")
+        # Unless create has just finished, after the record was read.
+        container.load()
+        record = container.sound().record
+    pid, pidfd, letter = open_init(record)
     if pidfd < 0:
         return Status("stopped")
-    status = "created" if waits_for_start(container) else "running"
-    if status == "running" and cgroup.of(record).frozen():
-        status = "paused"
+    try:
+        if cgroup.of(record).frozen():
+            status = "paused"
+        else:
+            status = "created" if waits_for_start(container, held=letter in HELD) else "running"
+    except BaseException:
+        posix.close(pidfd)
+        raise
     return Status(status, pid, pidfd)
 
 
-def open_init(record: dict[str, Any]) -> tuple[int, int]:
-    """Return init's pid and a pidfd of it, or (0, -1) when it is gone.
+def open_init(record: Record) -> tuple[int, int, str]:
+    """Return init's pid, a pidfd of it and its state letter, or (0, -1, "X") when it is gone.
 
     The pidfd is opened first and the identity compared afterwards, so that the process can't be another by then.
     """
     pid = record.get("pid")
-    if not isinstance(pid, int) or record.get("boot_id") != boot_id():
-        return 0, -1
+    if not isinstance(pid, int) or pid <= 0 or record.get("boot_id") != boot_id():
+        return GONE
     try:
         pidfd = kernel.pidfd_open(pid)
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EINVAL):
-            return 0, -1
+            return GONE
         raise
-    state, started = stat_of(pid)
-    if state in DEAD or started != record.get("start_time"):
+    letter, started = stat_of(pid)
+    if letter in DEAD or started != record.get("start_time"):
         posix.close(pidfd)
-        return 0, -1
-    return pid, pidfd
+        return GONE
+    return pid, pidfd, letter
 
 
 def stat_of(pid: int) -> tuple[str, int]:
@@ -95,10 +112,12 @@ def start_time(pid: int) -> int:
 
 
 def being_created(container: Container) -> bool:
-    """Whether a `create` still holds the container's lock: a second descriptor of the directory can't take it."""
+    """Whether a `create` is at work on it, which holds the lock: nobody else does before there is a pid."""
+    if container.locked:
+        return False
     fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
     try:
-        kernel.flock(fd, 2 | 4)
+        kernel.flock(fd, LOCK_SHARED_NONBLOCKING)
     except BlockingIOError:
         return True
     finally:
@@ -106,13 +125,17 @@ def being_created(container: Container) -> bool:
     return False
 
 
-def waits_for_start(container: Container) -> bool:
+def waits_for_start(container: Container, *, held: bool = False) -> bool:
     """Whether init still listens for `start`: its socket closes when it executes the program.
 
-    Init takes a connection that closes without a byte for just this look.
+    Init takes a connection that closes without a byte for just this look. held: init is stopped by a signal; then the
+    socket is not asked but believed to be in use, because unanswered connections would pile up until one blocks.
     """
     try:
-        fd = kernel.unix_connect(container.dirfd, "start.sock")
+        if held:
+            posix.stat(SOCKET, dir_fd=container.dirfd)
+            return True
+        fd = kernel.unix_connect(container.dirfd, SOCKET)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
             return False
@@ -143,8 +166,10 @@ def owner_name(uid: int | None) -> str:
         return "root"
     try:
         fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_CLOEXEC)
-        text = posix.read(fd, 1 << 20).decode(errors="replace")
-        posix.close(fd)
+        try:
+            text = posix.read(fd, 1 << 20).decode(errors="replace")
+        finally:
+            posix.close(fd)
     except OSError:
         text = ""
     for line in text.splitlines():

@@ -3,6 +3,9 @@
 `<root>/<id>/` holds state.json (the record), config.json (the config as create read it: later changes have no effect)
 and start.sock while init waits. The lock is flock(2) on the directory itself. The record of a container is written
 as `creating`, with its cgroup, before its first process exists, so that `delete --force` can always clean up.
+
+A directory appears under its id complete and locked, and disappears from there at once: it is prepared and taken apart
+under a name that is no id (`~ID.PID.TIME`). So nobody ever sees half a container, and `list` never fails.
 """
 
 from __future__ import annotations
@@ -12,46 +15,61 @@ import posix
 import time
 
 from .. import kernel
-from ..errors import Failure, NotFound, os_error_text
+from ..errors import Failure, NotFound
 from ..spec.jsontext import dumps, loads
+from .cgroup import identity
+from .record import boot_id, read_file, read_record, rfc3339, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .record import Record
+
 RECORD = "state.json"
 CONFIG = "config.json"
-FILES = (RECORD, CONFIG, "start.sock", f"{RECORD}.tmp", f"{CONFIG}.tmp")
-LOCK_EXCLUSIVE, LOCK_UNLOCK, LOCK_NONBLOCKING = 2, 8, 4
+LOCK_EXCLUSIVE, LOCK_NONBLOCKING, LOCK_UNLOCK = 2, 4, 8
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 MAX_ID = 255
 """Bytes of a file name (NAME_MAX)."""
-DELETED = ".deleted-"
+ASIDE = "~"
+"""First character of the names that directories have before and after they are containers; no id has it."""
+DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
+
+
+def is_id(text: str) -> bool:
+    """Whether the text can be a container's id: a plain file name of letters, digits and `_ + . -`."""
+    return bool(text) and text not in (".", "..") and len(text) <= MAX_ID and ID_CHARACTERS.issuperset(text)
 
 
 def check_id(container_id: str) -> str:
     """Return the id; raise Failure for one that could leave the root directory or confuse callers."""
-    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
-        raise Failure(f"invalid container id {container_id!r}", hint="use letters, digits and _ + . -")
+    if is_id(container_id):
+        return container_id
     if len(container_id) > MAX_ID:
         raise Failure(f"invalid container id: {len(container_id)} characters, at most {MAX_ID} are possible")
-    return container_id
+    raise Failure(f"invalid container id {container_id!r}", hint="use letters, digits and _ + . -")
 
 
 class Container:
     """One container's directory, open. record: the state record as a dictionary, empty when it can't be read.
 
-    damage: why the record can't be read, None for a sound one.
+    damage: why the record can't be read, None for a sound one. locked: whether this object holds the lock.
     """
 
-    __slots__ = ("damage", "dirfd", "id", "record", "root")
+    __slots__ = ("damage", "dirfd", "id", "locked", "record", "root")
 
     def __init__(self, root: str, container_id: str, dirfd: int) -> None:
         self.root = root
         self.id = container_id
         self.dirfd = dirfd
-        self.record: dict[str, Any] = {}
+        self.locked = False
+        self.record: Record = {}
         self.damage: Failure | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.root}/{self.id}"
 
     def lock(self, *, wait: bool = True) -> bool:
         """Take the container's lock; False when another command holds it and wait is off."""
@@ -59,52 +77,73 @@ class Container:
             kernel.flock(self.dirfd, LOCK_EXCLUSIVE | (0 if wait else LOCK_NONBLOCKING))
         except BlockingIOError:
             return False
+        self.locked = True
+        return True
+
+    def lock_within(self, seconds: float) -> bool:
+        """Take the container's lock; False when another command still holds it after that time."""
+        deadline = time.monotonic() + seconds
+        pause = 0.001
+        while not self.lock(wait=False):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
         return True
 
     def unlock(self) -> None:
+        """Let go of the lock, also where a child has a copy of the descriptor."""
         kernel.flock(self.dirfd, LOCK_UNLOCK)
+        self.locked = False
 
     def close(self) -> None:
-        """Let go of the directory, and of the lock with it."""
-        if self.dirfd >= 0:
-            posix.close(self.dirfd)
-            self.dirfd = -1
+        """Let go of the directory and of the lock; a second call does nothing."""
+        if self.dirfd < 0:
+            return
+        if self.locked:
+            self.unlock()
+        posix.close(self.dirfd)
+        self.dirfd = -1
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def gone(self) -> bool:
         """Whether the container was deleted since its directory was opened."""
-        return posix.fstat(self.dirfd).st_nlink == 0 or not self._is_named()
-
-    def _is_named(self) -> bool:
-        try:
-            there = posix.stat(f"{self.root}/{self.id}")
-        except OSError:
-            return False
         here = posix.fstat(self.dirfd)
-        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        if here.st_nlink == 0:
+            return True
+        try:
+            there = posix.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return True
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def load(self) -> None:
         """Read the record; a damaged one is remembered, and told by whoever needs the record."""
-        what = f"{self.root}/{self.id}/{RECORD}"
         try:
-            record = loads(read_file(self.dirfd, RECORD), what)
-            if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-                raise Failure(f"{what} is not a state record")
-            self.record, self.damage = record, None
-        except OSError as error:
-            self.damage = Failure(f'container "{self.id}" has no state record: {os_error_text(error)}')
+            self.record, self.damage = read_record(self.dirfd, RECORD, f"{self.path}/{RECORD}", self.id), None
         except Failure as failure:
+            failure.hint = "delete --force removes the container"
             self.damage = failure
 
     def sound(self) -> Container:
         """Return the container; raise Failure when its record is damaged."""
         if self.damage is not None:
-            self.damage.hint = "delete --force removes the container"
             raise self.damage
         return self
 
     def save(self) -> None:
         """Write the record: complete, to a temporary file, synced, renamed."""
-        write_file(self.dirfd, RECORD, dumps(self.record).encode(), sync=True)
+        write_file(self.dirfd, RECORD, dumps(self.record).encode())
+
+    def save_cgroup(self, cgroup: int) -> None:
+        """Note that the cgroup of this descriptor is the container's: from now on delete kills what is in it."""
+        self.record["cgroup_id"] = identity(cgroup)
+        self.save()
 
     def save_created(self, pid: int) -> None:
         """Write the record of a container whose init is ready."""
@@ -116,17 +155,28 @@ class Container:
         self.save()
 
     def config(self) -> dict[str, Any]:
-        """Return the config that create used."""
-        config: dict[str, Any] = loads(read_file(self.dirfd, CONFIG), f"{self.root}/{self.id}/{CONFIG}")
+        """Return the config that create used; raise Failure when it can't be read."""
+        path = f"{self.path}/{CONFIG}"
+        try:
+            data = read_file(self.dirfd, CONFIG)
+        except OSError as error:
+            raise Failure(f"read {path}", error) from None
+        config = loads(data, path)
+        if not isinstance(config, dict):
+            raise Failure(f"{path} is not an object")
         return config
 
     def remove(self) -> None:
-        """Remove the directory. It is renamed first, so that nobody finds a half-removed container."""
-        aside = f"{self.root}/{DELETED}{self.id[:200]}.{posix.getpid()}.{time.monotonic_ns()}"
-        posix.rename(f"{self.root}/{self.id}", aside)
-        for name in posix.listdir(self.dirfd):
-            posix.unlink(name, dir_fd=self.dirfd)
-        posix.rmdir(aside)
+        """Remove the directory, at once from its id; a container that is gone already is fine. Raises Failure."""
+        aside = aside_path(self.root, self.id)
+        try:
+            posix.rename(self.path, aside)
+            empty(self.dirfd)
+            posix.rmdir(aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Failure(f"remove state directory {self.path}", error) from None
 
 
 class Store:
@@ -135,79 +185,119 @@ class Store:
     __slots__ = ("root",)
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/") or "/"
+        self.root = root.rstrip("/")
 
-    def create(self, container_id: str, record: dict[str, Any], config: bytes) -> Container:
+    def create(self, container_id: str, record: Record, config: bytes) -> Container:
         """Make the container's directory with its `creating` record, locked. Exactly one of several callers succeeds.
 
         Raises Failure when the id is taken or the directory can't be written; nothing is left then.
         """
         check_id(container_id)
-        try:
-            make_directories(self.root)
-            posix.mkdir(f"{self.root}/{container_id}", 0o700)
-        except FileExistsError:
-            raise Failure(f'container "{container_id}" already exists') from None
-        except OSError as error:
-            raise Failure(f"make state directory {self.root}/{container_id}", error) from None
+        aside = aside_path(self.root, container_id)
         container: Container | None = None
         try:
-            container = self._open_directory(container_id)
-            container.lock()
-            container.record = record
-            container.record["status"] = "creating"
-            container.record["created"] = rfc3339()
-            container.record["boot_id"] = boot_id()
-            container.record["owner_uid"] = posix.getuid()
-            write_file(container.dirfd, CONFIG, config, sync=False)
-            container.save()
+            make_directories(self.root or "/")
+            posix.mkdir(aside, 0o700)
+            try:
+                container = Container(self.root, container_id, posix.open(aside, DIRECTORY))
+                container.lock()
+                container.record = {
+                    **record,
+                    "status": "creating",
+                    "created": rfc3339(),
+                    "boot_id": boot_id(),
+                    "owner_uid": posix.getuid(),
+                }
+                write_file(container.dirfd, CONFIG, config, sync=False)
+                container.save()
+                # Onto a directory with a record in it, rename(2) fails: the id is taken.
+                posix.rename(aside, container.path)
+            except BaseException:
+                if container is not None:
+                    empty(container.dirfd)
+                    container.close()
+                posix.rmdir(aside)
+                raise
         except OSError as error:
-            if container is None:
-                posix.rmdir(f"{self.root}/{container_id}")
-            else:
-                container.remove()
-            raise Failure(f"write state directory {self.root}/{container_id}", error) from None
+            if container is not None and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise Failure(f'container "{container_id}" already exists') from None
+            raise Failure(f"make state directory {self.root}/{container_id}", error) from None
         return container
 
     def open(self, container_id: str, *, lock: bool = True) -> Container:
         """Open a container, locked; raise NotFound when there is none. Its record may be damaged: see sound()."""
         check_id(container_id)
-        container = self._open_directory(container_id)
-        if lock:
-            container.lock()
-        if container.gone():
+        try:
+            container = Container(self.root, container_id, posix.open(f"{self.root}/{container_id}", DIRECTORY))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise not_found(container_id) from None
+            raise Failure(f"open state directory {self.root}/{container_id}", error) from None
+        try:
+            if lock:
+                container.lock()
+            self.check(container)
+        except BaseException:
             container.close()
-            raise NotFound(f'container "{container_id}" does not exist')
-        container.load()
+            raise
         return container
 
-    def _open_directory(self, container_id: str) -> Container:
-        flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
-        try:
-            dirfd = posix.open(f"{self.root}/{container_id}", flags)
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f'container "{container_id}" does not exist') from None
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise NotFound(f'container "{container_id}" does not exist') from None
-            raise
-        return Container(self.root, container_id, dirfd)
+    def check(self, container: Container) -> None:
+        """Read the record, after the lock was taken or not; raise NotFound when the container was deleted meanwhile."""
+        container.load()
+        if container.gone():
+            raise not_found(container.id)
 
     def ids(self) -> list[str]:
-        """Return the ids of all containers, sorted."""
+        """Return the ids of all containers, sorted; a directory without a record is none."""
+        return sorted(name for name in self._names() if is_id(name) and self._has_record(name))
+
+    def sweep(self, container_id: str) -> None:
+        """Remove what commands on this id that were killed have left of directories that are no containers."""
+        prefix = f"{ASIDE}{container_id[:200]}."
+        for name in self._names():
+            pid, _, moment = name.removeprefix(prefix).partition(".")
+            if not (name.startswith(prefix) and pid.isdecimal() and moment.isdecimal()):
+                continue
+            path = f"{self.root}/{name}"
+            try:
+                left = Container(self.root, name, posix.open(path, DIRECTORY))
+                with left:
+                    if left.lock(wait=False):
+                        empty(left.dirfd)
+                        posix.rmdir(path)
+            except OSError:
+                continue
+
+    def _names(self) -> list[str]:
         try:
-            names = posix.listdir(self.root)
+            return posix.listdir(self.root or "/")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise Failure(f"list state directory {self.root}", error) from None
-        return sorted(name for name in names if not name.startswith(DELETED) and self._is_directory(name))
 
-    def _is_directory(self, name: str) -> bool:
+    def _has_record(self, name: str) -> bool:
         try:
-            return posix.stat(f"{self.root}/{name}", follow_symlinks=False).st_mode & 0o170000 == 0o040000
+            posix.stat(f"{self.root}/{name}/{RECORD}", follow_symlinks=False)
         except OSError:
             return False
+        return True
+
+
+def not_found(container_id: str) -> NotFound:
+    return NotFound(f'container "{container_id}" does not exist')
+
+
+def aside_path(root: str, container_id: str) -> str:
+    """Return a new path for a directory that is not yet, or no longer, the container."""
+    return f"{root}/{ASIDE}{container_id[:200]}.{posix.getpid()}.{time.monotonic_ns()}"
+
+
+def empty(dirfd: int) -> None:
+    """Remove the files of a state directory."""
+    for name in posix.listdir(dirfd):
+        posix.unlink(name, dir_fd=dirfd)
 
 
 def make_directories(path: str) -> None:
@@ -217,48 +307,8 @@ def make_directories(path: str) -> None:
     except FileExistsError:
         return
     except FileNotFoundError:
-        make_directories(path.rpartition("/")[0])
+        parent = path.rpartition("/")[0]
+        if not parent or posix.access(parent, posix.F_OK):
+            raise
+        make_directories(parent)
         make_directories(path)
-
-
-def read_file(dirfd: int, name: str) -> bytes:
-    """Return a whole file of the directory."""
-    fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=dirfd)
-    try:
-        data = posix.read(fd, posix.fstat(fd).st_size + 1)
-        while part := posix.read(fd, 1 << 20):
-            data += part
-        return data
-    finally:
-        posix.close(fd)
-
-
-def write_file(dirfd: int, name: str, data: bytes, *, sync: bool) -> None:
-    """Replace a file of the directory at once: readers see the old content or the new one."""
-    temporary = f"{name}.tmp"
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC
-    fd = posix.open(temporary, flags, 0o600, dir_fd=dirfd)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[posix.write(fd, view) :]
-        if sync:
-            posix.fsync(fd)
-    finally:
-        posix.close(fd)
-    posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
-
-
-def rfc3339() -> str:
-    """Return the current time in RFC 3339 with nanoseconds, UTC."""
-    ns = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09}Z"
-
-
-def boot_id() -> str:
-    """Return what identifies this boot of the machine: pids of an earlier one mean nothing."""
-    fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(fd, 64).decode().strip()
-    finally:
-        posix.close(fd)

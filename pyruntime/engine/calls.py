@@ -21,6 +21,7 @@ __all__ = [
     "find_program",
     "own_stdio",
     "run_hook",
+    "save_cgroup",
     "save_record",
     "send_descriptor",
     "send_terminal",
@@ -70,6 +71,11 @@ def await_start(listener: int, channel_fd: int) -> int:
             posix.close(listener)
             return connection
         posix.close(connection)
+
+
+def save_cgroup(container: Any, cgroup: int) -> None:
+    """Note that the cgroup is the container's own: it was made for it, or had no processes."""
+    container.save_cgroup(cgroup)
 
 
 def save_record(container: Any, pid: int) -> None:

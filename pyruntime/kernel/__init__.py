@@ -84,7 +84,16 @@ from ._linux import (
     unshare,
 )
 from .attributes import set_child_subreaper, set_dumpable, set_keepcaps, set_name, set_no_new_privs, set_pdeathsig
-from .files import check_cgroup_free, check_procfs, open_procfs, write_at, write_file, write_proc_pid, write_procfs
+from .files import (
+    check_cgroup_free,
+    check_procfs,
+    make_cgroup,
+    open_procfs,
+    write_at,
+    write_file,
+    write_proc_pid,
+    write_procfs,
+)
 from .paths import (
     make_console,
     make_device,
@@ -146,6 +155,7 @@ __all__ = [
     "keyctl_join_session_keyring",
     "link_up",
     "login_tty",
+    "make_cgroup",
     "make_console",
     "make_device",
     "make_mountpoint",

@@ -10,6 +10,7 @@ from ..step import HOST, Flags, Octal, Slot, Step
 from .facts import Facts
 
 POINTER = "/linux/cgroupsPath"
+IN_USE = "another container or process uses it; delete that one or choose another cgroupsPath"
 
 
 def cgroup_steps(facts: Facts) -> list[Step]:
@@ -20,36 +21,15 @@ def cgroup_steps(facts: Facts) -> list[Step]:
             pointer=POINTER,
             hint="pyruntime needs cgroup2: mount -t cgroup2 none /sys/fs/cgroup",
         )
+    *above, own = facts.cgroup_missing or [""]
     steps = [
-        Step(
-            HOST,
-            POINTER,
-            "mkdir",
-            facts.cgroup_mount + path,
-            Octal(0o755),
-            ignore=("EEXIST",),
-        )
-        for path in facts.cgroup_missing
+        Step(HOST, POINTER, "mkdir", facts.cgroup_mount + path, Octal(0o755), ignore=("EEXIST",)) for path in above
     ]
-    steps.append(
-        Step(
-            HOST,
-            POINTER,
-            "open",
-            facts.cgroup_dir,
-            Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"),
-            into="cgroup",
-        )
-    )
-    if facts.cgroup_path not in facts.cgroup_missing:
-        steps.append(
-            Step(
-                HOST,
-                POINTER,
-                "check_cgroup_free",
-                Slot("cgroup"),
-                facts.cgroup_path,
-                hint="another container or process uses it; delete that one or choose another cgroupsPath",
-            )
-        )
+    if own:
+        steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir, hint=IN_USE))
+    steps.append(Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"))
+    if not own:
+        steps.append(Step(HOST, POINTER, "check_cgroup_free", Slot("cgroup"), facts.cgroup_path, hint=IN_USE))
+    # Only from here on is it the container's, and clean-up may kill what is in it.
+    steps.append(Step(HOST, POINTER, "save_cgroup", Slot("container"), Slot("cgroup")))
     return steps

@@ -10,7 +10,7 @@ from ..engine import foreground, launch
 from ..errors import Failure, InvalidConfig
 from ..plan import build, facts
 from . import start as start_command
-from .delete import destroy
+from .delete import destroy, mount_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def prepare(options: Options, container_id: str) -> Request:
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     warnings = spec.validate(config)
     found = facts.probe(config, bundle_path(bundle), container_id)
+    if options.command == "run" and not options.detach and not options.console_socket:
+        found.console_size = foreground.window_size()
     found.no_pivot = bool(options.no_pivot)
     found.no_new_keyring = bool(options.no_new_keyring)
     found.console_socket = absolute(options.console_socket)
@@ -134,7 +136,7 @@ def record_of(request: Request) -> dict[str, Any]:
         "cgroup": found.cgroup_path,
         "cgroup_mount": found.cgroup_mount,
         "cgroup_made": found.cgroup_missing,
-        "mounts": [] if has_mount_namespace else [found.rootfs],
+        "mounts": [] if has_mount_namespace else [[found.rootfs, mount_id(found.rootfs)]],
         "own_pid_namespace": "pid" in found.new_namespaces,
     }
 
@@ -176,12 +178,13 @@ def run(options: Options) -> int:
         raise
     if not options.keep:
         container.lock()
-        destroy(container)
+        if not container.gone():
+            destroy(container)
     return status
 
 
 def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
-    """Receive the terminal that init made."""
+    """Receive the terminal that the new process made."""
     posix.close(slots["console"])
     _, fds = kernel.recv_message(ours, 4096, 1)
     posix.close(ours)

@@ -11,7 +11,7 @@ from ..container.store import Store
 from ..engine import foreground, launch
 from ..errors import Failure, UsageFailure
 from ..plan import build, facts
-from .create import absolute, preserved
+from .create import absolute, preserved, take_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def add_process(
     found.no_new_keyring = True
     found.console_socket = absolute(options.console_socket)
     found.preserve_fds = preserved(options.preserve_fds)
+    if "console" in slots:
+        found.console_size = foreground.window_size()
     merged = {**config, "process": program}
     plan = build.build_exec(program, merged, found)
     for warning in plan.warnings:
@@ -165,14 +167,6 @@ def add_process(
         launched.kill()
         raise
     return launched
-
-
-def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
-    """Receive the terminal that the new process made."""
-    posix.close(slots["console"])
-    _, fds = kernel.recv_message(ours, 4096, 1)
-    posix.close(ours)
-    return foreground.Terminal(fds[0])
 
 
 def write_results(options: Options, launched: launch.Launched) -> None:

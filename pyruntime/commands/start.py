@@ -30,11 +30,9 @@ def start_container(container: Container) -> None:
     if now.status != "created":
         raise Failure(f'cannot start container "{container.id}" in the {now.status} state')
     config = container.config()
-    if not config.get("process") or not config["process"].get("args"):
-        raise Failure(
-            f'cannot start container "{container.id}": config.json has no process',
-            pointer="/process",
-        )
+    if not config.get("process"):
+        refuse_to_start(container)
+        return
     engine_start.start(container.dirfd)
     if (config.get("hooks") or {}).get("poststart"):
         run_poststart(container, config, now.pid)

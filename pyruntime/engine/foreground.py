@@ -92,6 +92,15 @@ def forward(numbers: bytes, pidfd: int, terminal: Terminal | None) -> None:
             return
 
 
+def window_size() -> tuple[int, int] | None:
+    """Return rows and columns of the caller's terminal, None when stdin is none."""
+    try:
+        columns, rows = posix.get_terminal_size(0)
+    except OSError:
+        return None
+    return rows, columns
+
+
 class Terminal:
     """The caller's terminal on one side, the container's pseudo-terminal on the other."""
 
@@ -124,11 +133,9 @@ class Terminal:
 
     def resize(self) -> None:
         """Give the container's terminal the size of the caller's."""
-        try:
-            columns, lines = posix.get_terminal_size(0)
-        except OSError:
-            return
-        kernel.set_window_size(self.pty, lines, columns)
+        size = window_size()
+        if size is not None:
+            kernel.set_window_size(self.pty, *size)
 
     def output(self) -> bool:
         """Copy what the program wrote; False at its end (the last user closed it: EIO)."""

@@ -87,9 +87,19 @@ def apply(step: Step, slots: Slots) -> None:
         raise channel.failure_of(step, error) from error
 
 
+def preload(plan: Plan) -> None:
+    """Import what steps of init may need: init itself can't any more (see init.seal)."""
+    for step in plan:
+        if step.call == "run_hook":
+            from . import hooks  # noqa: F401
+        elif step.call == "copy_up":
+            from ..kernel import copyup  # noqa: F401
+
+
 def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     """Make init; in init itself this never returns."""
     step = plan.steps[position]
+    preload(plan)
     host_end, init_end = kernel.socketpair()
     launched.channel = host_end
     slots["channel"] = init_end

@@ -111,7 +111,8 @@ def check_program(name: str, path: str) -> None:
         reason = words.get(error.errno or 0) or posix.strerror(error.errno or 0).lower()
         raise Failure(f'exec: "{name}": stat {path}: {reason}', pointer="/process/args/0") from None
     if mode & S_IFMT == S_IFDIR:
-        raise Failure(f'exec: "{name}": is a directory', pointer="/process/args/0")
+        # Callers look for either phrase; execve(2) says EACCES.
+        raise Failure(f'exec: "{name}": is a directory: permission denied', pointer="/process/args/0")
     if not posix.access(path, X_OK, effective_ids=True):
         raise Failure(f'exec: "{name}": permission denied', pointer="/process/args/0")
 

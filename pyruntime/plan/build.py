@@ -101,8 +101,10 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *guard_steps(),
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),
-        *console.terminal_steps(program, root=False),
+        *console.terminal_steps(program, facts, root=False),
         *become_user(program, config, facts, plan),
+        # From here on the process is the container's: it goes on when the runtime ends.
+        Step(INIT, "", "set_pdeathsig", 0),
         *execute_steps(program, config, facts, report="channel"),
     ]
     return plan
@@ -128,7 +130,7 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *rootfs.bind_root(config, facts),
         *mounts.mount_steps(config, facts),
         *rootfs.device_steps(config, facts),
-        *console.terminal_steps(program, root=True),
+        *console.terminal_steps(program, facts, root=True),
         *hooks.hook_steps(config, facts, "prestart"),
         *hooks.hook_steps(config, facts, "createRuntime"),
         *hooks.hook_steps(config, facts, "createContainer"),
@@ -219,6 +221,8 @@ def release_steps(facts: Facts) -> list[Step]:
                 "pidfd",
             )
         )
+    # The host waits here until init no longer dies with it; only then may it end.
+    steps.append(Step(HOST, "", "close", Slot("cgroup")))
     if facts.pid_file:
         steps.append(Step(HOST, "", "write_pid_file", facts.pid_file, Slot("init_pid")))
     return steps

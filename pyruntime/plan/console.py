@@ -38,7 +38,7 @@ def connect_steps(process: dict[str, Any] | None, facts: Facts) -> list[Step]:
     ]
 
 
-def terminal_steps(process: dict[str, Any] | None, *, root: bool) -> list[Step]:
+def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool) -> list[Step]:
     """Init: make the terminal, send its master to the caller, and make it the controlling terminal and stdio.
 
     root: the container is being created, the slot "root" holds its root before pivot, and /dev/console is to be

@@ -24,7 +24,7 @@ class Facts:
     bundle, rootfs: absolute paths. cgroup_mount: where cgroup2 is mounted, None when it is not. cgroup_path: the
     container's cgroup below that mount. cgroup_missing: the directories on the way to it that do not exist yet, top
     first. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
-    asks for, by type.
+    asks for, by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
     """
 
     __slots__ = (
@@ -35,6 +35,7 @@ class Facts:
         "cgroup_mount",
         "cgroup_path",
         "cgroup_missing",
+        "console_size",
         "cgroup_controllers",
         "bounding_caps",
         "last_cap",
@@ -66,6 +67,7 @@ class Facts:
     has_userns: bool
     no_pivot: bool
     no_new_keyring: bool
+    console_size: tuple[int, int] | None
     console_socket: str | None
     pidfd_socket: str | None
     pid_file: str | None
@@ -89,6 +91,7 @@ class Facts:
         self.has_userns = False
         self.no_pivot = False
         self.no_new_keyring = False
+        self.console_size = None
         self.console_socket = None
         self.pidfd_socket = None
         self.pid_file = None

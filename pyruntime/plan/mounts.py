@@ -221,7 +221,8 @@ def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str,
     else:
         like = Slot(source) if bind else None
         make = Step(INIT, f"{pointer}/destination", "make_mountpoint", ROOT, where, like, into=target)
-    steps = [make, Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH)]
+    what = f"mounting {mount.get('source') or kind} on {where}"
+    steps = [make, Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH, hint=what)]
     for name, recursive in options.propagation:
         flags = BELOW if recursive else EMPTY
         steps.append(Step(INIT, f"{pointer}/options", "mount_setattr", Slot(source), "", flags, 0, 0, Flags(name)))

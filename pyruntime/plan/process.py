@@ -126,7 +126,9 @@ def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
     groups = list(user.get("additionalGids") or ())
     steps = []
     if groups or not facts.rootless:
-        steps.append(Step(INIT, "/process/user/additionalGids", "setgroups", groups))
+        # A user namespace may have setgroups denied; then there are no groups to drop either (user_namespaces(7)).
+        ignore = ("EPERM",) if facts.has_userns and not groups else ()
+        steps.append(Step(INIT, "/process/user/additionalGids", "setgroups", groups, ignore=ignore))
     steps.append(Step(INIT, "/process/user/gid", "setresgid", gid, gid, gid))
     steps.append(Step(INIT, "/process/user/uid", "setresuid", uid, uid, uid))
     return steps

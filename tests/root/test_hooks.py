@@ -17,12 +17,12 @@ BEFORE_START = ["prestart", "createRuntime", "createContainer"]
 KINDS = [*BEFORE_START, "startContainer", "poststart", "poststop"]
 IN_CONTAINER = ["createContainer", "startContainer"]
 STATUS = {
-    "prestart": "creating",
-    "createRuntime": "creating",
-    "createContainer": "creating",
-    "startContainer": "created",
-    "poststart": "running",
-    "poststop": "stopped",
+    "prestart": ("creating", "created"),  # the OCI runtime-tools suite wants the second
+    "createRuntime": ("creating",),
+    "createContainer": ("creating",),
+    "startContainer": ("created",),
+    "poststart": ("running",),
+    "poststop": ("stopped",),
 }
 REPORT = "for kind in mnt net uts ipc pid; do readlink /proc/self/ns/$kind; done; echo end"
 
@@ -91,7 +91,7 @@ def test_state_on_standard_input(container: Make, hook: AddHook, bundle: Bundle,
     box.delete()
     state = json.loads((shared / "state").read_text())
     assert state["id"] == box.id
-    assert state["status"] == STATUS[kind]
+    assert state["status"] in STATUS[kind]
     assert state["bundle"] == str(bundle.path)
     assert state["annotations"] == {"key": "value"}
     assert state["ociVersion"].startswith("1.")

@@ -27,11 +27,12 @@ def _wants_a_terminal(bundle: Bundle) -> None:
 
 class TestConsoleSocket:
     def test_terminal_is_sent(self, container: Make, bundle: Bundle, console: ConsoleSocket) -> None:
-        bundle.sh("tty; stty -a | head -1; read line; echo got $line; exec sleep 100")
+        bundle.sh("tty; echo ready; read line; echo got $line; exec sleep 100")
         box = container("--console-socket", str(console.path), start=False)
         terminal = console.receive()
         assert 1 <= len(console.name) < 4096
         box.start()
+        terminal.read_until("ready")
         terminal.type("hello\n")
         shown = terminal.read_until("got hello")
         assert shown.splitlines()[0] in ("/dev/console", "/dev/pts/0")
@@ -107,7 +108,7 @@ class TestExec:
         process = {
             "terminal": True,
             "consoleSize": {"height": 20, "width": 30},
-            "args": ["sh", "-c", "tty; read line; echo got $line; exec sleep 100"],
+            "args": ["sh", "-c", "tty; echo ready; read line; echo got $line; exec sleep 100"],
             "cwd": "/",
             "env": ["PATH=/bin"],
             "user": {"uid": 0, "gid": 0},
@@ -125,6 +126,7 @@ class TestExec:
         )
         assert (result.status, result.stderr) == (0, "")
         terminal = console.receive()
+        terminal.read_until("ready")
         terminal.type("hello\n")
         assert terminal.read_until("got hello").splitlines()[0].startswith("/dev/pts/")
         assert terminal.size() == (20, 30)

@@ -14,7 +14,21 @@ from typing import NamedTuple
 from support import session
 
 # Engines keep locks and databases that outlive them, in the session's own /run.
-RUN_LEFT_BY_ENGINES = {"containers", "libpod", "lock", "netns", "docker", "containerd", "xtables.lock", "crun", "runc"}
+RUN_LEFT_BY_ENGINES = {
+    "containers",
+    "libpod",
+    "lock",
+    "netns",
+    "docker",
+    "containerd",
+    "xtables.lock",
+    "crun",
+    "runc",
+    "pyruntime",
+}
+
+# The runtime's default root directory stays; what is in it must not.
+DEFAULT_ROOT = Path("/run/pyruntime")
 
 # The parent of all containers whose config names no cgroup; it is shared, and stays.
 DEFAULT_PARENT = "pyruntime"
@@ -37,6 +51,7 @@ class Snapshot(NamedTuple):
         found += [f"cgroup {path}" for path in sorted(set(cgroups()) - self.cgroups) if _ours(path)]
         found += [f"shared memory {path}" for path in _entries(Path("/dev/shm"))]
         found += [f"state {path}" for path in _entries(Path("/run")) if path.name not in RUN_LEFT_BY_ENGINES]
+        found += [f"state {path}" for path in _entries(DEFAULT_ROOT)]
         if session.temporary is not None:
             found += [f"temporary file {path}" for path in _entries(session.temporary)]
         return found
@@ -61,8 +76,11 @@ def cgroups() -> list[str]:
 def _ours(cgroup: str) -> bool:
     if cgroup == DEFAULT_PARENT:
         return False
-    # On a CI machine nobody else makes cgroups; elsewhere another session may run at the same time.
-    return session.TOKEN in cgroup or (os.environ.get("CI") == "true" and _is_empty(session.CGROUP_ROOT / cgroup))
+    if session.TOKEN in cgroup:
+        return True
+    # What carries no session's token may be what the runtime made under a wrong name; on a CI machine nobody else does.
+    of_others = session.TOKEN_PATTERN.search(cgroup) is not None
+    return os.environ.get("CI") == "true" and not of_others and _is_empty(session.CGROUP_ROOT / cgroup)
 
 
 def _is_empty(cgroup: Path) -> bool:
@@ -86,7 +104,7 @@ def remove_cgroup(path: Path) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+    return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def processes() -> list[str]:

@@ -13,6 +13,7 @@ What is left in these places at the end was left by a test. "The host" of the te
 import ctypes
 import fcntl
 import os
+import re
 import secrets
 import signal
 import socket
@@ -23,6 +24,7 @@ from pathlib import Path
 
 TOKEN = "pyrt" + secrets.token_hex(3)
 """Part of every container id and cgroup name of this session: what carries it was made by this session."""
+TOKEN_PATTERN = re.compile("pyrt[0-9a-f]{6}")
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 

@@ -1,0 +1,311 @@
+"""Two commands on one container, commands that are killed, damaged records, and disks that take nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import session
+from support.bundle import Bundle
+from support.fixtures import Make
+from support.leaks import Footprint
+from support.runtime import ENVIRONMENT, Container, Runtime, new_id, process_runs, wait_for
+
+
+class Started:
+    """A command of the runtime that is still at work."""
+
+    def __init__(self, runtime: Runtime, *args: str | Path) -> None:
+        self.process = subprocess.Popen(
+            runtime.command(*args), env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def end(self, seconds: float = 20) -> tuple[int, str]:
+        """Wait for it; return exit status and standard error."""
+        _, said = self.process.communicate(timeout=seconds)
+        return self.process.returncode, said
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+
+def test_two_creates_of_one_id(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.save()
+    for _ in range(5):
+        id = new_id()
+        ends = [each.end() for each in [Started(runtime, "create", "-b", bundle.path, id) for _ in range(4)]]
+        assert sorted(status for status, _ in ends) == [0, 1, 1, 1], ends
+        box = Container(runtime, bundle.path, id)
+        assert box.status == "created" and process_runs(box.pid), "a refused create had an effect on the other"
+        box.start()
+        box.delete("--force")
+        box.close()
+
+
+def test_a_refused_create_leaves_the_cgroup_of_the_other_alone(
+    container: Make, runtime: Runtime, bundle: Bundle
+) -> None:
+    bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-one"
+    box = container()
+    for _ in range(3):
+        assert f"{session.TOKEN}-one" in runtime.fails("create", "-b", bundle.path, new_id())
+        assert process_runs(box.pid) and box.status == "running"
+    assert runtime.ids() == [box.id]
+
+
+def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
+    """delete --force cleans up whatever there is, and the id works again."""
+    bundle.sh("exec sleep 1000")
+    path = bundle.save()
+    footprint = Footprint(runtime.root)
+    random.seed(20)
+    for number in range(40):
+        id = new_id("killed")
+        creator = Started(runtime, "create", "-b", path, id)
+        time.sleep(random.random() * 0.06 if number else 0)
+        creator.kill()
+        listed = json.loads(runtime.ok("list", "-f", "json"))
+        assert {entry["status"] for entry in listed} <= {"stopped", "created"}
+        assert runtime.ok("delete", "--force", id) == ""
+        assert runtime.ids() == []
+    footprint.check()
+    assert runtime.run("run", "-d", "-b", path, id).status == 0
+    runtime.ok("delete", "--force", id)
+
+
+def test_a_creating_record_of_a_dead_creator_is_stopped(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+    ready = workdir / "ready"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"> {ready}; sleep 1000"]}]}
+    id = new_id()
+    creator = Started(runtime, "create", "-b", bundle.save(), id)
+    wait_for(ready.exists, "the hook runs")
+    assert json.loads(runtime.ok("state", id))["status"] == "creating"
+    assert "container not running" in runtime.fails("kill", id)
+    creator.kill()
+    assert json.loads(runtime.ok("state", id))["status"] == "stopped"
+    runtime.ok("delete", id)
+    end_hook()
+
+
+def end_hook() -> None:
+    """End the hook that outlived its runtime; it is a child of this session's reaper."""
+    for pid in session.children(session.reaper or 0):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"sleep 1000" in words or b"sleep\x001000" in words:
+            for each in [*session.children(pid), pid]:
+                os.kill(each, signal.SIGKILL)
+
+
+def test_delete_by_force_of_a_container_that_is_being_created(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+    """Its create waits for a hook inside the container, which goes with the cgroup."""
+    ready = workdir / "ready"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"> {ready}; sleep 1000"]}
+    bundle.config["hooks"] = {"createContainer": [hook]}
+    id = new_id()
+    creator = Started(runtime, "create", "-b", bundle.save(), id)
+    wait_for(ready.exists, "the hook runs")
+    runtime.ok("delete", "--force", id, seconds=10)
+    status, said = creator.end()
+    assert status == 1 and len(said.splitlines()) == 1, said
+    assert runtime.ids() == []
+
+
+def test_kill_while_start_waits_for_a_hook(container: Make, bundle: Bundle, workdir: Path) -> None:
+    ready = workdir / "ready"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"> {ready}; sleep 3"]}
+    bundle.config["hooks"] = {"poststart": [hook]}
+    box = container(start=False)
+    starter = Started(box.runtime, "start", box.id)
+    wait_for(ready.exists, "the hook runs")
+    box.runtime.ok("kill", box.id, "KILL", seconds=2)
+    starter.end()
+    box.wait_stopped()
+
+
+def test_list_during_creates_and_deletes(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.sh("exec sleep 1000")
+    path = bundle.save()
+    end = time.monotonic() + 3
+    busy = []
+    for lane in range(2):
+        script = (
+            'n=0; while [ -e "$1/go" ]; do n=$((n+1)); "$2" --root "$3" run -d -b "$4" "$5-$n" || exit 1; '
+            '"$2" --root "$3" delete --force "$5-$n" || exit 1; done'
+        )
+        (path / "go").touch()
+        words = ["sh", "-c", script, "sh", path, runtime.binary, runtime.root, path, new_id(f"lane{lane}")]
+        busy.append(
+            subprocess.Popen(
+                words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        )
+    seen = set()
+    while time.monotonic() < end:
+        for entry in json.loads(runtime.ok("list", "--format", "json")):
+            seen.add(entry["status"])
+    (path / "go").unlink()
+    for process in busy:
+        _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (0, b"")
+    assert "running" in seen and seen <= {"creating", "created", "running", "stopped"}
+    assert runtime.ids() == []
+
+
+def test_run_does_not_delete_a_later_container_of_its_id(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.sh("exec sleep 1000")
+    id = new_id()
+    first = Started(runtime, "run", "-b", bundle.save(), id)
+    box = Container(runtime, bundle.path, id)
+    wait_for(lambda: runtime.ids() == [id] and box.status == "running", "it runs")
+    first.process.send_signal(signal.SIGSTOP)
+    box.delete("--force")
+    box.create()
+    box.start()
+    first.process.send_signal(signal.SIGCONT)
+    assert first.end()[0] == 128 + signal.SIGKILL
+    assert box.status == "running" and process_runs(box.pid)
+    box.delete("--force")
+    box.close()
+
+
+class TestDamagedRecord:
+    @pytest.fixture
+    def box(self, container: Make, bundle: Bundle, runtime: Runtime) -> Container:
+        bundle.sh("exec sleep 1000")
+        box = container()
+        return box
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "c"}', None])
+    def test_clear_error_and_removable(self, box: Container, container: Make, content: str | None) -> None:
+        other = container()
+        pid = box.pid
+        file = box.runtime.root / box.id / "state.json"
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+        for command in ("state", "start", "kill", "delete", "pause", "resume", "ps"):
+            error = box.runtime.fails(command, box.id)
+            assert box.id in error and "state.json" in error and "delete --force" in error
+        result = box.runtime.run("list", "--format", "json")
+        assert result.status == 0 and [entry["id"] for entry in json.loads(result.stdout)] == [other.id]
+        assert process_runs(pid)
+        box.delete("--force")
+        assert not process_runs(pid), "the config still names the cgroup"
+        assert box.runtime.ids() == [other.id]
+
+    def test_with_a_damaged_config_too(self, box: Container) -> None:
+        where = next(session.CGROUP_ROOT.rglob(f"*{box.id}*"))
+        for name in ("state.json", "config.json"):
+            (box.runtime.root / box.id / name).write_text("{")
+        box.delete("--force")
+        assert box.runtime.ids() == []
+        (where / "cgroup.kill").write_text("1")
+        wait_for(lambda: "populated 0" in (where / "cgroup.events").read_text(), "it is empty")
+        where.rmdir()
+
+
+class TestLeftoverRecord:
+    def test_of_an_earlier_boot(self, container: Make) -> None:
+        box = container()
+        file = box.runtime.root / box.id / "state.json"
+        whole = file.read_text()
+        file.write_text(json.dumps({**json.loads(whole), "boot_id": "0", "cgroup_id": 1}))
+        assert box.status == "stopped"
+        pid = int(json.loads(whole)["pid"])
+        assert "container not running" in box.runtime.fails("kill", box.id, "KILL")
+        box.runtime.ok("kill", "--all", box.id, "KILL")
+        assert process_runs(pid), "a process that is not the container's was signalled"
+        file.write_text(whole)
+
+    def test_its_pid_is_another_process(self, container: Make) -> None:
+        box = container()
+        file = box.runtime.root / box.id / "state.json"
+        whole = json.loads(file.read_text())
+        with subprocess.Popen(["sleep", "1000"]) as other:
+            file.write_text(json.dumps({**whole, "pid": other.pid}))
+            assert box.status == "stopped"
+            box.delete("--force")
+            assert other.poll() is None, "another process was killed"
+            other.kill()
+
+
+class TestDisks:
+    @pytest.fixture
+    def root(self, workdir: Path) -> Iterator[Path]:
+        path = workdir / "state"
+        path.mkdir()
+        yield path
+        session.umount(str(path), session.MNT_DETACH)
+
+    def refused(self, root: Path, bundle: Bundle) -> str:
+        footprint = Footprint(root)
+        error = Runtime(root).fails("create", "-b", bundle.save(), new_id())
+        footprint.check()
+        assert str(root) in error
+        return error
+
+    def test_read_only(self, root: Path, bundle: Bundle) -> None:
+        session.mount("tmpfs", str(root), "tmpfs", 1)
+        assert "EROFS" in self.refused(root, bundle)
+
+    def test_full(self, root: Path, bundle: Bundle) -> None:
+        session.mount("tmpfs", str(root), "tmpfs", 0, "size=4k")
+        (root / "x").write_bytes(b"x" * 4096)
+        assert "ENOSPC" in self.refused(root, bundle)
+
+    def test_no_inodes(self, root: Path, bundle: Bundle) -> None:
+        session.mount("tmpfs", str(root), "tmpfs", 0, "nr_inodes=3")
+        assert "ENOSPC" in self.refused(root, bundle)
+
+    def test_another_file_system(self, root: Path, bundle: Bundle) -> None:
+        session.mount("tmpfs", str(root), "tmpfs", 0, "size=1m")
+        bundle.sh("echo fine")
+        assert Runtime(root).ok("run", "-b", bundle.save(), new_id()) == "fine\n"
+        assert os.listdir(root) == []
+
+
+def test_many_looks_at_a_stopped_init_do_not_block(container: Make) -> None:
+    box = container(start=False)
+    box.kill("STOP")
+    for _ in range(25):
+        assert box.runtime.run("state", box.id, seconds=5).status == 0
+    assert box.status == "created"
+    box.kill("CONT")
+    box.start()
+
+
+def test_a_frozen_container_that_was_not_started(container: Make) -> None:
+    box = container(start=False)
+    box.runtime.ok("pause", box.id)
+    assert box.status == "paused"
+    assert "paused" in box.runtime.fails("start", box.id, seconds=5)
+    box.runtime.ok("resume", box.id)
+    assert box.status == "created"
+    box.start()
+
+
+def test_delete_regex(container: Make) -> None:
+    boxes = [container() for _ in range(3)]
+    runtime = boxes[0].runtime
+    pattern = f"({boxes[0].id}|{boxes[1].id})"
+    assert "not stopped" in runtime.fails("delete", "--regex", pattern)
+    runtime.ok("delete", "--force", "--regex", pattern)
+    assert runtime.ids() == [boxes[2].id]
+    assert "--regex" in runtime.fails("delete", "--regex", "(")
+
+
+@pytest.mark.parametrize("signal_name", ["RTMIN+3", "SIGRTMIN+3", "rtmin+3", str(signal.SIGRTMIN + 3)])
+def test_real_time_signals(container: Make, bundle: Bundle, signal_name: str) -> None:
+    bundle.sh(f"trap 'echo got it; exit 0' {signal.SIGRTMIN + 3}; echo ready; while :; do sleep 0.05; done")
+    box = container()
+    wait_for(lambda: "ready" in box.output, "the trap is set")
+    box.runtime.ok("kill", box.id, signal_name)
+    box.wait_stopped()
+    assert "got it" in box.output

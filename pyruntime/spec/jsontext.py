@@ -5,7 +5,7 @@ Stricter than `json` where RFC 8259 or the kernel's strings ask for it: no NaN o
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii, make_encoder, make_scanner
+from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
 from ..errors import InvalidConfig
 
@@ -96,7 +96,7 @@ def dumps(value: Any) -> str:
 
 def quote(text: str) -> str:
     """Return a string as a JSON string, for messages."""
-    return encode_basestring_ascii(text)
+    return encode_basestring(text)
 
 
 def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
@@ -109,7 +109,7 @@ def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
     try:
         _scan(text, start)
     except JSONDecodeError as error:
-        reason = error.msg.removesuffix(" at").removesuffix(" starting")
+        reason = error.msg.rstrip(": ").removesuffix(" at").removesuffix(" starting")
         return _broken(what, text, error.pos, reason[:1].lower() + reason[1:])
     except ValueError:
         pass  # int() on thousands of digits

@@ -34,6 +34,8 @@ IPC_SYSCTLS = frozenset(
 )
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 NOTIFY = "SCMP_ACT_NOTIFY"
+HANDING_OVER = ("sendmsg", "write")
+"""Calls that the agent can't decide about, because they may come before it has the listener."""
 WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED_MANY")
 WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 
@@ -244,11 +246,12 @@ def check_seccomp(config: Config) -> None:
         if action == NOTIFY:
             if not seccomp.get("listenerPath"):
                 raise InvalidConfig(f"{NOTIFY} needs listenerPath", pointer=f"{at}/syscalls/{index}/action")
-            if "write" in entry["names"]:
-                raise InvalidConfig(
-                    f'"write" can\'t be left to {NOTIFY}: handing over the listener would wait for the agent',
-                    pointer=f"{at}/syscalls/{index}/names/{entry['names'].index('write')}",
-                )
+            for call in HANDING_OVER:
+                if call in entry["names"]:
+                    raise InvalidConfig(
+                        f"{NOTIFY} can't decide about {call}: handing over the listener would wait for the agent",
+                        pointer=f"{at}/syscalls/{index}/names/{entry['names'].index(call)}",
+                    )
 
 
 def check_memory_policy(config: Config) -> None:

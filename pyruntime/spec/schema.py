@@ -107,5 +107,5 @@ def found(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return dumps(value)
     kind = {str: "string", int: "number", float: "number", list: "list"}.get(type(value), "object")
-    text = dumps(value)
+    text = quote(value) if kind == "string" else dumps(value)
     return f"the {kind} {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"

@@ -57,6 +57,9 @@ def explain(document: Any, kind: str) -> None:
             pointer="",
             hint="install the Python package jsonschema to be told where",
         ) from None
+    except RecursionError:
+        # It was read with less of the stack in use; jsonschema puts the whole value into its message.
+        raise InvalidConfig("the document breaks the schema by a value that is nested too deeply", pointer="") from None
     except OSError as error:
         raise Failure("the document breaks the schema, which can't be read to say where", error) from None
     if not errors:

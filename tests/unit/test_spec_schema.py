@@ -100,6 +100,15 @@ def test_a_whole_document_of_another_kind() -> None:
     assert str(caught.value) == "expected an object, found the list [] [config.json#]"
 
 
+def test_a_deeply_nested_value_has_a_line_too() -> None:
+    value: Any = []
+    for _ in range(100000):
+        value = [value]
+    with pytest.raises(InvalidConfig) as caught:
+        spec.validate(patched({"/hostname": 1}) | {"hostname": value})
+    assert str(caught.value) == "the document breaks the schema by a value that is nested too deeply [config.json#]"
+
+
 def test_without_jsonschema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

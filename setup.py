@@ -38,7 +38,7 @@ def build_launcher() -> None:
     else:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
-    command += shlex.split(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}") + ["-lm"]
+    command += [*shlex.split(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
     (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True)
 

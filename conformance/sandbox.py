@@ -62,8 +62,14 @@ class Sandbox:
         unshare = ["unshare", "--mount", "--propagation", "private", "--cgroup", "--", "sh", "-c", ENTER, "sh", *argv]
         try:
             return subprocess.Popen(
-                unshare, cwd=cwd, env=env | {"TMPDIR": "/run/tmp"}, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=err, start_new_session=True, preexec_fn=lambda: _join(procs),
+                unshare,
+                cwd=cwd,
+                env=env | {"TMPDIR": "/run/tmp"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=lambda: _join(procs),
             )
         finally:
             os.close(procs)

@@ -73,7 +73,7 @@ def absolute(path: str | None) -> str | None:
 
 
 def preserved(value: Any) -> int:
-    """Return the number of descriptors above 2 that the program keeps: --preserve-fds, and LISTEN_FDS (sd_listen_fds(3))."""
+    """Return how many descriptors above 2 the program keeps: --preserve-fds, and LISTEN_FDS of sd_listen_fds(3)."""
     listen = posix.environ.get(b"LISTEN_FDS", b"")
     count = int(value or 0) + (int(listen) if listen.isdigit() else 0)
     for fd in range(3, 3 + count):

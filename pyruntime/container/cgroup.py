@@ -285,11 +285,28 @@ def owned(record: Record) -> Cgroup | None:
     return group if identity(group.path) == record["cgroup_id"] else None
 
 
+def in_use(path: str) -> bool:
+    """Whether a create holds the cgroup's lock: it is about to start its init there."""
+    try:
+        fd = kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY"))
+    except OSError:
+        return False
+    try:
+        kernel.flock(fd, kernel.flags("LOCK_EX|LOCK_NB"))
+    except BlockingIOError:
+        return True
+    finally:
+        posix.close(fd)
+    return False
+
+
 def remove_made(record: Record) -> None:
     """Remove the container's cgroup, and what else create made on the way to it if it is empty, bottom up."""
     group = owned(record)
     if group is not None:
         group.remove()
+    elif in_use(of(record).path):
+        return
     for path in reversed(record.get("cgroup_made") or ()):
         try:
             if not remove_directory(f"{record['cgroup_mount']}{path}"):

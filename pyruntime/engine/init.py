@@ -1,4 +1,4 @@
-"""The container's side of the walk: seal the interpreter, run init's steps in turn with the host's, become the program."""
+"""The container's side of the walk: seal the interpreter, run init's steps in turn with the host's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..step import Plan, Slots
-
-CHANGED_SIDES = "the runtime went away"
 
 
 def seal() -> None:

@@ -99,7 +99,7 @@ def exec_program(
     path: Text,
     argv: list[str],
     envp: list[str],
-    filter: bytes | None,
+    bpf: bytes | None,
     filter_flags: int,
     notify_fd: int,
     notify_payload: bytes | None,

@@ -28,6 +28,8 @@ def cgroup_steps(facts: Facts) -> list[Step]:
     if own:
         steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir, hint=IN_USE))
     steps.append(Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"))
+    # The lock keeps a create beside this one out until there is a process inside, which the check then sees.
+    steps.append(Step(HOST, POINTER, "flock", Slot("cgroup"), Flags("LOCK_EX|LOCK_NB"), hint=IN_USE))
     if not own:
         steps.append(Step(HOST, POINTER, "check_cgroup_free", Slot("cgroup"), facts.cgroup_path, hint=IN_USE))
     # Only from here on is it the container's, and clean-up may kill what is in it.

@@ -160,8 +160,9 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
 
     if mount.get("source"):
         set_string(f"{pointer}/source", "source", mount["source"])
-    for flag in options.flags:
-        steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, flag, None, 0))
+    steps += [
+        Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, flag, None, 0) for flag in options.flags
+    ]
     for key, value in options.data:
         if key in DROPPED_DATA.get(kind, ()):
             continue

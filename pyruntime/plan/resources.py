@@ -227,12 +227,11 @@ def block_io(group: dict[str, Any]) -> list[Write]:
 
 def hugetlb(limits: Any) -> list[Write]:
     """Bytes of huge pages of each size, for use and for reservation."""
-    writes = []
-    for index, entry in enumerate(limits):
-        pointer = f"{BASE}/hugepageLimits/{index}"
-        for kind in ("max", "rsvd.max"):
-            writes.append((pointer, f"hugetlb.{entry['pageSize']}.{kind}", str(entry["limit"])))
-    return writes
+    return [
+        (f"{BASE}/hugepageLimits/{index}", f"hugetlb.{entry['pageSize']}.{kind}", str(entry["limit"]))
+        for index, entry in enumerate(limits)
+        for kind in ("max", "rsvd.max")
+    ]
 
 
 def rdma(devices: dict[str, Any]) -> list[Write]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OLDEST = "1.0.0"
 NEWEST = SPEC_VERSION
-NEWEST_MINOR = int(NEWEST.split(".")[1])
+MINORS = tuple(map(str, range(int(NEWEST.split(".")[1]) + 1)))
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 BELOW_PROC = frozenset(
     f"/proc/{name}"
@@ -55,7 +55,7 @@ def check_version(config: Config) -> None:
     supported = f"supported are {OLDEST} to {NEWEST}"
     if len(numbers) != 3 or not all(map(_is_number, numbers)) or not _are_identifiers(version, prerelease, build):
         raise InvalidConfig(f"ociVersion {shown(version)} is not a version; {supported}", pointer="/ociVersion")
-    if numbers[0] != "1" or int(numbers[1]) > NEWEST_MINOR:
+    if numbers[0] != "1" or numbers[1] not in MINORS:
         raise InvalidConfig(f"ociVersion {shown(version)} is not supported; {supported}", pointer="/ociVersion")
 
 

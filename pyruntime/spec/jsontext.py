@@ -147,12 +147,14 @@ def _refuse_lone_surrogates(value: Any, what: str) -> None:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield key
-            yield from _strings(entry)
-    elif isinstance(value, list):
-        for entry in value:
-            yield from _strings(entry)
+    """Yield all strings of a value; without recursion, which ends sooner in Python than in the scanner."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            todo += one.values()
+            yield from one
+        elif isinstance(one, list):
+            todo += one

@@ -58,7 +58,9 @@ def console(workdir: Path) -> Iterator[ConsoleSocket]:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_of_an_engine(path: Path, container: Make, runtime: Runtime, bundle: Bundle, console: ConsoleSocket) -> None:
+def test_config_of_an_engine(
+    path: Path, container: Make, runtime: Runtime, bundle: Bundle, console: ConsoleSocket
+) -> None:
     config = json.loads(path.read_text())
     print("taken out:", adapt(config, bundle))
     bundle.config.clear()

@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -69,7 +70,7 @@ static const struct constant constants[] = {
     C(O_NONBLOCK), C(O_PATH), C(RESOLVE_IN_ROOT), C(RESOLVE_BENEATH), C(RESOLVE_NO_SYMLINKS),
     C(RESOLVE_NO_MAGICLINKS), C(RESOLVE_NO_XDEV), C(CLOSE_RANGE_CLOEXEC), C(UINT_MAX), C(S_IFCHR), C(S_IFBLK),
     C(S_IFIFO), C(S_IFREG), C(S_IFDIR), C(S_IFLNK), C(S_IFSOCK), C(S_IFMT), C(PROC_SUPER_MAGIC), C(SYSFS_MAGIC),
-    C(DEVPTS_SUPER_MAGIC), C(CGROUP2_SUPER_MAGIC), C(TMPFS_MAGIC),
+    C(DEVPTS_SUPER_MAGIC), C(CGROUP2_SUPER_MAGIC), C(TMPFS_MAGIC), C(LOCK_SH), C(LOCK_EX), C(LOCK_NB), C(LOCK_UN),
     /* processes */
     C(SIGKILL), C(SIGTERM), C(SIGCHLD), C(POLLIN), C(POLLOUT), C(POLLERR), C(POLLHUP), C(PER_LINUX), C(PER_LINUX32),
     C(RLIMIT_AS), C(RLIMIT_CORE), C(RLIMIT_CPU), C(RLIMIT_DATA), C(RLIMIT_FSIZE), C(RLIMIT_LOCKS), C(RLIMIT_MEMLOCK),

@@ -43,12 +43,22 @@ def build_launcher() -> None:
     subprocess.run(command, check=True)
 
 
+def commit() -> str:
+    """Return the commit that is built, "unknown" outside a checkout."""
+    try:
+        result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
 class Build(build_py):
     """Also builds the launcher, and puts the schema beside the code that reads it."""
 
     def run(self) -> None:
         build_launcher()
         super().run()
+        (Path(self.build_lib) / "pyruntime/_build.py").write_text(f'"""Made at build time."""\n\nCOMMIT = "{commit()}"\n')
         target = Path(self.build_lib) / "pyruntime/spec/config.schema.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "specs/config.schema.json", target)

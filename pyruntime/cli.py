@@ -379,8 +379,17 @@ def default_root() -> str:
     return f"{run_time}/pyruntime" if run_time else f"/tmp/pyruntime-{uid}"
 
 
+def commit() -> str:
+    """Return the commit that was built; a source tree has none of its own."""
+    try:
+        from ._build import COMMIT  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return "unknown"
+    return str(COMMIT)
+
+
 def version_text() -> str:
-    return f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC_VERSION}\n"
+    return f"pyruntime version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n"
 
 
 def overview() -> str:

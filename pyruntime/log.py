@@ -32,10 +32,11 @@ _log = Log()
 
 
 def setup(path: str | None, log_format: str, level: str, debug: bool) -> None:
-    """Open the log file. level: one of LEVELS or ALIASES. Raises OSError when the file can't be opened."""
+    """Open the log file. level: one of LEVELS or ALIASES, else info. Raises OSError when the file can't be opened."""
     _log.json = log_format == "json"
     _log.debug = debug
-    _log.level = 0 if debug else LEVELS.index(ALIASES.get(level, level))
+    level = ALIASES.get(level, level)
+    _log.level = 0 if debug else LEVELS.index(level if level in LEVELS else "info")
     if path:
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
         _log.fd = posix.open(path, flags, 0o644)

@@ -32,20 +32,19 @@ NEEDED = {
 
 def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
     """Return the record in a file of the state directory; raise Failure for one that can't be relied on."""
+    what = f'the state record of container "{container_id}", {path},'
     try:
         data = read_file(dirfd, name)
     except OSError as error:
-        raise Failure(
-            f'container "{container_id}" has no readable state record {path}: {os_error_text(error)}'
-        ) from None
-    record = loads(data, f'the state record of container "{container_id}", {path},')
+        raise Failure(f"{what} can't be read: {os_error_text(error)}") from None
+    record = loads(data, what)
     if not isinstance(record, dict):
-        raise Failure(f'the state record of container "{container_id}", {path}, is not an object')
+        raise Failure(f"{what} is not an object")
     for key, kind in NEEDED.items():
         if not isinstance(record.get(key), kind):
-            raise Failure(f'the state record of container "{container_id}", {path}, has no sound {key!r}')
+            raise Failure(f"{what} has no sound {key!r}")
     if record["id"] != container_id:
-        raise Failure(f'the state record {path} is that of another container, "{record["id"]}"')
+        raise Failure(f'{what} is that of another container, "{record["id"]}"')
     return record
 
 

@@ -74,7 +74,7 @@ def open_init(record: Record) -> tuple[int, int, str]:
     The pidfd is opened first and the identity compared afterwards, so that the process can't be another by then.
     """
     pid = record.get("pid")
-    if not isinstance(pid, int) or pid <= 0 or record.get("boot_id") != boot_id():
+    if not isinstance(pid, int) or not 0 < pid < 1 << 31 or record.get("boot_id") != boot_id():
         return GONE
     try:
         pidfd = kernel.pidfd_open(pid)

@@ -108,7 +108,7 @@ def device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
             device["type"],
             device.get("major") or 0,
             device.get("minor") or 0,
-            0o666 if device.get("fileMode") is None else device["fileMode"],
+            0o666 if device.get("fileMode") is None else device["fileMode"] & 0o7777,
             device.get("uid") or 0,
             device.get("gid") or 0,
         )

@@ -95,10 +95,13 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
     plan.steps = [
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
+        # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
+        *process.affinity_steps(program, "initial", HOST),
         *namespaces.exec_before_clone(config),
         namespaces.exec_clone_step(),
         *process.exec_host_steps(program, facts),
         *guard_steps(),
+        *process.affinity_steps(program, "final", INIT),
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),
         *console.terminal_steps(program, facts, root=False),

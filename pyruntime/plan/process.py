@@ -95,13 +95,13 @@ def scheduler_steps(scheduler: dict[str, Any]) -> list[Step]:
     return [Step(INIT, "/process/scheduler", "sched_setattr", 0, Flags(scheduler["policy"]), Flags(flags), *numbers)]
 
 
-def affinity_steps(program: dict[str, Any], key: str) -> list[Step]:
+def affinity_steps(program: dict[str, Any], key: str, side: str) -> list[Step]:
     """execCPUAffinity: `initial` before the process is in the container's cgroup, `final` before it runs."""
     cpus = (program.get("execCPUAffinity") or {}).get(key)
     if not cpus:
         return []
     pointer = f"/process/execCPUAffinity/{key}"
-    return [Step(INIT, pointer, "sched_setaffinity", 0, number_list(cpus, pointer))]
+    return [Step(side, pointer, "sched_setaffinity", 0, number_list(cpus, pointer))]
 
 
 def number_list(text: str, pointer: str) -> list[int]:

@@ -200,6 +200,13 @@ class TestProcessFile:
     def test_program(self, box: Container, workdir: Path) -> None:
         assert self.run(box, workdir) == "fine\n"
 
+    def test_cpu_affinity(self, box: Container, workdir: Path) -> None:
+        show = ["grep", "Cpus_allowed_list", "/proc/self/status"]
+        text = self.run(box, workdir, args=show, execCPUAffinity={"initial": "0-1", "final": "1"})
+        assert text.split()[1] == "1"
+        text = self.run(box, workdir, args=show, execCPUAffinity={"initial": "0"})
+        assert text.split()[1] == "0"
+
     def test_everything(self, box: Container, workdir: Path) -> None:
         text = self.run(
             box, workdir, args=["sh", "-c", SHOW_EVERYTHING],

@@ -89,6 +89,7 @@ def apply(step: Step, slots: Slots) -> None:
 
 def preload(plan: Plan) -> None:
     """Import what steps of init may need: init itself can't any more (see init.seal)."""
+    kernel.preload()
     for step in plan:
         if step.call == "run_hook":
             from . import hooks  # noqa: F401

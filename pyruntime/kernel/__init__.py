@@ -83,7 +83,15 @@ from ._linux import (
     unlock_pty,
     unshare,
 )
-from .attributes import set_child_subreaper, set_dumpable, set_keepcaps, set_name, set_no_new_privs, set_pdeathsig
+from .attributes import (
+    preload,
+    set_child_subreaper,
+    set_dumpable,
+    set_keepcaps,
+    set_name,
+    set_no_new_privs,
+    set_pdeathsig,
+)
 from .files import (
     check_cgroup_free,
     check_procfs,
@@ -184,6 +192,7 @@ __all__ = [
     "pidfd_send_signal",
     "pivot_root",
     "poll",
+    "preload",
     "prctl",
     "prlimit",
     "pty_name",

@@ -1,48 +1,52 @@
-"""Attributes of the calling process, through python-prctl. Source: prctl(2)."""
+"""Attributes of the calling process, through python-prctl's C module. Source: prctl(2).
+
+Its Python module makes a property for every capability, which costs a millisecond; the calls are the same. It is imported
+when it is first used: only commands that enter a container need it, and they preload it before init exists.
+"""
 
 from __future__ import annotations
 
-import prctl
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+def _set(option: str, value: int | str) -> None:
+    import _prctl
 
-
-def _call(name: str, function: Callable[..., Any], *args: Any) -> None:
     try:
-        function(*args)
+        _prctl.prctl(getattr(_prctl, option), value)
     except OSError as error:
-        error.call = f"prctl({name}, {', '.join(map(str, args))})"  # type: ignore[attr-defined]
+        error.call = f"prctl({option}, {value})"  # type: ignore[attr-defined]
         raise
+
+
+def preload() -> None:
+    """Import what the functions below need, for a process that will not be able to."""
+    import _prctl  # noqa: F401
 
 
 def set_no_new_privs() -> None:
     """Give up gaining privileges by execve, for ever."""
-    _call("PR_SET_NO_NEW_PRIVS", prctl.set_no_new_privs, 1)
+    _set("PR_SET_NO_NEW_PRIVS", 1)
 
 
 def set_keepcaps(keep: int) -> None:
     """Keep the permitted capabilities over a change from root to another user."""
-    _call("PR_SET_KEEPCAPS", prctl.set_keepcaps, keep)
+    _set("PR_SET_KEEPCAPS", keep)
 
 
 def set_dumpable(dumpable: int) -> None:
     """0: nobody without privilege may ptrace this process or open its /proc entries."""
-    _call("PR_SET_DUMPABLE", prctl.set_dumpable, dumpable)
+    _set("PR_SET_DUMPABLE", dumpable)
 
 
 def set_pdeathsig(signal: int) -> None:
     """Be sent this signal when the parent dies; 0 for none."""
-    _call("PR_SET_PDEATHSIG", prctl.set_pdeathsig, signal)
+    _set("PR_SET_PDEATHSIG", signal)
 
 
 def set_child_subreaper(reap: int) -> None:
     """Become the parent of orphaned descendants."""
-    _call("PR_SET_CHILD_SUBREAPER", prctl.set_child_subreaper, reap)
+    _set("PR_SET_CHILD_SUBREAPER", reap)
 
 
 def set_name(name: str) -> None:
     """Set the name of the process in /proc/<pid>/comm (15 bytes)."""
-    _call("PR_SET_NAME", prctl.set_name, name)
+    _set("PR_SET_NAME", name)

@@ -22,10 +22,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Byte code of the modules that every command needs, made by setup.py: a start reads no files for them. */
+#include "frozen.h"
+
 #define HOME "_PYRUNTIME_HOME"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 extern char **environ;
+
+PyMODINIT_FUNC PyInit__linux(void);
 
 static void die(const char *what)
 {
@@ -190,6 +195,9 @@ static void start_python(int argc, char **argv, const char *path)
 	set(&config, &config.base_prefix, BASE_PREFIX);
 	set(&config, &config.base_exec_prefix, BASE_PREFIX);
 	set(&config, &config.stdlib_dir, STDLIB);
+	PyImport_FrozenModules = frozen_modules;
+	if (PyImport_AppendInittab("pyruntime.kernel._linux", PyInit__linux) < 0)
+		die("PyImport_AppendInittab");
 	check(PyConfig_SetBytesArgv(&config, argc, argv));
 	check(Py_InitializeFromConfig(&config));
 	PyConfig_Clear(&config);

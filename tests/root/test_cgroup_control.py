@@ -130,7 +130,7 @@ class TestFreeze:
         run(top)
         group = Cgroup(str(top))
         monkeypatch.setattr(Cgroup, "events", lambda self: {"frozen": "0"})
-        with pytest.raises(Failure, match="could not be frozen within 0.05 s"):
+        with pytest.raises(Failure, match=r"could not be frozen within 0\.05 s"):
             group.freeze(0.05)
         assert (top / "cgroup.freeze").read_text() == "0\n"
 

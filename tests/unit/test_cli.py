@@ -1,0 +1,348 @@
+"""The command line: what callers send is understood, what is wrong is told in one line, and little is imported."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pyruntime
+from pyruntime import cli, log
+from pyruntime.errors import Failure
+
+CRIU_CREATE = (
+    "--image-path /i --work-path /w --parent-path ../p --tcp-established --ext-unix-sk --shell-job"
+    " --page-server 1.2.3.4:5 --file-locks --manage-cgroups-mode soft --empty-ns network --lazy-pages --status-fd 3"
+)
+CONTAINERD = "--root /r/k8s.io --log /b/log.json --log-format json"
+CALLERS = {
+    # containerd's shim, through go-runc
+    f"{CONTAINERD} create --bundle /b --pid-file /b/init.pid --console-socket /s --pidfd-socket /p --no-pivot"
+    " --no-new-keyring --preserve-fds 2 id": {"bundle": "/b", "preserve_fds": 2, "no_pivot": True, "args": ["id"]},
+    f"{CONTAINERD} start id": {"root": "/r/k8s.io", "log_format": "json", "args": ["id"]},
+    f"{CONTAINERD} state id": {"args": ["id"]},
+    f"{CONTAINERD} pause id": {},
+    f"{CONTAINERD} resume id": {},
+    f"{CONTAINERD} kill --all id 9": {"all": True, "args": ["id", "9"]},
+    f"{CONTAINERD} kill id 15": {"all": False, "args": ["id", "15"]},
+    f"{CONTAINERD} delete --force id": {"force": True},
+    f"{CONTAINERD} delete id": {"force": False},
+    f"{CONTAINERD} exec --process /p.json --console-socket /s --detach --pid-file /p id": {
+        "process": "/p.json",
+        "detach": True,
+        "args": ["id"],
+    },
+    f"{CONTAINERD} update --resources=- id": {"resources": "-"},
+    f"{CONTAINERD} checkpoint {CRIU_CREATE} --leave-running --pre-dump id": {"leave_running": True, "status_fd": "3"},
+    f"{CONTAINERD} restore {CRIU_CREATE} --detach --pid-file /p --console-socket /s --no-pivot -no-subreaper"
+    " --bundle /b id": {"no_subreaper": True, "detach": True, "bundle": "/b"},
+    f"{CONTAINERD} list --format=json": {"format": "json"},
+    f"{CONTAINERD} ps --format json id": {"format": "json"},
+    f"{CONTAINERD} events --stats id": {"stats": True},
+    f"{CONTAINERD} events --interval=5s id": {"interval": "5s"},
+    f"{CONTAINERD} features": {},
+    # conmon
+    "create --bundle /b --pid-file /p --no-pivot --no-new-keyring --preserve-fds 1 --console-socket /s id": {},
+    "exec --pid-file /p --process /f --detach --console-socket /s id": {"process": "/f"},
+    # Podman
+    "kill --all id 9": {},
+    "update --resources=/f id": {"resources": "/f"},
+    # CRI-O
+    "exec --process /f id": {"detach": False},
+    "kill id SIGTERM": {"args": ["id", "SIGTERM"]},
+    "kill -a id 9": {"all": True},
+    "update --resources - id": {"resources": "-", "args": ["id"]},
+    "checkpoint --file-locks --image-path /i --work-path /w id": {"file_locks": True},
+    # BuildKit
+    "--log /l run --bundle /b --no-pivot --keep id": {"keep": True, "detach": False},
+    "exec --process /f --pid-file /p id": {},
+    # runtime-tools
+    "create --pid-file /p --bundle /b id": {},
+    "kill id TERM": {},
+    # people, runc style
+    "run -d -b /b id": {"detach": True, "bundle": "/b"},
+    "exec -t -d -e K=V -e L=W=X -u 1:2 --cwd /d -g 3 -g 4 --cap CAP_A --no-new-privs --process-label l --apparmor p"
+    " --cgroup sub --ignore-paused --preserve-fds 3 id sh -c -x": {
+        "tty": True,
+        "env": ["K=V", "L=W=X"],
+        "user": "1:2",
+        "additional_gids": ["3", "4"],
+        "cap": ["CAP_A"],
+        "cgroup": ["sub"],
+        "ignore_paused": True,
+        "preserve_fds": 3,
+        "args": ["id", "sh", "-c", "-x"],
+    },
+    "exec -td id sh": {"tty": True, "detach": True},
+    "list -q": {"quiet": True},
+    "list -f table": {"format": "table"},
+    "ps id -o pid,args": {"args": ["id", "-o", "pid,args"]},
+    "spec -b /b --rootless": {"bundle": "/b"},
+    "update --memory 1 --cpu-quota 2 --cpu-period 3 --cpu-share 4 --cpuset-cpus 0 --pids-limit 5 -r /f id": {
+        "cpuset_cpus": "0",
+        "resources": "/f",
+    },
+    "kill id": {"args": ["id"]},
+    # people, crun style
+    "--cgroup-manager cgroupfs --rootless=false run --config /f id": {"config": "/f"},
+    "create --config=/f id": {"config": "/f"},
+    "delete --regex a.*": {"regex": True, "args": ["a.*"]},
+    "mounts add id m": {},
+    "explain": {"args": []},
+    # options behind the id
+    "kill id --all 9": {"all": True, "args": ["id", "9"]},
+    "delete id --force": {"force": True},
+}
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[cli.Options]:
+    """The options that commands were called with; the commands themselves do nothing."""
+    seen: list[cli.Options] = []
+
+    def load(name: str, fromlist: list[str]) -> Any:
+        def command(options: cli.Options) -> int:
+            seen.append(options)
+            return 0
+
+        assert (Path(pyruntime.__file__).parents[1] / (name.replace(".", "/") + ".py")).exists()
+        return SimpleNamespace(**dict.fromkeys(fromlist, command))
+
+    monkeypatch.setattr(cli, "__import__", load, raising=False)
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def new_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A log of its own for each test, which closes its file."""
+    monkeypatch.setattr(log, "_log", log.Log())
+    yield
+    if log._log.fd >= 0:
+        os.close(log._log.fd)
+
+
+@pytest.mark.parametrize("line", CALLERS)
+def test_what_callers_send(called: list[cli.Options], line: str, tmp_path: Path, capfd: Any) -> None:
+    words = [f"{tmp_path}/log" if word in ("/b/log.json", "/l") else word for word in line.split()]
+    assert cli.main(words) == 0, capfd.readouterr()
+    for name, value in CALLERS[line].items():
+        assert getattr(called[0], name) == value
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_option_that_is_not_given_is_empty(called: list[cli.Options]) -> None:
+    cli.main(["exec", "id", "sh"])
+    options = called[0]
+    assert (options.process, options.tty, options.env, options.preserve_fds) == (None, False, [], None)
+
+
+def test_lists_are_not_shared_between_calls(called: list[cli.Options]) -> None:
+    cli.main(["exec", "-e", "A=1", "id", "sh"])
+    cli.main(["exec", "id", "sh"])
+    assert called[1].env == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nosuch", "unknown command 'nosuch'"),
+        ("--nosuch state x", "unknown option '--nosuch'"),
+        ("state --nosuch x", "unknown option '--nosuch'"),
+        ("state ---debug x", "unknown option '---debug'"),
+        ("exec -tx id sh", "unknown option '-tx'"),
+        ("state", "state needs an argument"),
+        ("state a b", "state takes no argument 'b'"),
+        ("list a", "list takes no argument 'a'"),
+        ("create --bundle", "option --bundle requires an argument"),
+        ("restore --lsm-mount-context", "option --lsm-mount-context requires an argument"),
+        ("delete --force=maybe x", "option --force takes no value but true or false"),
+        ("create --preserve-fds many x", "option --preserve-fds: 'many' is not a number"),
+        ("create --preserve-fds=-1 x", "option --preserve-fds: '-1' is not a number"),
+        ("--log-format xml state x", "--log-format 'xml' is neither text nor json"),
+        ("--log-level loud state x", "--log-level 'loud'"),
+        ("--systemd-cgroup state x", "systemd cgroup driver is not supported yet"),
+        ("--cgroup-manager systemd state x", "systemd cgroup driver is not supported yet"),
+        ("--cgroup-manager disabled state x", "--cgroup-manager 'disabled' is not supported"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(capfd: Any, line: str, said: str) -> None:
+    assert cli.main(line.split()) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and said in err
+
+
+@pytest.mark.parametrize("line", ["update x", "events x", "checkpoint x", "restore x", "mounts add x y"])
+def test_what_is_not_there_yet(capfd: Any, line: str) -> None:
+    assert cli.main(line.split()) == 1
+    assert capfd.readouterr().err == f"pyruntime: {line.split()[0]} is not implemented yet\n"
+
+
+def test_a_word_after_two_dashes_is_no_option(called: list[cli.Options]) -> None:
+    cli.main(["kill", "--", "--all", "9"])
+    assert called[0].args == ["--all", "9"] and called[0].all is False
+
+
+@pytest.mark.parametrize("value", ["--force=true", "--force=false"])
+def test_a_flag_with_a_value(called: list[cli.Options], value: str) -> None:
+    cli.main(["delete", value, "x"])
+    assert called[0].force is (value == "--force=true")
+
+
+@pytest.mark.parametrize("word", ["--version", "-v", "-version"])
+def test_version(capfd: Any, word: str) -> None:
+    assert cli.main([word]) == 0
+    first, second, third = capfd.readouterr().out.splitlines()
+    assert first == f"pyruntime version {pyruntime.__version__}"
+    assert second.startswith("commit: ") and third == "spec: 1.3.0"
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help(capfd: Any, word: str) -> None:
+    assert cli.main([word]) == 0
+    text = capfd.readouterr().out
+    assert all(f"  {name} " in text for name in cli.COMMANDS) and "--root" in text
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_a_command_names_all_its_options(capfd: Any, name: str) -> None:
+    for word in ("--help", "-h"):
+        assert cli.main([name, word]) == 0
+        out, err = capfd.readouterr()
+        assert all(f"--{option}" in out for option in cli.COMMANDS[name].options) and err == ""
+
+
+def test_every_command_has_its_function() -> None:
+    for command in cli.COMMANDS.values():
+        module = __import__(f"pyruntime.commands.{command.module}", fromlist=["x"])
+        assert callable(getattr(module, command.function)), command.module
+
+
+def test_no_short_option_is_given_twice() -> None:
+    for table in (cli.GLOBAL, *(command.options for command in cli.COMMANDS.values())):
+        shorts = [short for _, short, _ in table.values() if short]
+        assert len(shorts) == len(set(shorts))
+
+
+class TestRoot:
+    def test_default(self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("posix.geteuid", lambda: 0)
+        cli.main(["state", "x"])
+        assert called[0].root == "/run/pyruntime"
+
+    def test_default_of_a_user(self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("posix.geteuid", lambda: 1000)
+        monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
+        cli.main(["state", "x"])
+        assert called[0].root == "/run/user/1000/pyruntime"
+
+    def test_relative(self, called: list[cli.Options]) -> None:
+        cli.main(["--root", "r", "state", "x"])
+        assert called[0].root == f"{os.getcwd()}/r"
+
+
+class TestFailures:
+    """Every failure is one line on stderr, and exactly one error line in the log."""
+
+    def fail(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, *words: str) -> int:
+        def command(_: cli.Options) -> int:
+            log.warning("something else")
+            raise error
+
+        def load(*_: Any, **__: Any) -> Any:
+            return SimpleNamespace(state=command)
+
+        monkeypatch.setattr(cli, "__import__", load, raising=False)
+        return cli.main([*words, "state", "x"])
+
+    @pytest.mark.parametrize(
+        ("error", "said", "status"),
+        [
+            (Failure("it broke\nbadly", status=255), "it broke\\nbadly", 255),
+            (FileNotFoundError(2, "No such file or directory", "/f"), "/f: no such file or directory (ENOENT)", 1),
+            (KeyError("x"), "internal error: KeyError: 'x'; --debug shows the traceback", 1),
+            (RecursionError("deep"), "internal error: RecursionError: deep", 1),
+        ],
+    )
+    def test_one_line(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path, error: Any, said: str, status: int
+    ) -> None:
+        file = tmp_path / "log"
+        assert self.fail(monkeypatch, error, "--log", str(file), "--log-format", "json") == status
+        out, err = capfd.readouterr()
+        assert out == "" and err.count("\n") == 1 and err.startswith(f"pyruntime: {said}")
+        document = json.loads(file.read_text())  # the whole file is one object
+        assert document["level"] == "error" and said.replace("\\n", "\\n") in document["msg"]
+
+    def test_debug_shows_the_traceback(self, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+        self.fail(monkeypatch, KeyError("x"), "--debug")
+        assert "Traceback" in capfd.readouterr().err
+
+    def test_a_wrong_command_line_is_logged_too(self, capfd: Any, tmp_path: Path) -> None:
+        for words in (["--nosuch"], ["state", "--nosuch"], ["nosuch"], ["state"]):
+            file = tmp_path / "log"
+            assert cli.main(["--log", str(file), "--log-format=json", *words]) == 1
+            assert json.loads(file.read_text())["level"] == "error"
+            file.unlink()
+            os.close(log._log.fd)
+            log._log.fd = -1
+
+    def test_a_log_file_that_cannot_be_opened(self, capfd: Any, tmp_path: Path) -> None:
+        assert cli.main(["--log", f"{tmp_path}/no/log", "state", "x"]) == 1
+        assert "open log file" in capfd.readouterr().err
+
+    def test_a_reader_that_is_gone(self) -> None:
+        program = "from pyruntime.cli import main; import os; os._exit(main(['--help']))"
+        read, write = os.pipe()
+        os.close(read)
+        result = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False)
+        os.close(write)
+        assert (result.returncode, result.stderr) == (1, b"")
+
+
+HEAVY = (
+    "argparse",
+    "collections",
+    "contextlib",
+    "ctypes",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "json",
+    "jsonschema",
+    "logging",
+    "os",
+    "pathlib",
+    "re",
+    "signal",
+    "socket",
+    "subprocess",
+    "traceback",
+    "typing",
+)
+
+
+HOT = ("state x", "start x", "kill x", "delete x", "delete -f x", "create x", "run x", "exec x sh")
+
+
+@pytest.mark.parametrize("line", HOT)
+def test_hot_commands_import_nothing_heavy(line: str, tmp_path: Path) -> None:
+    """design.md, "Start-up is the budget". The interpreter itself, without site, loads none of these."""
+    packages = Path(pyruntime.__file__).parents[1]
+    program = (
+        "import sys; before = set(sys.modules); "
+        f"sys.path.append({str(packages)!r}); from pyruntime.cli import main; "
+        f"main(['--root', {str(tmp_path)!r}, *{line.split()!r}]); "
+        "sys.stdout.write(' '.join(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    loaded = result.stdout.split()
+    assert "pyruntime.cli" in loaded, result.stderr
+    assert not set(HEAVY) & set(loaded), f"{sorted(set(HEAVY) & set(loaded))} loaded"

@@ -1,7 +1,7 @@
 """Attributes of the calling process, through python-prctl's C module. Source: prctl(2).
 
-Its Python module makes a property for every capability, which costs a millisecond; the calls are the same. It is imported
-when it is first used: only commands that enter a container need it, and they preload it before init exists.
+Its Python module makes a property for every capability, which costs a millisecond; the calls are the same. It is
+imported when it is first used: only commands that enter a container need it, and they preload it before init exists.
 """
 
 from __future__ import annotations

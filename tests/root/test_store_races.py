@@ -148,7 +148,9 @@ def test_list_during_creates_and_deletes(runtime: Runtime, bundle: Bundle) -> No
             '"$2" --root "$3" delete --force "$5-$n" || exit 1; done'
         )
         (path / "go").touch()
-        words = ["sh", "-c", script, "sh", path, runtime.binary, runtime.root, path, new_id(f"lane{lane}")]
+        words = list(
+            map(str, ("sh", "-c", script, "sh", path, runtime.binary, runtime.root, path, new_id(f"lane{lane}")))
+        )
         busy.append(
             subprocess.Popen(
                 words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from . import SPEC_VERSION, __version__, log
+from . import log
 from .errors import Failure, UsageFailure, os_error_text
 
 TYPE_CHECKING = False
@@ -256,10 +256,10 @@ def dispatch(argv: list[str], options: Options) -> int:
         # Before anything else can fail: callers look for the error in the log file they have named.
         start_log(options)
     if options.version:
-        sys.stdout.write(version_text())
+        show("version")
         return 0
     if options.help or not rest or rest == ["help"]:
-        sys.stdout.write(overview())
+        show("overview")
         return 0 if options.help or rest else 1
     name = rest[0]
     command = COMMANDS.get(name)
@@ -269,12 +269,18 @@ def dispatch(argv: list[str], options: Options) -> int:
     options.command = name
     options.args = parse(rest[1:], command.options, options, stop=command.rest)
     if options.help:
-        sys.stdout.write(help_of(name, command))
+        show("help_of", name)
         return 0
     check_count(name, command, options.args)
     settle(options)
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
+
+
+def show(what: str, *args: str) -> None:
+    """Print a text that only people read; it is in a module of its own."""
+    texts = __import__("pyruntime.commands.help", fromlist=[what])
+    sys.stdout.write(getattr(texts, what)(*args))
 
 
 def start_log(options: Options) -> None:
@@ -376,43 +382,13 @@ def default_root() -> str:
     if uid == 0:
         return "/run/pyruntime"
     run_time = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    return f"{run_time}/pyruntime" if run_time else f"/tmp/pyruntime-{uid}"
-
-
-def commit() -> str:
-    """Return the commit that was built; a source tree has none of its own."""
+    if run_time:
+        return f"{run_time}/pyruntime"
+    path = f"/tmp/pyruntime-{uid}"
     try:
-        from ._build import COMMIT  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return "unknown"
-    return str(COMMIT)
-
-
-def version_text() -> str:
-    return f"pyruntime version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n"
-
-
-def overview() -> str:
-    """Return the help of the whole command."""
-    commands = "".join(f"  {name:11} {command.what}\n" for name, command in COMMANDS.items())
-    return (
-        "pyruntime: an OCI container runtime\n\n"
-        "usage: pyruntime [global options] COMMAND [options] [arguments]\n\n"
-        f"commands:\n{commands}\nglobal options:\n{option_lines(GLOBAL)}\n"
-        "pyruntime COMMAND --help shows the options of a command.\n"
-    )
-
-
-def help_of(name: str, command: Command) -> str:
-    return (
-        f"pyruntime {name}: {command.what}\n\nusage: pyruntime {name} [options] {command.usage}\n\n"
-        f"options:\n{option_lines(command.options)}"
-    )
-
-
-def option_lines(table: Table) -> str:
-    lines = []
-    for name, (kind, short, text) in table.items():
-        left = f"--{name}" + ("" if kind == FLAG else " VALUE") + (f", -{short}" if short else "")
-        lines.append(f"  {left:28} {text}\n")
-    return "".join(lines)
+        status = posix.lstat(path)
+    except FileNotFoundError:
+        return path
+    if status.st_uid != uid or status.st_mode & 0o170000 != 0o040000:
+        raise UsageFailure(f"{path} is not a directory of this user's; set XDG_RUNTIME_DIR, or give --root")
+    return path

@@ -240,6 +240,21 @@ class TestRoot:
         cli.main(["state", "x"])
         assert called[0].root == "/run/user/1000/pyruntime"
 
+    @pytest.mark.parametrize("theirs", [False, True])
+    def test_default_without_a_run_time_directory(
+        self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch, capfd: Any, theirs: bool
+    ) -> None:
+        """Everybody may write to /tmp: what somebody else has put there is not used."""
+        status = SimpleNamespace(st_uid=1000 + theirs, st_mode=0o40755)
+        monkeypatch.setattr("posix.geteuid", lambda: 1000)
+        monkeypatch.setattr("posix.lstat", lambda _: status)
+        monkeypatch.delitem(cli.posix.environ, b"XDG_RUNTIME_DIR", raising=False)
+        assert cli.main(["state", "x"]) == theirs
+        if theirs:
+            assert "not a directory of this user's" in capfd.readouterr().err
+        else:
+            assert called[0].root == "/tmp/pyruntime-1000"
+
     def test_relative(self, called: list[cli.Options]) -> None:
         cli.main(["--root", "r", "state", "x"])
         assert called[0].root == f"{os.getcwd()}/r"
@@ -277,6 +292,21 @@ class TestFailures:
         assert out == "" and err.count("\n") == 1 and err.startswith(f"pyruntime: {said}")
         document = json.loads(file.read_text())  # the whole file is one object
         assert document["level"] == "error" and said.replace("\\n", "\\n") in document["msg"]
+
+    def test_warnings_of_a_command_that_succeeds(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path
+    ) -> None:
+        def command(_: cli.Options) -> int:
+            log.warning("something else")
+            return 0
+
+        def load(*_: Any, **__: Any) -> Any:
+            return SimpleNamespace(state=command)
+
+        monkeypatch.setattr(cli, "__import__", load, raising=False)
+        assert cli.main(["--log", str(tmp_path / "log"), "--log-format=json", "state", "x"]) == 0
+        assert json.loads((tmp_path / "log").read_text())["msg"] == "something else"
+        assert capfd.readouterr() == ("", "")
 
     def test_debug_shows_the_traceback(self, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
         self.fail(monkeypatch, KeyError("x"), "--debug")

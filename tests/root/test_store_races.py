@@ -88,6 +88,20 @@ def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
     runtime.ok("delete", "--force", id)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_delete_by_force_sweeps_what_a_killed_command_left(container: Make, there: bool) -> None:
+    box = container()
+    if not there:
+        box.delete("--force")
+    left = box.runtime.root / f"~{box.id}.1.2"
+    left.mkdir()
+    (left / "state.json").write_text("{")
+    assert len(json.loads(box.runtime.ok("list", "-f", "json"))) == there
+    box.delete("--force")
+    box.delete("--force")
+    assert box.runtime.ids() == []
+
+
 def test_a_creating_record_of_a_dead_creator_is_stopped(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
     ready = workdir / "ready"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"> {ready}; sleep 1000"]}]}

@@ -40,6 +40,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     plan = Plan()
     program = config.get("process")
     plan.steps = [
+        *keep_descriptors(facts),
         # Host: what can fail early, and every descriptor that init is to inherit.
         *cgroup.cgroup_steps(facts),
         *resources.resource_steps(config, facts),
@@ -93,6 +94,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
     """
     plan = Plan()
     plan.steps = [
+        *keep_descriptors(facts),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
         # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
@@ -111,6 +113,12 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *execute_steps(program, config, facts, report="channel"),
     ]
     return plan
+
+
+def keep_descriptors(facts: Facts) -> list[Step]:
+    """Host: whatever the caller left open reaches neither a hook nor the program (CVE-2024-21626)."""
+    first = 3 + facts.preserve_fds
+    return [Step(HOST, "", "close_range", first, Flags("UINT_MAX"), Flags("CLOSE_RANGE_CLOEXEC"))]
 
 
 def guard_steps() -> list[Step]:

@@ -128,7 +128,32 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 	return NULL;
 }
 
+static PyObject *linux_execveat(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int fd, flags;
+	struct text path;
+	PyObject *arguments, *environment, *keep_arguments = NULL, *keep_environment = NULL;
+	if (!PyArg_ParseTuple(args, "iO&O!O!i:execveat", &fd, text_or_null, &path, &PyList_Type, &arguments,
+			      &PyList_Type, &environment, &flags))
+		return NULL;
+	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
+	if (argv != NULL && envp != NULL) {
+		syscall(SYS_execveat, fd, path.value, argv, envp, flags);
+		raise_errno("execveat(%d, \"%s\", %#x)", fd, text_show(&path), flags);
+	} else if (!PyErr_Occurred()) {
+		PyErr_SetString(PyExc_TypeError, "argv and envp must be lists of str");
+	}
+	PyMem_Free(argv);
+	PyMem_Free(envp);
+	Py_XDECREF(keep_arguments);
+	Py_XDECREF(keep_environment);
+	text_clear(&path);
+	return NULL;
+}
+
 PyMethodDef program_methods[] = {
+    {"execveat", linux_execveat, METH_VARARGS, "execveat(dirfd, path, argv, envp, flags): does not return; execveat(2)"},
     {"seccomp_load", linux_seccomp_load, METH_VARARGS, "seccomp_load(filter, flags) -> listener or 0; seccomp(2)"},
     {"exec_program", linux_exec_program, METH_VARARGS,
      "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd)\n\n"

@@ -15,6 +15,7 @@ from support import session
 
 # Engines keep locks and databases that outlive them, in the session's own /run.
 RUN_LEFT_BY_ENGINES = {
+    "pyruntime-seccomp",
     "containers",
     "libpod",
     "lock",

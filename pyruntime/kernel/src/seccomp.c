@@ -106,7 +106,16 @@ static PyObject *compile(PyObject *self, PyObject *args)
 	return program;
 }
 
+static PyObject *version(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	const struct scmp_version *found = seccomp_version();
+	return PyUnicode_FromFormat("%u.%u.%u", found->major, found->minor, found->micro);
+}
+
 static PyMethodDef methods[] = {
+    {"version", version, METH_NOARGS, "version() -> the version of libseccomp that is loaded"},
     {"compile", compile, METH_VARARGS,
      "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])]) -> bytes"},
     {NULL, NULL, 0, NULL},

@@ -6,6 +6,7 @@ import posix
 
 from .. import kernel
 from ..spec.jsontext import dumps
+from .channel import START
 from .program import (
     enter_directory,
     enter_directory_late,
@@ -32,9 +33,6 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-START = b"s"
-"""What `start` writes to the waiting init."""
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..step import Plan, Slots
 
+START = b"s"
+"""What `start` writes to the waiting init."""
 GO = b"G"
 ERROR = b"E"
 ABOUT_TO_EXEC = b"x"
@@ -136,3 +138,26 @@ def receive_go(fd: int, slots: Slots) -> None:
 def shared_names(plan: Plan, first: int, end: int) -> list[str]:
     """Return the slots that the steps of a run (first to end, exclusive) leave for the other side."""
     return [step.into for step in plan.steps[first:end] if step.share and step.into]
+
+
+def wait_for_exec(fd: int) -> None:
+    """Read from a process that is about to execute its program until the program runs.
+
+    fd is a socket that closes on execve: the byte `x` and end of file mean success. Raises Failure.
+    """
+    received = b""
+    while True:
+        try:
+            part, _ = kernel.recv_message(fd, MAX_MESSAGE, 0)
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            break
+        received += part
+    report = received.removeprefix(ABOUT_TO_EXEC)
+    if report[:1] == ERROR:
+        raise read_error(report)
+    if not received:
+        raise Failure("the container's init died before it could execute the program")
+    if report:
+        raise Failure(f"unexpected message from init: {errno_text(None, repr(report[:64]))}")

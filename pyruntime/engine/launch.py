@@ -6,9 +6,12 @@ import gc
 import posix
 
 from .. import kernel
-from ..errors import Failure, errno_text
+from ..errors import Failure
 from ..step import HOST, INIT, JOIN, resolve
 from . import calls, channel, init
+from .channel import wait_for_exec
+
+__all__ = ["Launched", "launch", "wait_for_exec"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,26 +222,3 @@ def death(launched: Launched) -> str:
     if posix.WIFSIGNALED(status):
         return f"killed by signal {posix.WTERMSIG(status)}"
     return f"exit status {posix.waitstatus_to_exitcode(status)}"
-
-
-def wait_for_exec(fd: int) -> None:
-    """Read from a process that is about to execute its program until the program runs.
-
-    fd is a socket that closes on execve: the byte `x` and end of file mean success. Raises Failure.
-    """
-    received = b""
-    while True:
-        try:
-            part, _ = kernel.recv_message(fd, channel.MAX_MESSAGE, 0)
-        except ConnectionResetError:
-            part = b""
-        if not part:
-            break
-        received += part
-    report = received.removeprefix(channel.ABOUT_TO_EXEC)
-    if report[:1] == channel.ERROR:
-        raise channel.read_error(report)
-    if not received:
-        raise Failure("the container's init died before it could execute the program")
-    if report:
-        raise Failure(f"unexpected message from init: {errno_text(None, repr(report[:64]))}")

@@ -7,7 +7,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure
-from . import calls, launch
+from . import channel
 
 SOCKET = "start.sock"
 """Name of init's listening socket in the container's state directory; it is gone once the program was started."""
@@ -27,10 +27,10 @@ def start(state_dir: int) -> None:
         raise
     try:
         try:
-            kernel.write(connection, calls.START)
+            kernel.write(connection, channel.START)
         except BrokenPipeError:
             raise Failure("the container's init died before it could execute the program") from None
-        launch.wait_for_exec(connection)
+        channel.wait_for_exec(connection)
     finally:
         posix.close(connection)
     posix.unlink(SOCKET, dir_fd=state_dir)

@@ -54,7 +54,9 @@ class Snapshot(NamedTuple):
         found += [f"state {path}" for path in _entries(Path("/run")) if path.name not in RUN_LEFT_BY_ENGINES]
         found += [f"state {path}" for path in _entries(DEFAULT_ROOT)]
         if session.temporary is not None:
-            found += [f"temporary file {path}" for path in _entries(session.temporary)]
+            # pytest itself keeps the tmp_path folders of unit tests.
+            mine = [path for path in _entries(session.temporary) if not path.name.startswith("pytest-of-")]
+            found += [f"temporary file {path}" for path in mine]
         return found
 
 

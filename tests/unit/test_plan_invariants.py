@@ -1,0 +1,128 @@
+"""What holds for every plan: slots are filled before use, names exist in the headers, and the order is safe."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyruntime import kernel
+from pyruntime.engine import calls
+from pyruntime.plan import build, capabilities
+from pyruntime.plan.facts import Facts, read_namespaces
+from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
+
+REPO = Path(__file__).resolve().parents[2]
+CONFIGS = [*sorted((REPO / "tests/data/configs").glob("*.json")), REPO / "bundles/busybox/config.json"]
+GIVEN = {"state_dir", "container", "channel", "console"}
+"""Slots that the command fills before the plan runs, or the engine at clone3."""
+
+
+def facts_for(config: dict[str, Any]) -> Facts:
+    facts = Facts()
+    facts.id, facts.bundle, facts.rootfs = "c1", "/bundle", "/bundle/rootfs"
+    facts.cgroup_path, facts.cgroup_missing = "/pyruntime/c1", ["/pyruntime", "/pyruntime/c1"]
+    facts.cgroup_controllers = ("cpu", "io", "memory", "pids", "cpuset", "hugetlb")
+    facts.pid_file, facts.console_socket = "/run/pid", "/run/console.sock"
+    read_namespaces(facts, config)
+    return facts
+
+
+def plan_of(path: Path) -> Plan:
+    config = json.loads(path.read_text())
+    return build.build_create(config, facts_for(config))
+
+
+def position(plan: Plan, call: str, *args: Any) -> int:
+    return plan.index(lambda step: step.call == call and step.args[: len(args)] == args)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+class TestEveryPlan:
+    def test_slots_are_filled_before_they_are_used(self, path: Path) -> None:
+        filled = set(GIVEN)
+        for step in plan_of(path):
+            for arg in step.args:
+                if isinstance(arg, Slot):
+                    assert arg.name in filled, step
+            if step.into:
+                filled.add(step.into)
+
+    def test_a_closed_slot_is_not_used_again(self, path: Path) -> None:
+        closed: set[str] = set()
+        for step in plan_of(path):
+            used = {arg.name for arg in step.args if isinstance(arg, Slot)}
+            assert not used & closed, step
+            closed |= set(step.closes)
+
+    def test_names_are_in_the_headers_and_calls_exist(self, path: Path) -> None:
+        for step in plan_of(path):
+            for arg in step.args:
+                if isinstance(arg, Flags):
+                    kernel.flags(arg.names)
+            assert step.call == "clone3" or callable(getattr(calls, step.call)), step
+
+    def test_descriptors_of_mounts_are_closed(self, path: Path) -> None:
+        plan = plan_of(path)
+        closed = {name for step in plan for name in step.closes}
+        opened = {step.into for step in plan if step.into and step.into[:-1].rstrip("0123456789") in ("mount", "fs")}
+        assert opened <= closed
+
+    def test_order(self, path: Path) -> None:
+        plan = plan_of(path)
+        clone = position(plan, "clone3")
+        assert all(step.side == HOST or step.side == JOIN for step in plan.steps[:clone])
+        first = next(step for step in plan.steps[clone:] if step.side == INIT)
+        assert first.call == "set_pdeathsig", "init does not outlive its parent from its first step on"
+        record, released = position(plan, "save_record"), position(plan, "set_pdeathsig", 0)
+        assert position(plan, "set_dumpable") < position(plan, "open_tree")
+        assert record < released < position(plan, "write_pid_file") < position(plan, "await_start")
+        assert any(step.side == HOST for step in plan.steps[released : position(plan, "await_start")])
+        assert plan.steps[-1].call == "exec_program"
+        assert plan.steps[-2].call == "close_range"
+
+    def test_attributes_are_set_before_a_mount_is_attached(self, path: Path) -> None:
+        attached: set[str] = set()
+        for step in plan_of(path):
+            if step.call == "move_mount" and isinstance(step.args[0], Slot):
+                attached.add(step.args[0].name)
+            if step.call == "mount_setattr" and isinstance(step.args[0], Slot) and isinstance(step.args[3], Flags):
+                assert step.args[0].name not in attached, f"for a moment without its attributes: {step}"
+
+
+def test_the_invariants_see_a_bad_plan() -> None:
+    bad = Plan([Step(INIT, "", "close", Slot("nowhere"))])
+    assert all(arg.name not in GIVEN for step in bad for arg in step.args)
+
+
+def test_capabilities_are_the_headers() -> None:
+    assert kernel.capabilities == capabilities.NUMBER
+
+
+def test_a_joined_user_namespace_is_entered_by_a_process_in_between() -> None:
+    config = json.loads(CONFIGS[-1].read_text())
+    config["linux"]["namespaces"].append({"type": "user", "path": "/proc/1/ns/user"})
+    plan = build.build_create(config, facts_for(config))
+    joins = [step.describe() for step in plan if step.side == JOIN]
+    assert joins == ["setns(<ns_user>, CLONE_NEWUSER)"]
+    assert "CLONE_PARENT" in plan.steps[position(plan, "clone3")].describe()
+
+
+def test_the_cgroup_and_time_namespaces_are_made_by_init() -> None:
+    config = json.loads(CONFIGS[-1].read_text())
+    config["linux"]["namespaces"].append({"type": "time"})
+    config["linux"]["timeOffsets"] = {"monotonic": {"secs": 7}}
+    plan = build.build_create(config, facts_for(config))
+    clone = plan.steps[position(plan, "clone3")].describe()
+    assert "CLONE_NEWCGROUP" not in clone
+    assert "CLONE_NEWTIME" not in clone
+    written = position(plan, "write_proc_pid", plan.steps[position(plan, "write_proc_pid")].args[0])
+    assert plan.index(lambda s: s.describe() == "unshare(CLONE_NEWTIME)") < written
+    assert "monotonic 7 0" in plan.steps[written].describe()
+
+
+def test_without_a_process_nothing_is_executed() -> None:
+    config = json.loads(CONFIGS[-1].read_text())
+    del config["process"]
+    plan = build.build_create(config, facts_for(config))
+    assert plan.steps[-1].call == "await_start"

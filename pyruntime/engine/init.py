@@ -7,7 +7,7 @@ import posix
 import sys
 
 from .. import kernel
-from ..step import HOST, INIT
+from ..step import HOST, INIT, Slot
 from . import calls, channel
 
 TYPE_CHECKING = False
@@ -29,12 +29,29 @@ def seal() -> None:
     sys.path_importer_cache.clear()
 
 
+def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> None:
+    """Close what no step of init uses: state directory, cgroup, log file and whatever else the host has open.
+
+    A container that may ptrace could reach the host's files through them while init is on its way (CVE-2016-9962,
+    CVE-2024-21626). The caller's own descriptors, below the number that the plan begins with, stay.
+    """
+    start = next((step.args[0] for step in plan if step.call == "close_range"), 3)
+    used = {arg.name for step in plan.steps[first:] if step.side == INIT for arg in step.args if type(arg) is Slot}
+    kept = sorted({fd for name in used if type(fd := slots.get(name)) is int and fd >= start} | {channel_fd})
+    for fd in kept:
+        if fd > start:
+            kernel.close_range(start, fd - 1, 0)
+        start = fd + 1
+    kernel.close_range(start, kernel.flags("UINT_MAX"), 0)
+
+
 def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
     """Run init's steps from position first on; never returns. A failure is reported to the host, or to `start`."""
     position = first
     try:
         seal()
         gc.disable()
+        close_the_rest(plan, first, slots, channel_fd)
         steps = plan.steps
         run_start = first
         for position in range(first, len(steps)):

@@ -64,7 +64,6 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *process.host_steps(config, facts),
         # Init: in its new namespaces.
         *guard_steps(),
-        Step(INIT, "", "close", Slot("state_dir")),
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
         *process.keyring_steps(config, facts),

@@ -255,6 +255,7 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
                 "setns",
                 Slot("target"),
                 Flags("|".join(flags)),
+                closes=("target",),
             )
         )
     if "mount" not in kinds:

@@ -1,0 +1,289 @@
+"""Attacks that happened to container runtimes; each test fails without the defence that its name's CVE asked for."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import paths
+from support.bundle import Bundle
+from support.fixtures import Inside, Make
+from support.runtime import Runtime, new_id
+from support.terminal import console_socket
+
+
+def digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+class TestOwnBinary:
+    """CVE-2019-5736: the container overwrites the runtime through /proc/self/exe."""
+
+    def test_waiting_init_runs_from_a_read_only_mount(self, container: Make) -> None:
+        box = container(start=False)
+        exe = f"/proc/{box.pid}/exe"
+        fd = os.open(exe, os.O_RDONLY)
+        try:
+            assert os.fstatvfs(fd).f_flag & os.ST_RDONLY
+        finally:
+            os.close(fd)
+        with pytest.raises(OSError) as raised:
+            os.open(exe, os.O_WRONLY)
+        assert raised.value.errno in (30, 26)  # EROFS, ETXTBSY
+        assert not os.path.samefile("/proc/self/exe", exe)
+
+    @pytest.mark.parametrize("program", ["/proc/self/exe", "/script"])
+    def test_program_is_proc_self_exe(self, runtime: Runtime, bundle: Bundle, program: str) -> None:
+        before = digest(paths.RUNTIME_BIN)
+        script = bundle.rootfs / "script"
+        script.write_text("#!/proc/self/exe\n")
+        script.chmod(0o755)
+        bundle.args(program, "--version")
+        runtime.run("run", "--bundle", bundle.save(), new_id(), seconds=20)
+        assert digest(paths.RUNTIME_BIN) == before
+
+
+class TestImports:
+    """CVE-2019-14271's kind: code of the image runs with the runtime's rights because something is loaded late."""
+
+    def plant(self, bundle: Bundle) -> None:
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        canary = "open('/canary', 'a').write('ran')\n"
+        for folder in ("", f"usr/lib/{version}", f"usr/lib/{version}/lib-dynload", "usr/local/lib"):
+            place = bundle.rootfs / folder
+            place.mkdir(parents=True, exist_ok=True)
+            for name in ("codecs.py", "posixpath.py", "errno.py", "signal.py", "traceback.py", "linecache.py"):
+                (place / name).write_text(canary)
+            for package in ("encodings", "pyruntime", "importlib"):
+                (place / package).mkdir(exist_ok=True)
+                (place / package / "__init__.py").write_text(canary)
+        (bundle.rootfs / "etc/ld.so.preload").write_text("/canary.so\n")
+
+    def canary(self, bundle: Bundle) -> bool:
+        return (bundle.rootfs / "canary").exists()
+
+    def test_create_start_exec_and_failures(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
+        self.plant(bundle)
+        bundle.config["root"]["readonly"] = False
+        bundle.process["env"] = ["PATH=/bin", "PYTHONPATH=/", "LANG=xx_YY.KOI8-R"]
+        box = container()
+        box.exec("--", "true")
+        box.exec("--", "no-such-program-\udcff")
+        box.exec("--cwd", "/nowhere/at/all", "--", "true")
+        bundle.args("missing\u20ac")
+        runtime.run("create", "--bundle", bundle.save(), new_id())
+        assert not self.canary(bundle)
+
+    def test_the_canary_would_tell(self, bundle: Bundle) -> None:
+        self.plant(bundle)
+        code = "import sys; sys.path.insert(0, '/'); sys.modules.pop('traceback', None); import traceback"
+        subprocess.run(["chroot", str(bundle.rootfs), "/bin/true"], check=True)
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code.replace("'/'", repr(str(bundle.rootfs))), "x"],
+            capture_output=True,
+            check=False,
+        )
+        assert result.returncode in (0, 1)
+        assert Path("/canary").exists()
+        Path("/canary").unlink()
+
+
+class TestLeakedDescriptors:
+    """CVE-2024-21626: a working directory through a descriptor that the runtime left open."""
+
+    @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20])
+    def test_cwd_of_create(self, runtime: Runtime, bundle: Bundle, number: int) -> None:
+        bundle.process["cwd"] = f"/proc/self/fd/{number}"
+        bundle.sh("cat ../../../../etc/shadow")
+        runtime.fails("create", "--bundle", bundle.save(), new_id())
+
+    def test_cwd_of_exec(self, container: Make) -> None:
+        box = container()
+        for number in range(3, 30):
+            result = box.exec("--cwd", f"/proc/self/fd/{number}", "--", "pwd")
+            assert result.status != 0, number
+
+    def test_only_stdio_is_open(self, inside: Inside) -> None:
+        assert inside("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 is the ls
+
+
+class TestLinksOfTheImage:
+    def outside(self, workdir: Path) -> Path:
+        path = workdir / "outside"
+        path.mkdir()
+        return path
+
+    def replace(self, bundle: Bundle, name: str, target: str) -> None:
+        place = bundle.rootfs / name
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        elif place.exists():
+            shutil.rmtree(place)
+        place.symlink_to(target)
+
+    @pytest.mark.parametrize("name", ["proc", "sys"])
+    def test_proc_and_sys(self, runtime: Runtime, bundle: Bundle, workdir: Path, name: str) -> None:
+        """CVE-2019-19921, CVE-2023-28642."""
+        outside = self.outside(workdir)
+        self.replace(bundle, name, str(outside))
+        error = runtime.fails("create", "--bundle", bundle.save(), new_id())
+        assert f"/{name}" in error
+        assert list(outside.iterdir()) == []
+
+    def test_dev(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """CVE-2026-41579: nodes are made where the link leads."""
+        outside = self.outside(workdir)
+        self.replace(bundle, "dev", str(outside))
+        bundle.config["mounts"] = [m for m in bundle.mounts if not m["destination"].startswith("/dev")]
+        bundle.config["root"]["readonly"] = False
+        runtime.run("create", "--bundle", bundle.save(), new_id())
+        assert list(outside.iterdir()) == []
+
+    def test_console(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """CVE-2025-52565: the terminal is mounted where /dev/console leads."""
+        bundle.process["terminal"] = True
+        bundle.config["mounts"] = [
+            m for m in bundle.mounts if m["destination"] not in ("/dev", "/dev/shm", "/dev/mqueue")
+        ]
+        bundle.config["root"]["readonly"] = False
+        self.replace(bundle, "dev/console", "/proc/sysrq-trigger")
+        with console_socket(workdir) as console:
+            error = runtime.fails("create", "--bundle", bundle.save(), "--console-socket", console.path, new_id())
+        assert "/dev/console" in error
+
+    def test_masked_path_behind_a_false_null(self, inside: Inside, bundle: Bundle) -> None:
+        """CVE-2025-31133: masking by a container's /dev/null that is a link to another file."""
+        dev = bundle.path / "dev"
+        dev.mkdir()
+        (dev / "null").symlink_to("/proc/sys/kernel/hostname")
+        bundle.config["mounts"] = [m for m in bundle.mounts if not m["destination"].startswith("/dev")]
+        bundle.mount("/dev", "bind", str(dev), "rbind")
+        assert inside("cat /proc/keys; echo $?") == "0"
+
+    def test_mount_destination_that_is_exchanged(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """CVE-2021-30465: a destination swapped for a link while the runtime mounts there."""
+        outside, volume = self.outside(workdir), workdir / "volume"
+        volume.mkdir()
+        (volume / "real").mkdir()
+        (volume / "link").symlink_to(outside)
+        bundle.mount("/volume", "bind", str(volume), "rbind")
+        bundle.mount("/volume/real/deep", "tmpfs", "canary", "size=64k")
+        path = bundle.save()
+        library = "import ctypes, sys; c = ctypes.CDLL(None)\n" + (
+            "while True: c.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)"
+        )
+        swapper = subprocess.Popen([sys.executable, "-c", library, str(volume / "real"), str(volume / "link")])
+        try:
+            for _ in range(40):
+                name = new_id()
+                runtime.run("create", "--bundle", path, name)
+                runtime.run("delete", "--force", name)
+                assert list(outside.iterdir()) == []
+        finally:
+            swapper.kill()
+            swapper.wait()
+
+
+class TestProc:
+    @pytest.mark.parametrize("where", ["/proc", "/proc/self/attr", "/proc/sys/net", "/proc/../proc/1"])
+    def test_nothing_covers_proc(self, runtime: Runtime, bundle: Bundle, where: str) -> None:
+        """CVE-2019-16884, CVE-2025-52881."""
+        bundle.mount(where, "tmpfs", "tmpfs")
+        assert "/proc" in runtime.fails("create", "--bundle", bundle.save(), new_id())
+
+    def test_a_bind_on_proc_is_procfs(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        bundle.config["mounts"] = [m for m in bundle.mounts if m["destination"] != "/proc"]
+        bundle.mount("/proc", "bind", str(workdir), "rbind")
+        assert "procfs" in runtime.fails("create", "--bundle", bundle.save(), new_id())
+
+
+class TestJoining:
+    """CVE-2016-9962: a process of the container looks into the one that joins it."""
+
+    # What is found counts only if the process was still the runtime's afterwards: its program may be looked at.
+    LOOK = (
+        "still() { read name 2>/dev/null < $p/comm && case $name in pyruntime*) true;; *) false;; esac; }; "
+        "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] && continue; still || continue; echo met >> /tmp/met; "
+        "(: < $p/mem) 2>/dev/null && still && echo $p mem >> /tmp/seen; "
+        "for f in 3 4 5 6 7 8; do l=$(readlink $p/fd/$f) 2>/dev/null && still && echo $p $l >> /tmp/seen; done; "
+        "done; done"
+    )
+
+    def test_nobody_reads_the_joining_process(self, container: Make, bundle: Bundle) -> None:
+        bundle.sh(self.LOOK)
+        box = container()
+        for _ in range(100):
+            box.exec("--", "true")
+        assert box.exec("--", "cat", "/tmp/met").stdout, "the joining process was met at least once"
+        assert box.exec("--", "sh", "-c", "cat /tmp/seen 2>/dev/null; true").stdout == ""
+
+    def test_with_ptrace_there_is_nothing_of_the_host_to_reach(self, container: Make, bundle: Bundle) -> None:
+        """CAP_SYS_PTRACE may look; what it finds once the process has joined are no files of the host."""
+        caps = [*bundle.process["capabilities"]["bounding"], "CAP_SYS_PTRACE"]
+        bundle.capabilities(bounding=caps, effective=caps, permitted=caps)
+        show = "sleep 0.2; for p in /proc/[0-9]*; do ls -l $p/fd 2>/dev/null; done"
+        box = container()
+        text = box.exec("--", "sh", "-c", show).stdout
+        assert "/proc" in text or "pipe" in text or "null" in text
+        assert str(box.runtime.root) not in text
+        assert "/sys/fs/cgroup" not in text
+
+
+class TestCapabilities:
+    def test_exec_adds_no_inheritable_capability(self, container: Make) -> None:
+        """CVE-2022-29162."""
+        box = container()
+        for options in ([], ["--cap", "CAP_SYS_PTRACE"]):
+            result = box.exec(*options, "--", "grep", "CapInh", "/proc/self/status")
+            assert result.stdout.split()[1] == "0000000000000000"
+
+    @pytest.mark.parametrize(
+        "user", [":", "-1", "", "4294967296", "4294967295", "root", "1:", "1:x", " 1", "1:2:3", "0x0"]
+    )
+    def test_exec_user_is_strict(self, container: Make, user: str) -> None:
+        """crun CVE-2026-30892: a user that is parsed wrongly runs as root."""
+        box = container()
+        result = box.exec("--user", user, "--", "id", "-u")
+        assert result.status == 255
+        assert len(result.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize(("user", "shown"), [("1", "1 0"), ("1:2", "1 2"), ("0", "0 0")])
+    def test_exec_user(self, container: Make, user: str, shown: str) -> None:
+        box = container()
+        assert box.exec("--user", user, "--", "sh", "-c", "echo $(id -u) $(id -g)").stdout.strip() == shown
+
+
+class TestDevices:
+    @pytest.mark.parametrize("rules", [None, [], [{"allow": False, "access": "rwm"}]])
+    def test_a_made_up_device_can_not_be_opened(self, inside: Inside, bundle: Bundle, rules: object) -> None:
+        bundle.linux["resources"] = {} if rules is None else {"devices": rules}
+        text = inside(
+            "mknod /dev/disk b 253 0 && dd if=/dev/disk of=/dev/null count=1 2>&1 | tail -1; cat /dev/null; echo $?"
+        )
+        assert "Operation not permitted" in text
+        assert text.endswith("0")
+
+
+class TestLongMessages:
+    """CVE-2021-43784: a length that overflows between the runtime's processes."""
+
+    def test_environment_and_arguments_of_a_megabyte(self, inside: Inside, bundle: Bundle) -> None:
+        bundle.process["env"] = ["PATH=/bin:/usr/bin", *(f"V{number}={'x' * 1000}" for number in range(1000))]
+        assert inside("env | grep -c ^V") == "1000"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "", "a\nb", "ü", "a b", "x" * 300])
+def test_ids_stay_in_the_root_directory(runtime: Runtime, bundle: Bundle, name: str) -> None:
+    path = bundle.save()
+    for command in (["create", "--bundle", path, name], ["state", name], ["delete", "--force", name], ["kill", name]):
+        assert runtime.run(*command).status == 1
+    assert runtime.ids() == []
+
+
+@pytest.mark.parametrize("below", ["..", "../..", "a/../../..", "/", ""])
+def test_exec_cgroup_stays_below_the_container(container: Make, below: str) -> None:
+    box = container()
+    assert box.exec("--cgroup", below, "--", "true").status == 255

@@ -214,8 +214,7 @@ class Store:
                 posix.rename(aside, container.path)
             except BaseException:
                 if container is not None:
-                    empty(container.dirfd)
-                    container.close()
+                    discard(container)
                 posix.rmdir(aside)
                 raise
         except OSError as error:
@@ -292,6 +291,16 @@ def not_found(container_id: str) -> NotFound:
 def aside_path(root: str, container_id: str) -> str:
     """Return a new path for a directory that is not yet, or no longer, the container."""
     return f"{root}/{ASIDE}{container_id[:200]}.{posix.getpid()}.{time.monotonic_ns()}"
+
+
+def discard(container: Container) -> None:
+    """Remove the files that create makes. By name: to list a directory takes a descriptor, and there may be none left."""
+    for name in (CONFIG, RECORD):
+        try:
+            posix.unlink(name, dir_fd=container.dirfd)
+        except FileNotFoundError:
+            pass
+    container.close()
 
 
 def empty(dirfd: int) -> None:

@@ -137,11 +137,25 @@ def limit(which: int, value: int) -> Iterator[None]:
         resource.setrlimit(which, (soft, hard))
 
 
+@contextmanager
+def every_descriptor_below() -> Iterator[int]:
+    """Open all descriptors below the highest open one, which it returns."""
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    opened = [os.open("/dev/null", os.O_RDONLY)]
+    while opened[-1] < highest:
+        opened.append(os.open("/dev/null", os.O_RDONLY))
+    try:
+        yield max(highest, *opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 class TestNothingIsLeft:
     def test_no_descriptors(self, store: Store) -> None:
         os.makedirs(store.root)
         for free in range(4):
-            with limit(resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + free):
+            with every_descriptor_below() as highest, limit(resource.RLIMIT_NOFILE, highest + 1 + free):
                 try:
                     store.create("c", record(), CONFIG).close()
                 except Failure as failure:

@@ -294,7 +294,7 @@ def aside_path(root: str, container_id: str) -> str:
 
 
 def discard(container: Container) -> None:
-    """Remove the files that create makes. By name: to list a directory takes a descriptor, and there may be none left."""
+    """Remove the files that create makes. By name: listing takes a descriptor, and there may be none left."""
     for name in (CONFIG, RECORD):
         try:
             posix.unlink(name, dir_fd=container.dirfd)

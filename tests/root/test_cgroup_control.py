@@ -73,7 +73,9 @@ class TestKill:
         Cgroup(str(top)).remove()
 
     def test_without_cgroup_kill_a_tree_that_forks(self, top: Path) -> None:
-        program = "import os, time\ninput()\nfor _ in range(60):\n    os.fork() or time.sleep(1000)\n    time.sleep(0.002)"
+        program = (
+            "import os, time\ninput()\nfor _ in range(60):\n    os.fork() or time.sleep(1000)\n    time.sleep(0.002)"
+        )
         with subprocess.Popen([sys.executable, "-S", "-c", program], stdin=subprocess.PIPE) as child:
             (top / "cgroup.procs").write_text(str(child.pid))
             assert child.stdin

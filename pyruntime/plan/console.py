@@ -71,18 +71,7 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool) 
         )
     )
     steps.append(Step(INIT, POINTER, "open_pty_peer", Slot("pty"), into="tty"))
-    size = process.get("consoleSize")
-    if size:
-        steps.append(
-            Step(
-                INIT,
-                "/process/consoleSize",
-                "set_window_size",
-                Slot("pty"),
-                size["height"],
-                size["width"],
-            )
-        )
+    steps += _size_steps(process, facts)
     uid = (process.get("user") or {}).get("uid", 0)
     if uid:
         steps.append(Step(INIT, POINTER, "fchown", Slot("tty"), uid, -1))
@@ -100,6 +89,18 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool) 
     )
     steps.append(Step(INIT, POINTER, "login_tty", Slot("tty"), closes=("tty",)))
     return steps
+
+
+def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:
+    """The window of the caller's own terminal, as it is now, goes before consoleSize."""
+    size = process.get("consoleSize")
+    if facts.console_size is not None:
+        return [Step(INIT, POINTER, "set_window_size", Slot("pty"), *facts.console_size)]
+    if size:
+        return [
+            Step(INIT, "/process/consoleSize", "set_window_size", Slot("pty"), size["height"], size["width"]),
+        ]
+    return []
 
 
 def _mount_console() -> list[Step]:

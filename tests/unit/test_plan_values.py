@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import facts, mount_options, process, resources, seccomp, sysctl
+from pyruntime.plan import console, facts, mount_options, process, resources, seccomp, sysctl
 
 
 class TestMountOptions:
@@ -158,3 +158,24 @@ def test_seccomp_rules() -> None:
         (("SCMP_ACT_ALLOW", 0), "clone", 1),
         (("SCMP_ACT_ALLOW", 0), "clone", 1),
     ]
+
+
+class TestWindowSize:
+    """The size is there before the program can ask for it."""
+
+    @pytest.mark.parametrize(
+        ("of_caller", "of_config", "size"),
+        [
+            (None, None, []),
+            (None, {"height": 30, "width": 90}, [(30, 90)]),
+            ((31, 97), None, [(31, 97)]),
+            ((31, 97), {"height": 30, "width": 90}, [(31, 97)]),
+        ],
+    )
+    def test_before_the_program_starts(
+        self, of_caller: tuple[int, int] | None, of_config: dict[str, int] | None, size: list[tuple[int, int]]
+    ) -> None:
+        found = facts.Facts()
+        found.console_size = of_caller
+        steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, found, root=False)
+        assert [step.args[1:] for step in steps if step.call == "set_window_size"] == size

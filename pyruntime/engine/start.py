@@ -27,7 +27,7 @@ def start(state_dir: int) -> None:
         raise
     try:
         try:
-            kernel.write(connection, channel.START)
+            kernel.send_message(connection, channel.START)
         except BrokenPipeError:
             raise Failure("the container's init died before it could execute the program") from None
         channel.wait_for_exec(connection)

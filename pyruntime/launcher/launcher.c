@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +236,8 @@ int main(int argc, char **argv)
 	char path[4096];
 	const char *home = getenv(HOME);
 	open_stdio();
+	/* As python3 does: a peer that is gone is an error that names what failed, not a death without a word. */
+	signal(SIGPIPE, SIG_IGN);
 	/* Whoever sets the variable gains nothing: without a protected binary it is not believed. */
 	if (home != NULL && home[0] == '/' && is_protected()) {
 		snprintf(path, sizeof path, "%s", home);

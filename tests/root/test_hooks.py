@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -264,3 +265,15 @@ def test_hook_sees_the_container_from_the_host(container: Make, hook: AddHook, s
     box = container()
     assert (shared / "net").read_text().strip() == namespace(box.pid, "net")
     assert session.TOKEN in (shared / "cgroup").read_text()
+
+
+def test_stderr_that_nobody_reads_ends_nothing_halfway(runtime: Runtime, bundle: Bundle) -> None:
+    """A caller that went away: the failure is still carried through to its clean-up and the exit status."""
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = runtime.command("create", "--bundle", bundle.save(), new_id())
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing) as process:
+        os.close(writing)
+        assert process.wait(30) == 1
+    assert runtime.ids() == []

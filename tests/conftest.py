@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support import leaks, paths, peers, session
+from support.machine import boot, guest, host
 
 TIERS = {
     "unit": "needs no privilege",
@@ -26,10 +27,11 @@ TIERS = {
     "engines": "drives Docker and Podman daemons as root",
     "machine": "runs in an emulated machine",
 }
-IN_OWN_SURROUNDINGS = ("root", "engines")
+IN_OWN_SURROUNDINGS = ("root", "engines", "machine") if guest.KIND else ("root", "engines")
 
 pytest_plugins = ["support.fixtures"]
 
+_sender = host.Sender()
 _begin = pytest.StashKey[leaks.Snapshot]()
 _unmet: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
@@ -37,7 +39,9 @@ _unmet: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 def pytest_configure(config: pytest.Config) -> None:
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning} (set by the folder)")
+    config.addinivalue_line("markers", "systemd: needs systemd as pid 1 of the emulated machine")
     config.stash[_unmet] = {}
+    config.pluginmanager.register(guest.Teller(config) if guest.KIND else _sender)
 
 
 def tier_of(item: pytest.Item) -> str | None:
@@ -50,13 +54,15 @@ def tier_of(item: pytest.Item) -> str | None:
 
 def unmet_need(tier: str) -> str | None:
     """Return why a tier cannot run here, None if it can."""
-    if tier in IN_OWN_SURROUNDINGS:
+    if tier != "unit":
         if os.geteuid() != 0:
             return "not root: run scripts/test with sudo"
         if not Path(paths.RUNTIME_BIN).exists():
             return f"{paths.RUNTIME_BIN} is missing: run scripts/setup"
         if not (paths.BUSYBOX_BUNDLE / "rootfs").exists():
             return "no busybox root file system: run bundles/busybox/build"
+    if tier == "machine" and not guest.KIND:
+        return boot.unmet_need()
     return None
 
 
@@ -86,15 +92,12 @@ def _enter(config: pytest.Config) -> None:
     config.stash[_begin] = leaks.Snapshot.take()
 
 
-_problems = pytest.StashKey[list[str]]()
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    problems = _leaks(session.config)
+    problems = _leaks(session.config) + _sender.problems
     if os.environ.get("CI") == "true":
         problems += [f"tier {tier} did not run: {why}" for tier, why in session.config.stash[_unmet].items()]
-    session.config.stash[_problems] = problems
+    session.config.stash[guest.PROBLEMS] = problems
     if (
         problems
         and paths.PEER is None
@@ -117,7 +120,7 @@ def _leaks(config: pytest.Config) -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for tier, why in config.stash[_unmet].items():
         terminalreporter.section(f"the {tier} tests were NOT run: {why}", sep="!", red=True)
-    problems = config.stash.get(_problems, [])
+    problems = config.stash.get(guest.PROBLEMS, [])
     if problems:
         terminalreporter.section("the session fails", sep="!", red=True)
         for line in problems:

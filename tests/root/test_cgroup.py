@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 from support import leaks, session
 from support.bundle import Bundle
+from support.cgroup import cgroup_of
 from support.fixtures import Make
 from support.runtime import Container, Runtime, new_id, process_runs, wait_for
-
-
-def cgroup_of(pid: int) -> Path:
-    """Return the cgroup2 directory of a process."""
-    line = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
-    return session.CGROUP_ROOT / line.removeprefix("0::").lstrip("/")
 
 
 def events(cgroup: Path) -> dict[str, str]:

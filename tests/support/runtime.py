@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from support import paths, session
+from support.machine import guest
 
-SECONDS = 30.0
+SLOWNESS = 8 if guest.KIND else 1
+"""How much more time things may take: the emulated machine is slow."""
+SECONDS = 30.0 * SLOWNESS
 """The time after which a command that does not return is killed and its test fails."""
 
 ENVIRONMENT = {"PATH": paths.SYSTEM_PATH, "LANG": "C.UTF-8"}
@@ -231,9 +234,9 @@ def _split(args: tuple[str | Path, ...]) -> tuple[tuple[str | Path, ...], tuple[
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
     """Wait until a condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        assert time.monotonic() < deadline, f"waited {seconds * SLOWNESS} s in vain: {what}"
         time.sleep(0.01)
 
 

@@ -93,10 +93,16 @@ from .attributes import (
     set_no_new_privs,
     set_pdeathsig,
 )
-from .files import (
+from .cgroups import (
     check_cgroup_free,
-    check_procfs,
+    chown_cgroup,
+    enable_controllers,
     make_cgroup,
+    settle_cgroup_type,
+    write_first_at,
+)
+from .files import (
+    check_procfs,
     open_procfs,
     write_at,
     write_file,
@@ -135,6 +141,7 @@ __all__ = [
     "chdir",
     "check_cgroup_free",
     "check_procfs",
+    "chown_cgroup",
     "chroot",
     "clone3",
     "close",
@@ -144,6 +151,7 @@ __all__ = [
     "detach_host_procfs",
     "drop_bounding",
     "dup2",
+    "enable_controllers",
     "errno_name",
     "exec_program",
     "execveat",
@@ -223,6 +231,7 @@ __all__ = [
     "setresgid",
     "setresuid",
     "setsid",
+    "settle_cgroup_type",
     "socketpair",
     "statx_mount",
     "symlinkat",
@@ -235,6 +244,7 @@ __all__ = [
     "write",
     "write_at",
     "write_file",
+    "write_first_at",
     "write_proc_pid",
     "write_procfs",
 ]

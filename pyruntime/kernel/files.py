@@ -1,4 +1,4 @@
-"""Small files of procfs and of cgroups, written whole or not at all."""
+"""Small files of procfs and of other directories, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from ..errors import Failure
 from . import _linux
 
 C = _linux.constants
-RACES = 16
-"""How often a cgroup is tried to be made while others remove its parents."""
 PROCFS = C["PROC_SUPER_MAGIC"]
 SAFE = C["RESOLVE_BENEATH"] | C["RESOLVE_NO_SYMLINKS"] | C["RESOLVE_NO_XDEV"] | C["RESOLVE_NO_MAGICLINKS"]
 
@@ -90,42 +88,3 @@ def check_procfs(fd: int) -> None:
     """Raise Failure when the mount is anything but procfs: nothing else may stand at /proc (CVE-2019-16884)."""
     if _linux.fstatfs_type(fd) != PROCFS:
         raise Failure("only procfs may be mounted on /proc")
-
-
-def make_cgroup(path: str) -> None:
-    """Make a container's own cgroup. Parents that a delete has just removed because they were empty are made again.
-
-    Raises FileExistsError when somebody else was faster.
-    """
-    for _ in range(RACES):
-        try:
-            _linux.mkdir(path, 0o755)
-            return
-        except FileNotFoundError:
-            make_cgroup_parents(path)
-    _linux.mkdir(path, 0o755)
-
-
-def make_cgroup_parents(path: str) -> None:
-    """Make the directories on the way to a cgroup; the cgroup2 mount above them exists."""
-    parent = path.rpartition("/")[0]
-    try:
-        _linux.mkdir(parent, 0o755)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        if parent.count("/") > 1:
-            make_cgroup_parents(parent)
-
-
-def check_cgroup_free(cgroup: int, path: str) -> None:
-    """Raise Failure when the cgroup has processes or is frozen: a container starts in a cgroup of its own."""
-    fd = posix.open("cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=cgroup)
-    try:
-        events = dict(line.split() for line in posix.read(fd, 4096).decode().splitlines())
-    finally:
-        posix.close(fd)
-    if events.get("populated") == "1":
-        raise Failure(f"cgroup {path} already has processes")
-    if events.get("frozen") == "1":
-        raise Failure(f"cgroup {path} is frozen")

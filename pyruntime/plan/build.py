@@ -60,6 +60,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.before_clone(config, facts),
         namespaces.clone_step(facts),
         Step(HOST, "", "close", Slot("start_listener")),
+        *resources.late_resource_steps(config, facts),
         *namespaces.after_clone(config, facts),
         *process.host_steps(config, facts),
         # Init: in its new namespaces.

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, Flags, Octal, Slot, Step
-from .facts import Facts
+from .facts import Facts, levels_above
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 POINTER = "/linux/cgroupsPath"
 IN_USE = "another container or process uses it; delete that one or choose another cgroupsPath"
+THREADED = ("cpu", "cpuset", "perf_event", "pids")
+"""Controllers that a cgroup of a threaded subtree can have; cgroup-v2.rst "Threads"."""
 
 
 def cgroup_steps(facts: Facts) -> list[Step]:
@@ -35,3 +41,61 @@ def cgroup_steps(facts: Facts) -> list[Step]:
     # Only from here on is it the container's, and clean-up may kill what is in it.
     steps.append(Step(HOST, POINTER, "save_cgroup", Slot("container"), Slot("cgroup")))
     return steps
+
+
+def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
+    """Enable all controllers from the root of the mount down to the container's parent.
+
+    needed: the controllers that limits ask for, each with its JSON pointer; one that can't be had is an error. The
+    others are for statistics and for limits that come later, and are passed over where they can't be enabled.
+    """
+    for controller, pointer in needed.items():
+        if controller not in facts.cgroup_controllers:
+            has = ", ".join(facts.cgroup_controllers) or "none"
+            raise InvalidConfig(
+                f"the cgroup controller {controller} is not available in {facts.cgroup_mount} (there: {has})",
+                pointer=pointer,
+            )
+    steps = []
+    pointer = next(iter(needed.values()), "")
+    for path in levels_above(facts.cgroup_path):
+        shared = facts.cgroup_shared.get(path, ())
+        missing = [name for name in facts.cgroup_controllers if name not in shared]
+        if missing:
+            directory, asked = f"{facts.cgroup_mount}{path}", [name for name in missing if name in needed]
+            steps.append(Step(HOST, pointer, "enable_controllers", directory, " ".join(missing), " ".join(asked)))
+    domain = next((name for name in needed if name not in THREADED), "")
+    settle = Step(HOST, needed.get(domain, POINTER), "settle_cgroup_type", Slot("cgroup"), facts.cgroup_path, domain)
+    return [*steps, settle]
+
+
+def owner_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Give the cgroup to the user of the program, when it has the cgroup to itself and may write there.
+
+    Source: config-linux.md "Cgroup ownership". A user that the container's user namespace does not map, or one of a
+    namespace that was made by somebody else, whose maps are unknown here, gets nothing.
+    """
+    writable = any(
+        mount.get("source") == "cgroup"
+        and (mount["destination"].rstrip("/") or "/") == "/sys/fs/cgroup"
+        and "ro" not in (mount.get("options") or ())
+        for mount in config.get("mounts") or ()
+    )
+    if not writable or "cgroup" not in facts.new_namespaces or "user" in facts.joined_namespaces:
+        return []
+    uid = ((config.get("process") or {}).get("user") or {}).get("uid", 0)
+    if "user" in facts.new_namespaces:
+        uid = host_id(uid, config["linux"].get("uidMappings") or ())
+    # What root makes is root's already.
+    if uid in (None, facts.euid):
+        return []
+    return [Step(HOST, "/process/user/uid", "chown_cgroup", Slot("cgroup"), uid)]
+
+
+def host_id(container_id: int, mappings: Any) -> int | None:
+    """Return the host's id for one of the container; None when it is not mapped."""
+    for entry in mappings:
+        offset = container_id - entry["containerID"]
+        if 0 <= offset < entry["size"]:
+            return int(entry["hostID"] + offset)
+    return None

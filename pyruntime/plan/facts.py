@@ -23,8 +23,10 @@ class Facts:
 
     bundle, rootfs: absolute paths. cgroup_mount: where cgroup2 is mounted, None when it is not. cgroup_path: the
     container's cgroup below that mount. cgroup_missing: the directories on the way to it that do not exist yet, top
-    first. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
-    asks for, by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
+    first. cgroup_controllers: what the mount has. cgroup_shared: for each cgroup on the way that exists, the
+    controllers that its children have. bounding_caps: bit mask of what the caller can grant. new_namespaces,
+    joined_namespaces: what the config asks for, by type. console_size: rows and columns of the caller's terminal,
+    when the command carries it itself.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class Facts:
         "cgroup_missing",
         "console_size",
         "cgroup_controllers",
+        "cgroup_shared",
         "bounding_caps",
         "last_cap",
         "new_namespaces",
@@ -60,6 +63,7 @@ class Facts:
     cgroup_path: str
     cgroup_missing: list[str]
     cgroup_controllers: tuple[str, ...]
+    cgroup_shared: dict[str, tuple[str, ...]]
     bounding_caps: int
     last_cap: int
     new_namespaces: set[str]
@@ -84,6 +88,7 @@ class Facts:
         self.cgroup_path = ""
         self.cgroup_missing = []
         self.cgroup_controllers = ()
+        self.cgroup_shared = {}
         self.bounding_caps = (1 << 41) - 1
         self.last_cap = 40
         self.new_namespaces = set()
@@ -183,6 +188,16 @@ def probe_cgroup(facts: Facts, cgroups_path: str) -> None:
             path = path[: path.rindex("/")]
         except OSError as error:
             raise InvalidConfig(f"cgroup {path}", error, pointer="/linux/cgroupsPath") from None
+    for above in levels_above(facts.cgroup_path):
+        if above not in facts.cgroup_missing:
+            shared = read_text(f"{facts.cgroup_mount}{above}/cgroup.subtree_control")
+            facts.cgroup_shared[above] = tuple(shared.split())
+
+
+def levels_above(cgroup_path: str) -> list[str]:
+    """Return the cgroups on the way to one, from the mount's root ("") to its parent."""
+    parts = cgroup_path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def clean_cgroup_path(path: str) -> str:

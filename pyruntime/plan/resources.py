@@ -8,72 +8,78 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, Slot, Step
+from .cgroup import controller_steps, owner_steps
 from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Write = tuple[str, str, str]
-    """JSON pointer, file of the cgroup, text."""
-
 BASE = "/linux/resources"
 PERIOD = 100000
 """The kernel's default cpu.max period, microseconds."""
 
 
+class Write:
+    """A text for a file of the cgroup.
+
+    pointer: who asks for it. optional: a kernel without the file has what the text asks for. instead: a file, and the
+    text for it, that is written in its place where it exists.
+    """
+
+    __slots__ = ("instead", "name", "optional", "pointer", "text")
+
+    def __init__(
+        self, pointer: str, name: str, text: str, *, optional: bool = False, instead: tuple[str, str] | None = None
+    ) -> None:
+        self.pointer = pointer
+        self.name = name
+        self.text = text
+        self.optional = optional
+        self.instead = instead
+
+    def step(self, cgroup_path: str) -> Step:
+        """Return the step that writes it into the cgroup of slot "cgroup"."""
+        hint = f"cgroup {cgroup_path}"
+        group = Slot("cgroup")
+        if self.instead is not None:
+            return Step(HOST, self.pointer, "write_first_at", group, *self.instead, self.name, self.text, hint=hint)
+        ignore = ("ENOENT",) if self.optional else ()
+        return Step(HOST, self.pointer, "write_at", group, self.name, self.text, ignore=ignore, hint=hint)
+
+
 def resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Return the steps that enable the controllers and write the limits into the cgroup of slot "cgroup"."""
-    resources = (config.get("linux") or {}).get("resources") or {}
-    writes = resource_writes(resources)
-    if not writes:
-        return []
+    writes = config_writes(config)
     return [
-        *controller_steps(writes, facts),
-        *(
-            Step(
-                HOST,
-                pointer,
-                "write_at",
-                Slot("cgroup"),
-                name,
-                text,
-                hint=f"cgroup {facts.cgroup_path}",
-            )
-            for pointer, name, text in writes
-        ),
+        *controller_steps(needed_controllers(writes), facts),
+        *owner_steps(config, facts),
+        *(write.step(facts.cgroup_path) for write in writes if not keeps_out_init(write)),
     ]
 
 
-def controller_steps(writes: list[Write], facts: Facts) -> list[Step]:
-    """Enable what the writes need, from the root of the mount down to the container's parent."""
+def late_resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, after clone3: the limits that init could not be born into."""
+    return [write.step(facts.cgroup_path) for write in config_writes(config) if keeps_out_init(write)]
+
+
+def config_writes(config: dict[str, Any]) -> list[Write]:
+    return resource_writes((config.get("linux") or {}).get("resources") or {})
+
+
+def keeps_out_init(write: Write) -> bool:
+    """Whether it is the limit of no task at all: a valid one, which forbids every further fork."""
+    return write.name == "pids.max" and write.text == "0"
+
+
+def needed_controllers(writes: list[Write]) -> dict[str, str]:
+    """Return the controllers whose files are written, each with the first pointer that asks for it."""
     needed: dict[str, str] = {}
-    for pointer, name, _ in writes:
-        controller = name.partition(".")[0]
-        if controller != "cgroup":
-            needed.setdefault(controller, pointer)
-    for controller, pointer in needed.items():
-        if controller not in facts.cgroup_controllers:
-            has = ", ".join(facts.cgroup_controllers) or "none"
-            raise InvalidConfig(
-                f"the cgroup controller {controller} is not available in {facts.cgroup_mount} (there: {has})",
-                pointer=pointer,
-            )
-    steps = []
-    parent = str(facts.cgroup_mount)
-    for part in facts.cgroup_path.split("/")[1:]:
-        steps += [
-            Step(
-                HOST,
-                pointer,
-                "write_file",
-                f"{parent}/cgroup.subtree_control",
-                f"+{controller}",
-            )
-            for controller, pointer in needed.items()
-        ]
-        parent += f"/{part}"
-    return steps
+    for write in writes:
+        controller = write.name.partition(".")[0]
+        if controller != "cgroup" and not write.optional:
+            needed.setdefault(controller, write.pointer)
+    return needed
 
 
 def resource_writes(resources: dict[str, Any]) -> list[Write]:
@@ -108,32 +114,36 @@ def memory(group: dict[str, Any]) -> list[Write]:
         ("kernel", "kernelTCP", "swappiness", "disableOOMKiller"),
         "cgroup v2 has no such control",
     )
+    at = f"{BASE}/memory"
     writes = []
-    limit, swap = group.get("limit") or 0, group.get("swap") or 0
+    limit = group.get("limit") or 0
     if limit:
-        writes.append((f"{BASE}/memory/limit", "memory.max", limit_text(limit)))
+        writes.append(Write(f"{at}/limit", "memory.max", limit_text(limit)))
     if group.get("reservation"):
-        writes.append(
-            (
-                f"{BASE}/memory/reservation",
-                "memory.low",
-                limit_text(group["reservation"]),
-            )
-        )
+        writes.append(Write(f"{at}/reservation", "memory.low", limit_text(group["reservation"])))
+    swap = swap_text(group.get("swap") or 0, limit, f"{at}/swap")
     if swap:
-        pointer = f"{BASE}/memory/swap"
-        if swap > 0 and limit <= 0:
-            raise InvalidConfig(
-                f"swap {swap} is memory plus swap and needs a memory limit",
-                pointer=pointer,
-            )
-        if 0 < swap < limit:
-            raise InvalidConfig(
-                f"swap {swap} is memory plus swap and below the limit {limit}",
-                pointer=pointer,
-            )
-        writes.append((pointer, "memory.swap.max", "max" if swap < 0 else str(swap - limit)))
+        # Without swap accounting nothing can be swapped beyond a limit, and there is nothing to forbid.
+        writes.append(Write(f"{at}/swap", "memory.swap.max", swap, optional=swap in ("0", "max")))
     return writes
+
+
+def swap_text(swap: int, limit: int, pointer: str) -> str:
+    """Return memory.swap.max, swap alone, for a swap of version 1, which is memory and swap; "" for not set.
+
+    Unlimited memory has unlimited swap unless something else is said, and takes a limit of swap as it is.
+    """
+    if swap < 0 or (swap == 0 and limit < 0):
+        return "max"
+    if swap == 0:
+        return ""
+    if limit < 0:
+        return str(swap)
+    if limit == 0:
+        raise InvalidConfig(f"swap {swap} is memory plus swap and needs a memory limit", pointer=pointer)
+    if swap < limit:
+        raise InvalidConfig(f"swap {swap} is memory plus swap and below the limit {limit}", pointer=pointer)
+    return str(swap - limit)
 
 
 def weight_of_shares(shares: int) -> int:
@@ -159,27 +169,26 @@ def cpu(group: dict[str, Any]) -> list[Write]:
         ("realtimeRuntime", "realtimePeriod"),
         "cgroup v2 has no realtime control",
     )
+    at = f"{BASE}/cpu"
     writes = []
     if group.get("shares"):
-        writes.append((f"{BASE}/cpu/shares", "cpu.weight", str(weight_of_shares(group["shares"]))))
+        writes.append(Write(f"{at}/shares", "cpu.weight", str(weight_of_shares(group["shares"]))))
     quota, period = group.get("quota") or 0, group.get("period") or 0
     if quota or period:
         text = "max" if quota <= 0 else str(quota)
-        name = "quota" if quota else "period"
-        writes.append((f"{BASE}/cpu/{name}", "cpu.max", f"{text} {period or PERIOD}"))
-    if group.get("burst"):
-        writes.append((f"{BASE}/cpu/burst", "cpu.max.burst", str(group["burst"])))
-    if group.get("idle"):
-        writes.append((f"{BASE}/cpu/idle", "cpu.idle", str(group["idle"])))
-    writes += [(f"{BASE}/cpu/{name}", f"cpuset.{name}", group[name]) for name in ("cpus", "mems") if group.get(name)]
-    return writes
+        writes.append(Write(f"{at}/{'quota' if quota else 'period'}", "cpu.max", f"{text} {period or PERIOD}"))
+    # After the quota, which a burst must not exceed, and after the weight, which an idle cgroup does not take.
+    for key, name in (("burst", "cpu.max.burst"), ("idle", "cpu.idle")):
+        if group.get(key) is not None:
+            writes.append(Write(f"{at}/{key}", name, str(group[key])))
+    return writes + [Write(f"{at}/{key}", f"cpuset.{key}", group[key]) for key in ("cpus", "mems") if group.get(key)]
 
 
 def pids(group: dict[str, Any]) -> list[Write]:
     """The limit of tasks; 0 is a limit, -1 is none (config-linux.md since 1.3)."""
     if group.get("limit") is None:
         return []
-    return [(f"{BASE}/pids/limit", "pids.max", limit_text(group["limit"]))]
+    return [Write(f"{BASE}/pids/limit", "pids.max", limit_text(group["limit"]))]
 
 
 THROTTLES = (
@@ -195,58 +204,56 @@ def io_weight(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
+def weight_write(pointer: str, of: str, weight: int) -> Write:
+    """Return the write of a weight: to BFQ, which takes it as it is, or where BFQ is absent to the io controller."""
+    return Write(pointer, "io.weight", f"{of} {io_weight(weight)}", instead=("io.bfq.weight", f"{of} {weight}"))
+
+
 def block_io(group: dict[str, Any]) -> list[Write]:
     """weight, weightDevice and the throttles (bytes or operations per second)."""
-    refuse(group, "blockIO", ("leafWeight",), "cgroup v2 has no leaf weights")
+    leaf = "cgroup v2 has no leaf weights"
+    refuse(group, "blockIO", ("leafWeight",), leaf)
+    at = f"{BASE}/blockIO"
     writes = []
     if group.get("weight"):
-        writes.append(
-            (
-                f"{BASE}/blockIO/weight",
-                "io.weight",
-                f"default {io_weight(group['weight'])}",
-            )
-        )
+        writes.append(weight_write(f"{at}/weight", "default", group["weight"]))
     for index, device in enumerate(group.get("weightDevice") or ()):
-        pointer = f"{BASE}/blockIO/weightDevice/{index}"
-        refuse(
-            device,
-            f"blockIO/weightDevice/{index}",
-            ("leafWeight",),
-            "cgroup v2 has no leaf weights",
-        )
+        refuse(device, f"blockIO/weightDevice/{index}", ("leafWeight",), leaf)
         if device.get("weight"):
-            text = f"{device['major']}:{device['minor']} {io_weight(device['weight'])}"
-            writes.append((f"{pointer}/weight", "io.weight", text))
+            of = f"{device['major']}:{device['minor']}"
+            writes.append(weight_write(f"{at}/weightDevice/{index}/weight", of, device["weight"]))
     for name, key in THROTTLES:
         for index, device in enumerate(group.get(name) or ()):
             text = f"{device['major']}:{device['minor']} {key}={device.get('rate') or 'max'}"
-            writes.append((f"{BASE}/blockIO/{name}/{index}", "io.max", text))
+            writes.append(Write(f"{at}/{name}/{index}", "io.max", text))
     return writes
 
 
 def hugetlb(limits: Any) -> list[Write]:
-    """Bytes of huge pages of each size, for use and for reservation."""
+    """Bytes of huge pages of each size, for use and (since Linux 5.7) for reservation."""
     return [
-        (f"{BASE}/hugepageLimits/{index}", f"hugetlb.{entry['pageSize']}.{kind}", str(entry["limit"]))
+        Write(
+            f"{BASE}/hugepageLimits/{index}",
+            f"hugetlb.{entry['pageSize']}.{kind}",
+            str(entry["limit"]),
+            optional=kind == "rsvd.max",
+        )
         for index, entry in enumerate(limits)
         for kind in ("max", "rsvd.max")
     ]
 
 
 def rdma(devices: dict[str, Any]) -> list[Write]:
+    """Handles and objects of each RDMA device."""
     writes = []
     for name, limits in devices.items():
         words = [name]
         words += [
             f"{word}={limits[key]}"
-            for key, word in (
-                ("hcaHandles", "hca_handle"),
-                ("hcaObjects", "hca_object"),
-            )
+            for key, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
             if limits.get(key) is not None
         ]
-        writes.append((f"{BASE}/rdma/{name}", "rdma.max", " ".join(words)))
+        writes.append(Write(f"{BASE}/rdma/{name}", "rdma.max", " ".join(words)))
     return writes
 
 
@@ -267,5 +274,5 @@ def unified(files: dict[str, str]) -> list[Write]:
     for name, text in files.items():
         if "/" in name or "." not in name:
             raise InvalidConfig(f"{name!r} is not the name of a cgroup file", pointer=f"{BASE}/unified")
-        writes.append((f"{BASE}/unified/{name}", name, text))
+        writes.append(Write(f"{BASE}/unified/{name}", name, text))
     return writes

@@ -40,10 +40,11 @@ class Snapshot(NamedTuple):
 
     mounts: frozenset[str]
     cgroups: frozenset[str]
+    run: frozenset[Path]
 
     @classmethod
     def take(cls) -> "Snapshot":
-        return cls(frozenset(mounts()), frozenset(cgroups()))
+        return cls(frozenset(mounts()), frozenset(cgroups()), frozenset(_entries(Path("/run"))))
 
     def leaks(self) -> list[str]:
         """Return what is there now and was not at the beginning; call it once nothing of the session runs any more."""
@@ -51,7 +52,8 @@ class Snapshot(NamedTuple):
         found += [f"mount {line}" for line in sorted(set(mounts()) - self.mounts)]
         found += [f"cgroup {path}" for path in sorted(set(cgroups()) - self.cgroups) if _ours(path)]
         found += [f"shared memory {path}" for path in _entries(Path("/dev/shm"))]
-        found += [f"state {path}" for path in _entries(Path("/run")) if path.name not in RUN_LEFT_BY_ENGINES]
+        new = [path for path in _entries(Path("/run")) if path not in self.run]
+        found += [f"state {path}" for path in new if path.name not in RUN_LEFT_BY_ENGINES]
         found += [f"state {path}" for path in _entries(DEFAULT_ROOT)]
         if session.temporary is not None:
             # pytest itself keeps the tmp_path folders of unit tests.

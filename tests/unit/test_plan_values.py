@@ -1,11 +1,11 @@
 """Values that plans compute: mount options, resources, sysctl names, number lists, cgroup paths."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import console, facts, mount_options, process, resources, seccomp, sysctl
+from pyruntime.plan import cgroup, console, facts, mount_options, process, resources, seccomp, sysctl
 
 
 class TestMountOptions:
@@ -50,7 +50,7 @@ class TestMountOptions:
 
 
 def writes(**group: Any) -> list[tuple[str, str]]:
-    return [(name, text) for _, name, text in resources.resource_writes(group)]
+    return [(write.name, write.text) for write in resources.resource_writes(group)]
 
 
 class TestResources:
@@ -65,11 +65,37 @@ class TestResources:
         assert writes(memory={"limit": 1000, "swap": 1500, "reservation": 500}) == [
             ("memory.max", "1000"), ("memory.low", "500"), ("memory.swap.max", "500"),
         ]  # fmt: skip
-        assert writes(memory={"limit": -1, "swap": -1}) == [("memory.max", "max"), ("memory.swap.max", "max")]
+
+    @pytest.mark.parametrize(
+        ("limit", "swap", "text"),
+        [(100, 150, "50"), (100, 100, "0"), (100, -1, "max"), (-1, -1, "max"), (-1, 0, "max"), (-1, 150, "150")],
+    )
+    def test_swap_is_memory_and_swap_in_version_1(self, limit: int, swap: int, text: str) -> None:
+        written = dict(writes(memory={"limit": limit, "swap": swap}))
+        assert written == {"memory.max": "max" if limit < 0 else str(limit), "memory.swap.max": text}
+
+    def test_swap_that_is_not_set_stays(self) -> None:
+        assert writes(memory={"limit": 100, "swap": 0}) == [("memory.max", "100")]
+
+    def test_without_swap_accounting_only_a_number_is_an_error(self) -> None:
+        optional = {
+            swap: [write.optional for write in resources.memory({"limit": 100, "swap": swap})]
+            for swap in (100, -1, 150)
+        }
+        assert optional == {100: [False, True], -1: [False, True], 150: [False, False]}
+
+    def test_weights_go_to_bfq_where_it_is(self) -> None:
+        (write,) = resources.resource_writes({"blockIO": {"weight": 500}})
+        assert write.step("/c").describe() == (
+            'write_first_at(<cgroup>, "io.bfq.weight", "default 500", "io.weight", "default 4950")'
+        )
 
     def test_cpu(self) -> None:
         assert writes(cpu={"quota": 50000, "period": 100000}) == [("cpu.max", "50000 100000")]
         assert writes(cpu={"quota": -1}) == [("cpu.max", "max 100000")]
+        assert writes(cpu={"idle": 1, "burst": 7, "quota": 9, "shares": 2}) == [
+            ("cpu.weight", "1"), ("cpu.max", "9 100000"), ("cpu.max.burst", "7"), ("cpu.idle", "1"),
+        ]  # fmt: skip
         assert writes(cpu={"cpus": "0-1", "mems": "0"}) == [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")]
 
     def test_pids(self) -> None:
@@ -98,15 +124,62 @@ class TestResources:
         with pytest.raises(InvalidConfig, match="controller memory is not available"):
             resources.resource_steps({"linux": {"resources": {"memory": {"limit": 1}}}}, found)
 
-    def test_controllers_are_enabled_down_the_path(self) -> None:
+    def test_no_task_at_all_is_a_limit_that_comes_after_init(self) -> None:
+        config = {"linux": {"resources": {"pids": {"limit": 0}}}}
         found = facts.Facts()
-        found.cgroup_controllers, found.cgroup_path = ("pids",), "/a/b"
+        found.cgroup_controllers = ("pids",)
+        early, late = resources.resource_steps(config, found), resources.late_resource_steps(config, found)
+        assert [step.call for step in early if step.call.startswith("write")] == []
+        assert [step.describe() for step in late] == ['write_at(<cgroup>, "pids.max", "0")']
+
+    def test_all_controllers_are_enabled_down_the_path_where_they_are_not(self) -> None:
+        found = facts.Facts()
+        found.cgroup_controllers, found.cgroup_path = ("cpu", "memory", "pids"), "/a/b/c"
+        found.cgroup_shared = {"": ("cpu", "memory", "pids"), "/a": ("cpu",)}
         steps = resources.resource_steps({"linux": {"resources": {"pids": {"limit": 3}}}}, found)
         assert [step.describe() for step in steps] == [
-            'write_file("/sys/fs/cgroup/cgroup.subtree_control", "+pids")',
-            'write_file("/sys/fs/cgroup/a/cgroup.subtree_control", "+pids")',
+            'enable_controllers("/sys/fs/cgroup/a", "memory pids", "pids")',
+            'enable_controllers("/sys/fs/cgroup/a/b", "cpu memory pids", "pids")',
+            'settle_cgroup_type(<cgroup>, "/a/b/c", "")',
             'write_at(<cgroup>, "pids.max", "3")',
         ]
+        assert steps[0].pointer == "/linux/resources/pids/limit"
+
+    def test_a_controller_of_whole_domains_is_told_of(self) -> None:
+        found = facts.Facts()
+        found.cgroup_controllers, found.cgroup_path = ("memory", "pids"), "/a"
+        steps = resources.resource_steps(
+            {"linux": {"resources": {"memory": {"limit": 9}, "pids": {"limit": 3}}}}, found
+        )
+        (settle,) = [step for step in steps if step.call == "settle_cgroup_type"]
+        assert (settle.args[2], settle.pointer) == ("memory", "/linux/resources/memory/limit")
+
+
+class TestOwner:
+    """config-linux.md "Cgroup ownership"."""
+
+    MOUNT: ClassVar = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid"]}
+    MAPS: ClassVar = [{"containerID": 0, "hostID": 100000, "size": 1000}]
+
+    def steps(self, mount: dict[str, Any], uid: int, *namespaces: str, joined: str = "") -> list[str]:
+        found = facts.Facts()
+        found.new_namespaces = set(namespaces)
+        found.joined_namespaces = {joined: "/proc/1/ns/user"} if joined else {}
+        config = {"process": {"user": {"uid": uid}}, "mounts": [mount], "linux": {"uidMappings": self.MAPS}}
+        return [step.describe() for step in cgroup.owner_steps(config, found)]
+
+    def test_the_user_of_the_program_owns_a_writable_cgroup(self) -> None:
+        assert self.steps(self.MOUNT, 5, "cgroup", "user") == ["chown_cgroup(<cgroup>, 100005)"]
+        assert self.steps(self.MOUNT, 5, "cgroup") == ["chown_cgroup(<cgroup>, 5)"]
+
+    def test_not_otherwise(self) -> None:
+        assert self.steps({**self.MOUNT, "options": ["ro"]}, 5, "cgroup") == []
+        assert self.steps({**self.MOUNT, "destination": "/cgroup"}, 5, "cgroup") == []
+        assert self.steps({**self.MOUNT, "source": "elsewhere"}, 5, "cgroup") == []
+        assert self.steps(self.MOUNT, 5) == [], "no cgroup namespace of its own"
+        assert self.steps(self.MOUNT, 5000, "cgroup", "user") == [], "a user that is not mapped"
+        assert self.steps(self.MOUNT, 5, "cgroup", joined="user") == []
+        assert self.steps(self.MOUNT, 0, "cgroup") == [], "root owns it already"
 
 
 @pytest.mark.parametrize(

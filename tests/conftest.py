@@ -29,7 +29,7 @@ TIERS = {
 }
 IN_OWN_SURROUNDINGS = ("root", "engines", "machine") if guest.KIND else ("root", "engines")
 
-pytest_plugins = ["support.fixtures"]
+pytest_plugins = ["support.fixtures", "support.engines"]
 
 _sender = host.Sender()
 _begin = pytest.StashKey[leaks.Snapshot]()

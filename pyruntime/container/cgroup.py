@@ -68,10 +68,10 @@ class Cgroup:
         return self.events().get("populated") == "1"
 
     def processes(self) -> list[int]:
-        """Return the pids of the cgroup and of all below it."""
-        pids: list[int] = []
-        self.walk(enter=lambda fd: pids.extend(processes_of(fd)))
-        return pids
+        """Return the pids of the cgroup and of all below it; a process whose threads are in several of them once."""
+        pids: dict[int, None] = {}
+        self.walk(enter=lambda fd: pids.update(dict.fromkeys(processes_of(fd))))
+        return list(pids)
 
     def walk(
         self, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
@@ -118,9 +118,14 @@ class Cgroup:
 
     def kill(self) -> None:
         """Send SIGKILL to every process of the tree, also to ones forked meanwhile."""
-        if self.write("cgroup.kill", "1") or not self.events():
-            return
-        # Before Linux 5.14: hold them still, kill one by one, and always thaw, or the signals are never taken.
+        try:
+            if self.write("cgroup.kill", "1") or not self.events():
+                return
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+        # Before Linux 5.14, and in a threaded cgroup: hold them still, kill one by one, and always thaw, or the signals
+        # are never taken.
         try:
             self.freeze()
         except Failure:
@@ -202,13 +207,30 @@ def read_file(path: str, dir_fd: int | None = None) -> bytes:
 
 
 def processes_of(fd: int) -> list[int]:
-    """Return the pids in one cgroup. A threaded one can't tell (EOPNOTSUPP): its processes are listed further up."""
+    """Return the pids in one cgroup. A threaded one lists threads: those that lead a process stand for it."""
     try:
         return [int(line) for line in read_file("cgroup.procs", fd).split()]
     except OSError as error:
-        if error.errno in (*GONE, errno.EOPNOTSUPP):
+        if error.errno in GONE:
+            return []
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    try:
+        threads = [int(line) for line in read_file("cgroup.threads", fd).split()]
+    except OSError as error:
+        if error.errno in GONE:
             return []
         raise
+    return sorted({pid for thread in threads if (pid := leader_of(thread)) > 0})
+
+
+def leader_of(thread: int) -> int:
+    """Return the pid of a thread's process, 0 when it is gone; proc_pid_status(5) "Tgid"."""
+    try:
+        lines = read_file(f"/proc/{thread}/status").splitlines()
+    except OSError:
+        return 0
+    return next((int(line[5:]) for line in lines if line.startswith(b"Tgid:")), 0)
 
 
 def children_of(fd: int) -> list[str]:

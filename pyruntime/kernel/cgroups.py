@@ -24,6 +24,7 @@ WHY = {
     errno.ENOENT: "the cgroup above does not pass it on",
 }
 """What errno means when a controller is enabled for the children of a cgroup."""
+IN_THE_WAY = (errno.EBUSY, errno.EOPNOTSUPP)
 
 
 def make_cgroup(path: str) -> None:
@@ -72,8 +73,10 @@ def enable_controllers(directory: str, controllers: str, needed: str) -> None:
     try:
         write_file(path, " ".join(f"+{name}" for name in names))
         return
-    except OSError:
-        pass  # One that can't be enabled keeps out all the others of the same write.
+    except OSError as error:
+        if error.errno in IN_THE_WAY:
+            # What is left to try makes a threaded subtree of it: nothing to be done unasked.
+            names = needed.split()
     for name in names:
         try:
             write_file(path, f"+{name}")

@@ -57,15 +57,18 @@ def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
                 pointer=pointer,
             )
     steps = []
-    pointer = next(iter(needed.values()), "")
+    domain = [name for name in needed if name not in THREADED]
+    # The ones for whole domains first: what keeps them out is told, and nothing has become threaded yet.
+    order = [*domain, *(name for name in needed if name in THREADED)]
+    pointer = needed[order[0]] if order else ""
     for path in levels_above(facts.cgroup_path):
         shared = facts.cgroup_shared.get(path, ())
         missing = [name for name in facts.cgroup_controllers if name not in shared]
         if missing:
-            directory, asked = f"{facts.cgroup_mount}{path}", [name for name in missing if name in needed]
+            directory, asked = f"{facts.cgroup_mount}{path}", [name for name in order if name in missing]
             steps.append(Step(HOST, pointer, "enable_controllers", directory, " ".join(missing), " ".join(asked)))
-    domain = next((name for name in needed if name not in THREADED), "")
-    settle = Step(HOST, needed.get(domain, POINTER), "settle_cgroup_type", Slot("cgroup"), facts.cgroup_path, domain)
+    first = domain[0] if domain else ""
+    settle = Step(HOST, needed.get(first, POINTER), "settle_cgroup_type", Slot("cgroup"), facts.cgroup_path, first)
     return [*steps, settle]
 
 

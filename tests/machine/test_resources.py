@@ -50,6 +50,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "cpuset": ({"cpu": {"cpus": "1", "mems": "0"}}, {"cpuset.cpus": "1", "cpuset.mems": "0"}),
     "pids": ({"pids": {"limit": 20}}, {"pids.max": "20"}),
     "pids unlimited": ({"pids": {"limit": -1}}, {"pids.max": "max"}),
+    "no pids": ({"pids": {"limit": 0}}, {"pids.max": "0"}),
     "io weight": ({"blockIO": {"weight": 500}}, {"io.weight": "default 4950"}),
     "huge pages": (
         {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]},
@@ -109,15 +110,13 @@ def test_weight_of_a_device(container: Make, bundle: Bundle) -> None:
     assert group.read("io.weight").splitlines() == ["default 910", f"{disk()} 2930"]
 
 
-def test_nothing_asked_nothing_enabled(container: Make, bundle: Bundle) -> None:
-    """What Docker sends for "not set"."""
-    bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-bare/box"
+def test_what_docker_sends_for_not_set(container: Make, bundle: Bundle) -> None:
     dict_of(bundle.linux, "resources").update(
-        {"memory": {"disableOOMKiller": False}, "cpu": {"shares": 0}, "blockIO": {"weight": 0}, "pids": None}
+        {"memory": {"disableOOMKiller": False}, "cpu": {"shares": 0}, "blockIO": {"weight": 0}}
     )
-    del bundle.linux["resources"]["pids"]
     group = Group(container(start=False))
-    assert group.read("cgroup.controllers") == ""
+    files = ("memory.max", "cpu.weight", "cpu.max", "io.weight", "pids.max")
+    assert [group.read(name) for name in files] == ["max", "100", "max 100000", "default 100", "max"]
 
 
 def test_controllers_are_enabled_down_the_path(container: Make, bundle: Bundle) -> None:

@@ -24,4 +24,9 @@ class Group:
 
     def number(self, name: str, key: str) -> int:
         """Return the value of a key of a flat keyed file, such as memory.events."""
-        return int(dict(line.split() for line in self.read(name).splitlines())[key])
+        return number_in(self.path / name, key)
+
+
+def number_in(file: Path, key: str) -> int:
+    """Return the value of a key of a flat keyed file, such as memory.events."""
+    return int(dict(line.split() for line in file.read_text().splitlines())[key])

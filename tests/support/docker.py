@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from support import leaks, mountinfo, paths, session
-from support.runtime import ENVIRONMENT, Result, call, wait_for
+from support.runtime import ENVIRONMENT, SLOWNESS, Result, call, wait_for
 
 DOCKERD = "dockerd"
 RUNTIME_NAME = "tested"
@@ -28,6 +28,7 @@ class Docker:
         self.socket = folder / "S"
         self.log = folder / "dockerd.log"
         self.cgroup = f"/{session.TOKEN}-docker"
+        self.own_cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-dockerd"
         client, daemon = paths.system_command("docker"), paths.system_command(DOCKERD)
         assert client and daemon, "Debian's docker.io is not installed: run scripts/setup"
         self.client = [client, "-H", f"unix://{self.socket}"]
@@ -45,8 +46,22 @@ class Docker:
             "--config-file", str(self._config()),
         ]  # fmt: skip
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=ENVIRONMENT,
+                preexec_fn=self._enter_cgroup,
+            )
         wait_for(self._answers, f"dockerd answers; its log ends with {self._log_end()}", 60)
+
+    def _enter_cgroup(self) -> None:
+        """Leave the root cgroup: from there Docker can't see that swap can be limited."""
+        if "memory" in (session.CGROUP_ROOT / "cgroup.controllers").read_text().split():
+            (session.CGROUP_ROOT / "cgroup.subtree_control").write_text("+memory")
+            self.own_cgroup.mkdir()
+            (self.own_cgroup / "cgroup.procs").write_text("0")
 
     def _config(self) -> Path:
         # An empty one: the machine's own /etc/docker/daemon.json is none of the test's business.
@@ -68,7 +83,7 @@ class Docker:
         self.ok("import", "--change", 'CMD ["sh"]', archive, IMAGE)
         archive.unlink()
 
-    def run(self, *args: str | Path, seconds: float = 60, stdin: str | None = None) -> Result:
+    def run(self, *args: str | Path, seconds: float = 60 * SLOWNESS, stdin: str | None = None) -> Result:
         """Run the client to its end."""
         with (self.folder / "out").open("w+b") as out, (self.folder / "err").open("w+b") as err:
             given = subprocess.DEVNULL
@@ -134,6 +149,7 @@ class Docker:
         for mount in reversed(mountinfo.parse(Path("/proc/self/mountinfo").read_text())):
             if mount.point.startswith((str(self.folder) + "/", "/run/docker/")):
                 session.umount(mount.point, session.MNT_DETACH)
+        leaks.remove_cgroup(self.own_cgroup)
         own = session.CGROUP_ROOT / self.cgroup.lstrip("/")
         if own.exists():
             left_inside = [path.name for path in own.iterdir() if path.is_dir()]

@@ -18,14 +18,17 @@ HERE = Path(__file__).parent
 CACHE = paths.REPO / "build" / "machine"
 PACKAGES = (
     "python3", "python3-venv", "libseccomp2", "libcap2", "docker.io", "containerd", "runc", "crun", "systemd", "dbus",
-    "busybox-static", "util-linux", "mount", "iproute2", "procps", "kmod", "e2fsprogs",
+    "busybox-static", "apparmor", "util-linux", "mount", "iproute2", "procps", "kmod", "e2fsprogs",
 )  # fmt: skip
 MODULES = (
     "kernel/block", "kernel/lib", "kernel/crypto", "kernel/net", "kernel/fs/overlayfs", "kernel/fs/ext4",
     "kernel/fs/jbd2", "kernel/drivers/block", "kernel/drivers/char/virtio_console.ko", "kernel/drivers/net/veth.ko",
     "kernel/drivers/virtio",
 )  # fmt: skip
-FOLDERS = ("proc", "sys", "dev", "run", "tmp", "root", "mnt", "var/tmp", "var/lib", "var/log", "etc/systemd/system")
+FOLDERS = (
+    "proc", "sys", "dev", "run", "tmp", "root", "mnt", "var/tmp", "var/lib", "var/log", "etc/systemd/system",
+    "etc/apparmor.d/tunables/xdg-user-dirs.d",
+)  # fmt: skip
 GUEST_FILES = {
     "init": ("sbin/machine-init", 0o755),
     "run-tests": ("sbin/machine-run-tests", 0o755),

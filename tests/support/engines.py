@@ -1,4 +1,4 @@
-"""Fixtures of the tests that drive real engines."""
+"""Fixtures of the tests that drive real engines; imported only where the engines are installed."""
 
 import shutil
 import tempfile
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.containerd import Containerd
 from support.docker import Docker
 from support.podman import Podman
 
@@ -31,6 +33,20 @@ def podman() -> Iterator[Podman]:
     folder = Path(tempfile.mkdtemp(prefix="podman"))
     engine = Podman(folder)
     try:
+        engine.import_image()
+        yield engine
+    finally:
+        engine.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def containerd() -> Iterator[Containerd]:
+    """A containerd of the module's own, with the busybox image."""
+    folder = Path(tempfile.mkdtemp(prefix="containerd"))
+    engine = Containerd(folder)
+    try:
+        engine.start()
         engine.import_image()
         yield engine
     finally:

@@ -103,6 +103,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         namespaces.exec_clone_step(),
         *process.exec_host_steps(program, facts),
         *guard_steps(),
+        *labels.procfs_steps({"process": program}),
         *process.affinity_steps(program, "final", INIT),
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),

@@ -95,11 +95,13 @@ def test_least_memory(docker: Docker) -> None:
 
 
 def test_a_limit_that_can_not_be_set_is_told(docker: Docker) -> None:
-    """The runtime's own line reaches the user."""
-    result = docker.run(*docker.run_command("--device-write-bps", "/dev/null:1mb", "--", "true"))
+    """The runtime's own line reaches the user: here the cgroup that is to be the parent has processes of its own."""
+    parent = f"/{docker.own_cgroup.name}"
+    result = docker.run(*docker.run_command("--cgroup-parent", parent, "--memory", "64m", "--", "true"))
     assert result.status != 0
-    assert "[config.json#/linux/resources/blockIO/throttleWriteBpsDevice/0]" in result.stderr, result
-    assert "io.max" in result.stderr
+    for words in ("+memory", "processes of its own", "EBUSY", "[config.json#/linux/resources/memory/limit]"):
+        assert words in result.stderr, result
+    assert [path.name for path in docker.own_cgroup.iterdir() if path.is_dir()] == []
 
 
 def test_apparmor(docker: Docker) -> None:

@@ -90,6 +90,19 @@ class TestEveryPlan:
                 assert step.args[0].name not in attached, f"for a moment without its attributes: {step}"
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_slots_of_exec_are_filled_before_they_are_used(path: Path) -> None:
+    config = json.loads(path.read_text())
+    program = {**config["process"], "apparmorProfile": "docker-default", "selinuxLabel": "a:b:c:d", "terminal": True}
+    filled = GIVEN | {"cgroup", "target"}
+    for step in build.build_exec(program, config, facts_for(config)):
+        for arg in step.args:
+            if isinstance(arg, Slot):
+                assert arg.name in filled, step
+        if step.into:
+            filled.add(step.into)
+
+
 def test_the_invariants_see_a_bad_plan() -> None:
     bad = Plan([Step(INIT, "", "close", Slot("nowhere"))])
     assert all(arg.name not in GIVEN for step in bad for arg in step.args)

@@ -1,9 +1,11 @@
-"""Fixtures of the tests that drive real engines; imported only where the engines are installed."""
+"""Fixtures of the tests that drive real engines: each module has an engine of its own, with the busybox image."""
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -12,12 +14,25 @@ from support.docker import Docker
 from support.podman import Podman
 
 
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Docker]:
-    """A Docker daemon of the module's own, with the busybox image."""
-    folder = Path(tempfile.mkdtemp(prefix="docker"))
+class Engine(Protocol):
+    """What all engines have in common."""
+
+    def start(self) -> None: ...
+
+    def import_image(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+E = TypeVar("E", bound=Engine)
+
+
+@contextlib.contextmanager
+def running(kind: Callable[[Path], E]) -> Iterator[E]:
+    """An engine in a folder of its own, started, with the image; stopped and removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="engine"))
     folder.chmod(0o755)
-    engine = Docker(folder)
+    engine = kind(folder)
     try:
         engine.start()
         engine.import_image()
@@ -25,33 +40,24 @@ def docker() -> Iterator[Docker]:
     finally:
         engine.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    with running(Docker) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Podman]:
-    """Podman with a store of the module's own and the busybox image."""
-    folder = Path(tempfile.mkdtemp(prefix="podman"))
-    engine = Podman(folder)
-    try:
-        engine.import_image()
+    with running(Podman) as engine:
         yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 def containerd() -> Iterator[Containerd]:
-    """A containerd of the module's own, with the busybox image."""
-    folder = Path(tempfile.mkdtemp(prefix="containerd"))
-    engine = Containerd(folder)
-    try:
-        engine.start()
-        engine.import_image()
+    with running(Containerd) as engine:
         yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ class Podman:
         (folder / "containers.conf").write_text(CONFIGURATION)
         self.environment = ENVIRONMENT | {"CONTAINERS_CONF": str(folder / "containers.conf"), "HOME": str(folder)}
 
+    def start(self) -> None:
+        """There is no daemon."""
+
     def import_image(self) -> None:
         """Make the image from the busybox bundle's root file system; no registry is asked."""
         archive = self.folder / "image.tar"

@@ -1,6 +1,7 @@
 """linux.resources on a kernel with every controller: what the cgroup's files say. config-linux.md "Control groups"."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,39 @@ def test_weight_of_a_device(container: Make, bundle: Bundle) -> None:
     assert group.read("io.weight").splitlines() == ["default 910", f"{disk()} 2930"]
 
 
+@pytest.fixture
+def bfq() -> Iterator[None]:
+    """The scheduler whose weights stand in files of its own."""
+    subprocess.run(["modprobe", "bfq"], check=True)
+    yield
+    subprocess.run(["modprobe", "--remove", "bfq"], check=True)
+
+
+@pytest.mark.usefixtures("bfq")
+def test_weight_with_bfq(container: Make, bundle: Bundle) -> None:
+    bundle.linux["resources"]["blockIO"] = {"weight": 500}
+    group = Group(container(start=False))
+    assert (group.read("io.bfq.weight"), group.read("io.weight")) == ("default 500", "default 100")
+
+
+@pytest.fixture
+def rdma_device() -> Iterator[str]:
+    """An RDMA device made of software, on a network device that leads nowhere."""
+    name = "tested"
+    subprocess.run(["modprobe", "--all", "dummy", "rdma_rxe"], check=True)
+    subprocess.run(["ip", "link", "add", "dummy-rdma", "type", "dummy"], check=True)
+    subprocess.run(["rdma", "link", "add", name, "type", "rxe", "netdev", "dummy-rdma"], check=True)
+    yield name
+    subprocess.run(["rdma", "link", "delete", name], check=True)
+    subprocess.run(["ip", "link", "delete", "dummy-rdma"], check=True)
+
+
+def test_rdma(container: Make, bundle: Bundle, rdma_device: str) -> None:
+    bundle.linux["resources"]["rdma"] = {rdma_device: {"hcaHandles": 3, "hcaObjects": 1000}}
+    group = Group(container(start=False))
+    assert group.read("rdma.max").strip() == f"{rdma_device} hca_handle=3 hca_object=1000"
+
+
 def test_what_docker_sends_for_not_set(container: Make, bundle: Bundle) -> None:
     dict_of(bundle.linux, "resources").update(
         {"memory": {"disableOOMKiller": False}, "cpu": {"shares": 0}, "blockIO": {"weight": 0}}
@@ -151,6 +185,13 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "swap without a limit": ({"memory": {"swap": 5 * MIB}}, ("/linux/resources/memory/swap",)),
     "realtime": ({"cpu": {"realtimeRuntime": 1000}}, ("/linux/resources/cpu/realtimeRuntime", "v2")),
     "unknown unified file": ({"unified": {"memory.nosuch": "1"}}, ("/linux/resources/unified/memory.nosuch",)),
+    "no such rdma device": ({"rdma": {"mlx9": {"hcaHandles": 1}}}, ("/linux/resources/rdma/mlx9", "rdma.max", "mlx9")),
+    "block weight below the least": ({"blockIO": {"weight": 9}}, ("/linux/resources/blockIO/weight",)),
+    "leaf weight": ({"blockIO": {"leafWeight": 100}}, ("/linux/resources/blockIO/leafWeight", "v2")),
+    "swap below the limit": (
+        {"memory": {"limit": 5 * MIB, "swap": 4 * MIB}}, ("/linux/resources/memory/swap", str(5 * MIB)),
+    ),
+    "network": ({"network": {"classID": 7}}, ("/linux/resources/network/classID", "v1")),
     "controller of nobody": ({"unified": {"nosuch.max": "1"}}, ("/linux/resources/unified/nosuch.max", "nosuch")),
 }  # fmt: skip
 

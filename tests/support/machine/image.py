@@ -23,6 +23,7 @@ PACKAGES = (
 MODULES = (
     "kernel/block", "kernel/lib", "kernel/crypto", "kernel/net", "kernel/fs/overlayfs", "kernel/fs/ext4",
     "kernel/fs/jbd2", "kernel/drivers/block", "kernel/drivers/char/virtio_console.ko", "kernel/drivers/net/veth.ko",
+    "kernel/drivers/net/dummy.ko", "kernel/drivers/infiniband/core", "kernel/drivers/infiniband/sw",
     "kernel/drivers/virtio",
 )  # fmt: skip
 FOLDERS = (

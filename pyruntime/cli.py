@@ -80,14 +80,31 @@ CHECKPOINT = {
     **dict.fromkeys(CHECKPOINT_VALUES, (VALUE, "", CRIU)),
     **dict.fromkeys(CHECKPOINT_FLAGS, (FLAG, "", CRIU)),
 }
-LIMITS = (
-    *("blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-idle", "cpu-rt-period"),
-    *("cpu-rt-runtime", "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit"),
-    *("kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
-)
+RESOURCES = "JSON file with linux.resources, - for standard input; what it leaves out stays"
 UPDATE = {
-    "resources": (VALUE, "r", "JSON file with linux.resources, - for stdin"),
-    **dict.fromkeys(LIMITS, (VALUE, "", "see config-linux.md, Control groups")),
+    "resources": (VALUE, "r", RESOURCES),
+    "memory": (VALUE, "", "limit of memory: bytes, or with k, m, g, t (of 1024); -1 for none"),
+    "memory-reservation": (VALUE, "", "memory that is reclaimed last, as --memory"),
+    "memory-swap": (VALUE, "", "limit of memory plus swap, as --memory"),
+    "cpu-quota": (VALUE, "", "CPU time in each period, microseconds; -1 for no limit"),
+    "cpu-period": (VALUE, "", "length of a period, microseconds"),
+    "cpu-burst": (VALUE, "", "unused quota that may be saved up, microseconds"),
+    "cpu-share": (VALUE, "", "weight among other containers, 2 to 262144 (default 1024)"),
+    "cpu-idle": (VALUE, "", "1: run only when nobody else does (SCHED_IDLE); 0: as usual"),
+    "cpuset-cpus": (VALUE, "", "CPUs to run on, such as 0-2,5"),
+    "cpuset-mems": (VALUE, "", "NUMA nodes to take memory from, such as 0-1"),
+    "pids-limit": (VALUE, "", "number of processes and threads; -1 for no limit"),
+    "blkio-weight": (VALUE, "", "weight of block I/O, 10 to 1000"),
+    "cpu-rt-period": (VALUE, "", "refused: cgroup v2 has no realtime control"),
+    "cpu-rt-runtime": (VALUE, "", "refused: cgroup v2 has no realtime control"),
+    "kernel-memory": (VALUE, "", "refused: cgroup v2 has no such control"),
+    "kernel-memory-tcp": (VALUE, "", "refused: cgroup v2 has no such control"),
+    "l3-cache-schema": (VALUE, "", "refused: Intel RDT is not supported"),
+    "mem-bw-schema": (VALUE, "", "refused: Intel RDT is not supported"),
+}
+EVENTS = {
+    "stats": (FLAG, "", "print the statistics once"),
+    "interval": (VALUE, "", "time between statistics, such as 500ms or 1m30s (default 5s)"),
 }
 FORMAT = (VALUE, "f", "table or json")
 
@@ -181,13 +198,8 @@ COMMANDS = {
         most=0,
     ),
     "features": Command("features:features", "", "print what this runtime supports", least=0, most=0),
-    "update": Command("later:later", "ID", "change the limits of a container", UPDATE),
-    "events": Command(
-        "later:later",
-        "ID",
-        "print resource statistics and events",
-        {"stats": (FLAG, "", "print the statistics once"), "interval": (VALUE, "", "time between statistics")},
-    ),
+    "update": Command("update:update", "ID", "change the limits of a container", UPDATE),
+    "events": Command("events:events", "ID", "print resource statistics and events", EVENTS),
     "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
     "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20),
     "restore": Command(

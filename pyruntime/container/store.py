@@ -1,8 +1,9 @@
 """The state directory: one directory per container below the root, with an atomic record and a lock.
 
-`<root>/<id>/` holds state.json (the record), config.json (the config as create read it: later changes have no effect)
-and start.sock while init waits. The lock is flock(2) on the directory itself. The record of a container is written
-as `creating`, with its cgroup, before its first process exists, so that `delete --force` can always clean up.
+`<root>/<id>/` holds state.json (the record), config.json (the config as create read it: later changes have no effect),
+start.sock while init waits, and resources.json once `update` has changed what linux.resources says. The lock is
+flock(2) on the directory itself. The record of a container is written as `creating`, with its cgroup, before its first
+process exists, so that `delete --force` can always clean up.
 
 A directory appears under its id complete and locked, and disappears from there at once: it is prepared and taken apart
 under a name that is no id (`~ID.PID.TIME`). So nobody ever sees half a container, and `list` never fails.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 RECORD = "state.json"
 CONFIG = "config.json"
+RESOURCES = "resources.json"
 LOCK_EXCLUSIVE, LOCK_NONBLOCKING, LOCK_UNLOCK = 2, 4, 8
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 MAX_ID = 255
@@ -156,15 +158,31 @@ class Container:
 
     def config(self) -> dict[str, Any]:
         """Return the config that create used; raise Failure when it can't be read."""
-        path = f"{self.path}/{CONFIG}"
+        return self._read_object(CONFIG)
+
+    def resources(self) -> dict[str, Any]:
+        """Return linux.resources as they are now: of the last update, else of the config. Raises Failure."""
         try:
-            data = read_file(self.dirfd, CONFIG)
+            posix.stat(RESOURCES, dir_fd=self.dirfd, follow_symlinks=False)
+        except FileNotFoundError:
+            resources: dict[str, Any] = (self.config().get("linux") or {}).get("resources") or {}
+            return resources
+        return self._read_object(RESOURCES)
+
+    def save_resources(self, resources: dict[str, Any]) -> None:
+        """Note linux.resources as an update has left them. Raises OSError; the file is then as it was."""
+        write_file(self.dirfd, RESOURCES, dumps(resources).encode())
+
+    def _read_object(self, name: str) -> dict[str, Any]:
+        path = f"{self.path}/{name}"
+        try:
+            data = read_file(self.dirfd, name)
         except OSError as error:
             raise Failure(f"read {path}", error) from None
-        config = loads(data, path)
-        if not isinstance(config, dict):
+        value = loads(data, path)
+        if not isinstance(value, dict):
             raise Failure(f"{path} is not an object")
-        return config
+        return value
 
     def remove(self) -> None:
         """Remove the directory, at once from its id; a container that is gone already is fine. Raises Failure."""

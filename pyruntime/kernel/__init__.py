@@ -15,6 +15,7 @@ from ._linux import (
     bpf_prog_detach,
     bpf_prog_get_fd_by_id,
     bpf_prog_load,
+    bpf_prog_name,
     bpf_prog_query,
     cap_ambient_clear_all,
     cap_ambient_raise,
@@ -132,6 +133,7 @@ __all__ = [
     "bpf_prog_detach",
     "bpf_prog_get_fd_by_id",
     "bpf_prog_load",
+    "bpf_prog_name",
     "bpf_prog_query",
     "cap_ambient_clear_all",
     "cap_ambient_raise",
@@ -159,6 +161,7 @@ __all__ = [
     "fchdir",
     "fchown",
     "fchownat",
+    "find_device_filter",
     "flags",
     "flock",
     "fsconfig",
@@ -210,6 +213,7 @@ __all__ = [
     "pty_peer",
     "read",
     "recv_message",
+    "replace_device_filter",
     "reset_signals",
     "sched_setaffinity",
     "sched_setattr",
@@ -287,6 +291,20 @@ def copy_up(root: int, path: str, mount_fd: int) -> None:
     from .copyup import copy_up as copy
 
     copy(root, path, mount_fd)
+
+
+def find_device_filter(cgroup: int) -> int:
+    """Return a descriptor of the device filter that the runtime has attached to a cgroup, -1 when there is none."""
+    from .device_filter import find_device_filter as find
+
+    return find(cgroup)
+
+
+def replace_device_filter(cgroup: int, old: int, new: int) -> None:
+    """Put one device filter in another's place at once; -1 stands for none."""
+    from .device_filter import replace_device_filter as replace
+
+    replace(cgroup, old, new)
 
 
 def sched_setaffinity(pid: int, cpus: list[int]) -> None:

@@ -24,9 +24,9 @@ class Facts:
     bundle, rootfs: absolute paths. cgroup_mount: where cgroup2 is mounted, None when it is not. cgroup_path: the
     container's cgroup below that mount. cgroup_missing: the directories on the way to it that do not exist yet, top
     first. cgroup_controllers: what the mount has. cgroup_shared: for each cgroup on the way that exists, the
-    controllers that its children have. bounding_caps: bit mask of what the caller can grant. new_namespaces,
-    joined_namespaces: what the config asks for, by type. console_size: rows and columns of the caller's terminal,
-    when the command carries it itself.
+    controllers that its children have. cgroup_files: for an update, what files of the cgroup say; None: no such file.
+    bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config asks for,
+    by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
     """
 
     __slots__ = (
@@ -40,6 +40,7 @@ class Facts:
         "console_size",
         "cgroup_controllers",
         "cgroup_shared",
+        "cgroup_files",
         "bounding_caps",
         "last_cap",
         "new_namespaces",
@@ -64,6 +65,7 @@ class Facts:
     cgroup_missing: list[str]
     cgroup_controllers: tuple[str, ...]
     cgroup_shared: dict[str, tuple[str, ...]]
+    cgroup_files: dict[str, str | None]
     bounding_caps: int
     last_cap: int
     new_namespaces: set[str]
@@ -89,6 +91,7 @@ class Facts:
         self.cgroup_missing = []
         self.cgroup_controllers = ()
         self.cgroup_shared = {}
+        self.cgroup_files = {}
         self.bounding_caps = (1 << 41) - 1
         self.last_cap = 40
         self.new_namespaces = set()
@@ -188,6 +191,11 @@ def probe_cgroup(facts: Facts, cgroups_path: str) -> None:
             path = path[: path.rindex("/")]
         except OSError as error:
             raise InvalidConfig(f"cgroup {path}", error, pointer="/linux/cgroupsPath") from None
+    read_shared(facts)
+
+
+def read_shared(facts: Facts) -> None:
+    """Note which controllers the cgroups on the way to the container's pass on to their children."""
     for above in levels_above(facts.cgroup_path):
         if above not in facts.cgroup_missing:
             shared = read_text(f"{facts.cgroup_mount}{above}/cgroup.subtree_control")
@@ -198,6 +206,21 @@ def levels_above(cgroup_path: str) -> list[str]:
     """Return the cgroups on the way to one, from the mount's root ("") to its parent."""
     parts = cgroup_path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def probe_update(container_id: str, mount: str, path: str) -> Facts:
+    """Return the facts for an update of the container in this cgroup; probe_files() adds the files once they exist."""
+    facts = Facts()
+    facts.id = container_id
+    facts.cgroup_mount, facts.cgroup_path = mount, path
+    facts.cgroup_controllers = tuple(read_text(f"{mount}/cgroup.controllers").split())
+    read_shared(facts)
+    return facts
+
+
+def probe_files(facts: Facts, names: list[str]) -> None:
+    """Read files of the container's cgroup; one that is not there, or can't be read, is None."""
+    facts.cgroup_files = {name: read_text(f"{facts.cgroup_dir}/{name}", missing=None) for name in names}
 
 
 def clean_cgroup_path(path: str) -> str:

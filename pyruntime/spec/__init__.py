@@ -42,6 +42,13 @@ def load_process(path: str) -> dict[str, Any]:
     return _object(read_file(path), path)
 
 
+def load_resources(path: str) -> dict[str, Any]:
+    """Return the document of `update --resources`, `-` being standard input; raise InvalidConfig as load_process."""
+    if path == "-":
+        return _object(_read_all(0, "standard input"), "standard input")
+    return _object(read_file(path), path)
+
+
 def _object(raw: bytes, path: str) -> dict[str, Any]:
     from .jsontext import loads
 
@@ -60,6 +67,13 @@ def read_file(path: str) -> bytes:
     except OSError as error:
         raise _unreadable(f"open {path}", error) from None
     try:
+        return _read_all(fd, path)
+    finally:
+        posix.close(fd)
+
+
+def _read_all(fd: int, what: str) -> bytes:
+    try:
         data = posix.read(fd, 1 << 20)
         while data and len(data) <= LARGEST:
             part = posix.read(fd, 1 << 20)
@@ -67,11 +81,9 @@ def read_file(path: str) -> bytes:
                 break
             data += part
     except OSError as error:
-        raise _unreadable(f"read {path}", error) from None
-    finally:
-        posix.close(fd)
+        raise _unreadable(f"read {what}", error) from None
     if len(data) > LARGEST:
-        raise InvalidConfig(f"{path} is larger than {LARGEST >> 20} MiB")
+        raise InvalidConfig(f"{what} is larger than {LARGEST >> 20} MiB")
     return data
 
 
@@ -102,8 +114,11 @@ def validate_process(process: dict[str, Any], what: str = "process") -> None:
         raise _elsewhere(error, what) from None
 
 
-def validate_resources(resources: dict[str, Any], what: str = "resources") -> None:
-    """Check a document of `update --resources`. what: its name, for errors. Raises InvalidConfig."""
+def validate_resources(resources: dict[str, Any], what: str | None = "resources") -> None:
+    """Check a document of `update --resources`. Raises InvalidConfig.
+
+    what: its name, for errors; None leaves the pointer, which is relative to the document, to the caller.
+    """
     from . import _validator, linux
 
     try:
@@ -111,6 +126,8 @@ def validate_resources(resources: dict[str, Any], what: str = "resources") -> No
             _refuse(resources, "resources")
         linux.check_resources(resources, "")
     except InvalidConfig as error:
+        if what is None:
+            raise
         raise _elsewhere(error, what) from None
 
 

@@ -176,7 +176,7 @@ def test_what_is_wrong_is_told_in_one_line(capfd: Any, line: str, said: str) -> 
     assert out == "" and err.count("\n") == 1 and said in err
 
 
-@pytest.mark.parametrize("line", ["update x", "events x", "checkpoint x", "restore x", "mounts add x y"])
+@pytest.mark.parametrize("line", ["checkpoint x", "restore x", "mounts add x y"])
 def test_what_is_not_there_yet(capfd: Any, line: str) -> None:
     assert cli.main(line.split()) == 1
     assert capfd.readouterr().err == f"pyruntime: {line.split()[0]} is not implemented yet\n"

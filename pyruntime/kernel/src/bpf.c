@@ -129,6 +129,24 @@ static PyObject *linux_bpf_prog_get_fd_by_id(PyObject *self, PyObject *args)
 	return PyLong_FromLong(fd);
 }
 
+static PyObject *linux_bpf_prog_name(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int program;
+	if (!PyArg_ParseTuple(args, "i:bpf_prog_name", &program))
+		return NULL;
+	struct bpf_prog_info info;
+	memset(&info, 0, sizeof info);
+	union bpf_attr attributes;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.info.bpf_fd = (uint32_t)program;
+	attributes.info.info_len = sizeof info;
+	attributes.info.info = (uint64_t)(uintptr_t)&info;
+	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0)
+		return raise_errno("bpf(BPF_OBJ_GET_INFO_BY_FD, %d)", program);
+	return PyUnicode_FromStringAndSize(info.name, (Py_ssize_t)strnlen(info.name, sizeof info.name));
+}
+
 PyMethodDef bpf_methods[] = {
     {"bpf_prog_load", linux_bpf_prog_load, METH_VARARGS,
      "bpf_prog_load(instructions) -> fd of a device filter; on refusal `kernel_message` is the verifier's last line. "
@@ -138,5 +156,6 @@ PyMethodDef bpf_methods[] = {
     {"bpf_prog_detach", linux_bpf_prog_detach, METH_VARARGS, "bpf_prog_detach(cgroup_fd, prog_fd); bpf(2)"},
     {"bpf_prog_query", linux_bpf_prog_query, METH_VARARGS, "bpf_prog_query(cgroup_fd) -> [program id]; bpf(2)"},
     {"bpf_prog_get_fd_by_id", linux_bpf_prog_get_fd_by_id, METH_VARARGS, "bpf_prog_get_fd_by_id(id) -> fd; bpf(2)"},
+    {"bpf_prog_name", linux_bpf_prog_name, METH_VARARGS, "bpf_prog_name(prog_fd) -> name given at load; bpf(2)"},
     {NULL, NULL, 0, NULL},
 };

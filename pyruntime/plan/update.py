@@ -1,0 +1,310 @@
+"""`update`: from the resources asked for, those the container has, and what its cgroup's files say, to changes.
+
+A change is one step and the steps that take it back: an update that fails half-way leaves the limits as they were.
+Only what is asked for changes. Zero means "not given", as engines send it, but for burst, idle and pids, where it is a
+value. Source: runtime-spec config-linux.md "Control groups"; the kernel's cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..step import HOST, Slot, Step
+from . import device_filter, resources
+from .cgroup import controller_steps
+from .resources import BASE, Write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .facts import Facts
+
+    Group = dict[str, Any]
+    Files = dict[str, str | None]
+
+ZERO_IS_A_VALUE = ("burst", "idle", "checkBeforeUpdate")
+BY_DEVICE = (
+    "weightDevice",
+    "throttleReadBpsDevice",
+    "throttleWriteBpsDevice",
+    "throttleReadIOPSDevice",
+    "throttleWriteIOPSDevice",
+)
+KEYED = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "io.weight": "default",
+    "io.bfq.weight": "default",
+    "rdma.max": "hca_handle=max hca_object=max",
+}
+"""Files with a line for each device, and what takes such a line away."""
+READ_TOO = {
+    "cpu": {"cpu.max.burst", "cpu.weight", "cpu.idle"},
+    "memory": {"memory.current", "memory.swap.current"},
+}
+"""Files that the changes of a controller depend on."""
+UNLIMITED = float("inf")
+
+
+class Change:
+    """One step of an update, and the steps that take it back, in order."""
+
+    __slots__ = ("step", "undo")
+
+    def __init__(self, step: Step, undo: list[Step]) -> None:
+        self.step = step
+        self.undo = undo
+
+
+def asked(given: Group) -> Group:
+    """Return what a resources document really asks for: without what means "not given"."""
+    wanted: Group = {}
+    for name in ("memory", "cpu", "blockIO", "network"):
+        group = given.get(name) or {}
+        kept = {key: value for key, value in group.items() if value or (key in ZERO_IS_A_VALUE and value is not None)}
+        if kept:
+            wanted[name] = kept
+    if (given.get("pids") or {}).get("limit") is not None:
+        wanted["pids"] = {"limit": given["pids"]["limit"]}
+    for name in ("hugepageLimits", "rdma", "unified"):
+        if given.get(name):
+            wanted[name] = given[name]
+    if given.get("devices") is not None:
+        wanted["devices"] = given["devices"]
+    return wanted
+
+
+def merge(current: Group, wanted: Group) -> Group:
+    """Return the resources after an update: a value that is asked for replaces the one there, the others stay.
+
+    Lists for each device or page size are merged by it; the device rules are one list, which is replaced as a whole.
+    """
+    merged = {**current, **wanted}
+    for name in ("memory", "cpu", "pids", "network", "rdma", "unified"):
+        if name in wanted:
+            merged[name] = {**(current.get(name) or {}), **wanted[name]}
+    if "blockIO" in wanted:
+        before, after = current.get("blockIO") or {}, wanted["blockIO"]
+        group = merged["blockIO"] = {**before, **after}
+        for name in BY_DEVICE:
+            if name in after:
+                group[name] = merge_list(before.get(name), after[name], ("major", "minor"))
+    if "hugepageLimits" in wanted:
+        merged["hugepageLimits"] = merge_list(current.get("hugepageLimits"), wanted["hugepageLimits"], ("pageSize",))
+    unlimited_swap(merged, wanted)
+    return merged
+
+
+def merge_list(before: Any, after: Any, keys: tuple[str, ...]) -> list[Group]:
+    """Return both lists as one, where entries with the same keys are one entry."""
+    found = {tuple(entry[key] for key in keys): entry for entry in before or ()}
+    for entry in after:
+        name = tuple(entry[key] for key in keys)
+        found[name] = {**found.get(name, {}), **entry}
+    return list(found.values())
+
+
+def unlimited_swap(merged: Group, wanted: Group) -> None:
+    """Without a limit on memory there is none on memory plus swap either, unless one is asked for."""
+    limits = wanted.get("memory") or {}
+    if limits.get("limit", 0) < 0 and "swap" not in limits and merged["memory"].get("swap"):
+        merged["memory"]["swap"] = -1
+
+
+def writes_of(wanted: Group, merged: Group) -> list[Write]:
+    """Return what to write, in no particular order. Raises InvalidConfig.
+
+    Some files hold two values of the config, and swap counts memory too: there the other value comes from `merged`.
+    """
+    working = dict(wanted)
+    if "memory" in wanted:
+        working["memory"] = coupled_memory(wanted["memory"], merged["memory"])
+    if "cpu" in wanted:
+        working["cpu"] = coupled_cpu(wanted["cpu"], merged["cpu"])
+    writes = resources.resource_writes(working)
+    if "limit" not in (wanted.get("memory") or {}):
+        writes = [write for write in writes if write.pointer != f"{BASE}/memory/limit"]
+    for write in writes:
+        if write.name == "cpu.max" and "quota" not in (wanted.get("cpu") or {}):
+            write.pointer = write.pointer.replace("/cpu/quota", "/cpu/period")
+    # `unified` has the last word on a file.
+    last = {write.name: write for write in writes if write.pointer.startswith(f"{BASE}/unified/")}
+    return [write for write in writes if last.get(write.name, write) is write]
+
+
+def coupled_memory(wanted: Group, merged: Group) -> Group:
+    if "limit" not in wanted and "swap" not in wanted:
+        return wanted
+    limit, swap = merged.get("limit", 0), merged.get("swap", 0)
+    if "swap" not in wanted and 0 < swap < limit:
+        raise InvalidConfig(
+            f"limit {limit} is above the container's memory plus swap, {swap}",
+            pointer=f"{BASE}/memory/limit",
+            hint="give a new limit of memory plus swap too",
+        )
+    return {**wanted, "limit": limit, "swap": swap}
+
+
+def coupled_cpu(wanted: Group, merged: Group) -> Group:
+    """Quota and period are one file. Shares wait while the container is idle, and count again when it no longer is."""
+    group = dict(wanted)
+    if "quota" in wanted or "period" in wanted:
+        group["quota"], group["period"] = merged.get("quota", 0), merged.get("period", 0)
+    if wanted.get("idle"):
+        group.pop("shares", None)
+    elif "idle" in wanted:
+        group["shares"] = merged.get("shares", 0)
+    return group
+
+
+def files_to_read(writes: list[Write]) -> list[str]:
+    """Return the files whose content changes() has to know: those written, and those that the order depends on."""
+    names = {write.name for write in writes} | {write.instead[0] for write in writes if write.instead is not None}
+    for controller in {name.partition(".")[0] for name in names}:
+        names |= READ_TOO.get(controller, set())
+    return sorted(names)
+
+
+def enable_steps(writes: list[Write], facts: Facts) -> list[Step]:
+    """Enable the controllers that the container has done without so far, from the top down.
+
+    They stay on when the update fails: to turn one off again could take limits from others.
+    """
+    own = facts.cgroup_shared.get(facts.cgroup_path.rpartition("/")[0], ())
+    lacking = {name: at for name, at in resources.needed_controllers(writes).items() if name not in own}
+    return controller_steps(lacking, facts) if lacking else []
+
+
+def changes(wanted: Group, merged: Group, writes: list[Write], facts: Facts) -> list[Change]:
+    """Return the changes in the order that the kernel needs; facts.cgroup_files is what the files say now.
+
+    The device filter comes before the limits of memory, whose effect can't be taken back. Raises InvalidConfig.
+    """
+    files = facts.cgroup_files
+    check_use(wanted, merged, files)
+    check_quota(wanted, files)
+    writes = [found for found in (settled(write, files) for write in writes) if found is not None]
+    memory = [write for write in writes if write.name.startswith("memory.")]
+    others = [write for write in writes if write not in memory]
+    return [
+        *(change_of(write, facts) for write in in_cpu_order(others, files)),
+        *device_changes(wanted),
+        *(change_of(write, facts) for write in in_memory_order(memory, files)),
+    ]
+
+
+def settled(write: Write, files: Files) -> Write | None:
+    """Return the write of the file that this kernel has, None where it has none and what is asked for as well."""
+    if write.instead is not None and files.get(write.instead[0]) is not None:
+        return Write(write.pointer, *write.instead)
+    if write.optional and files.get(write.name) is None:
+        return None
+    return write
+
+
+def check_use(wanted: Group, merged: Group, files: Files) -> None:
+    """With checkBeforeUpdate a limit below the use is refused; without, the kernel reclaims and, at last, kills."""
+    if not (merged.get("memory") or {}).get("checkBeforeUpdate"):
+        return
+    group = wanted.get("memory") or {}
+    used = int(files.get("memory.current") or 0)
+    limit = group.get("limit", 0)
+    if 0 < limit < used:
+        raise InvalidConfig(
+            f"memory.max {limit}: below the current use, {used} bytes (checkBeforeUpdate)",
+            pointer=f"{BASE}/memory/limit",
+        )
+    used += int(files.get("memory.swap.current") or 0)
+    limit = group.get("swap", 0)
+    if 0 < limit < used:
+        raise InvalidConfig(
+            f"memory plus swap {limit}: below the current use, {used} bytes (checkBeforeUpdate)",
+            pointer=f"{BASE}/memory/swap",
+        )
+
+
+def check_quota(wanted: Group, files: Files) -> None:
+    """The kernel refuses a quota below the burst; say which burst that is."""
+    cpu = wanted.get("cpu") or {}
+    burst = int(files.get("cpu.max.burst") or 0)
+    if "burst" not in cpu and 0 < cpu.get("quota", 0) < burst:
+        raise InvalidConfig(
+            f"cpu.max {cpu['quota']}: below the container's burst, {burst}",
+            pointer=f"{BASE}/cpu/quota",
+            hint="give a smaller burst too",
+        )
+
+
+def in_cpu_order(writes: list[Write], files: Files) -> list[Write]:
+    """A burst never exceeds the quota on the way, and a weight is written only while the cgroup is not idle."""
+
+    def place(write: Write) -> int:
+        if write.name == "cpu.max.burst":
+            return 2 if number(write.text) > number(files.get(write.name) or "0") else 0
+        return 1 if write.name in ("cpu.max", "cpu.weight") else 0
+
+    return sorted(writes, key=place)
+
+
+def in_memory_order(writes: list[Write], files: Files) -> list[Write]:
+    """What is raised goes first, the hard limit of memory last: lowering it below the use makes the kernel kill."""
+
+    def place(write: Write) -> tuple[bool, bool]:
+        return number(write.text) < number(files.get(write.name)), write.name == "memory.max"
+
+    return sorted(writes, key=place)
+
+
+def number(text: str | None) -> float:
+    """Return the value of a limit; "max", and what is no number, is unlimited."""
+    text = (text or "").strip()
+    return int(text) if text.isdecimal() else UNLIMITED
+
+
+def change_of(write: Write, facts: Facts) -> Change:
+    files = facts.cgroup_files
+    step = write.step(facts.cgroup_path)
+    if write.name == "cpu.weight" and (files.get("cpu.idle") or "0").strip() == "1":
+        step.hint = "the container is idle: its shares count only after an update with idle 0"
+    undo = before(write.name, write.text, files.get(write.name))
+    if write.name == "cpu.idle":
+        # The kernel forgets the weight of an idle cgroup.
+        undo += before("cpu.weight", "", files.get("cpu.weight"))
+    return Change(step, [Step(HOST, write.pointer, "write_at", Slot("cgroup"), *old) for old in undo])
+
+
+def before(name: str, written: str, old: str | None) -> list[tuple[str, str]]:
+    """Return what to write into which file so that it says again what it said; nothing for one that can't be read."""
+    if old is None or (name == "cpu.weight" and old.strip() == "0"):
+        return []
+    if name not in KEYED:
+        return [(name, old.strip() or "\n")]
+    found = {line.split()[0]: line for line in old.splitlines() if line.strip()}
+    keys = [line.split()[0] for line in written.splitlines() if line.strip()]
+    keys = ["default" if key.isdecimal() else key for key in keys]
+    return [(name, found.get(key, f"{key} {KEYED[name]}")) for key in keys]
+
+
+def device_changes(wanted: Group) -> list[Change]:
+    """Replace the device filter, at once, by one of the new rules."""
+    if "devices" not in wanted:
+        return []
+    cgroup, old, new = Slot("cgroup"), Slot("old_device_filter"), Slot("device_filter")
+    pointer = f"{BASE}/devices"
+    return [
+        Change(
+            Step(HOST, pointer, "replace_device_filter", cgroup, old, new),
+            [Step(HOST, pointer, "replace_device_filter", cgroup, new, old)],
+        )
+    ]
+
+
+def device_steps(wanted: Group) -> list[Step]:
+    """Load the filter of the new rules and find the one that is in force; neither changes anything yet."""
+    if "devices" not in wanted:
+        return []
+    pointer = f"{BASE}/devices"
+    program = device_filter.device_program(wanted["devices"])
+    return [
+        Step(HOST, pointer, "bpf_prog_load", program, into="device_filter"),
+        Step(HOST, pointer, "find_device_filter", Slot("cgroup"), into="old_device_filter"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from .. import kernel, log, spec
+from ..container import cgroup
 from ..container.store import Store
 from ..engine import foreground, launch
 from ..errors import Failure, InvalidConfig
@@ -104,11 +105,16 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         log.warning(warning)
     store = Store(options.root)
     container = store.create(request.id, record_of(request), request.raw)
+    # A cgroup that is made now has seen no kill yet.
+    kills = 0 if request.facts.cgroup_missing else cgroup.of(container.record).oom_kills()
     try:
         slots["state_dir"] = container.dirfd
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
     except BaseException as error:
+        from ..container import oom
+
+        oom.explain(error, cgroup.of(container.record), kills)
         clean_up(container, options, error)
         raise
     return container, launched

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from .. import kernel, log, spec
-from ..container.cgroup import own_cgroup
+from ..container import cgroup
 from ..container.status import status_of
 from ..container.store import Store
 from ..engine import foreground, launch
@@ -157,14 +157,22 @@ def add_process(
     for warning in plan.warnings:
         log.warning(warning)
     slots["cgroup"] = kernel.open(
-        own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup),
+        cgroup.own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup),
         kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"),
     )
-    launched = launch.launch(plan, slots)
+    group = cgroup.of(container.record)
+    kills = group.oom_kills()
     try:
-        launch.wait_for_exec(launched.channel)
-    except BaseException:
-        launched.kill()
+        launched = launch.launch(plan, slots)
+        try:
+            launch.wait_for_exec(launched.channel)
+        except BaseException:
+            launched.kill()
+            raise
+    except Failure as failure:
+        from ..container import oom
+
+        oom.explain(failure, group, kills)
         raise
     return launched
 

@@ -23,17 +23,27 @@ def start(options: Options) -> int:
 
 def start_container(container: Container) -> None:
     """Start a locked container. Raises Failure when it is not `created`; it is then left as it was."""
+    from ..container import cgroup
     from ..container.status import status_of
     from ..engine import start as engine_start
 
     now = status_of(container)
+    group = cgroup.of(container.record)
+    kills = group.oom_kills()
     if now.status != "created":
-        raise Failure(f'cannot start container "{container.id}" in the {now.status} state')
+        hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
+        raise Failure(f'cannot start container "{container.id}" in the {now.status} state', hint=hint)
     config = container.config()
     if not config.get("process"):
         refuse_to_start(container)
         return
-    engine_start.start(container.dirfd)
+    try:
+        engine_start.start(container.dirfd)
+    except Failure as failure:
+        from ..container import oom
+
+        oom.explain(failure, group, kills)
+        raise
     if (config.get("hooks") or {}).get("poststart"):
         run_poststart(container, config, now.pid)
 

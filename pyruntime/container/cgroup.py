@@ -67,6 +67,13 @@ class Cgroup:
     def populated(self) -> bool:
         return self.events().get("populated") == "1"
 
+    def oom_kills(self) -> int:
+        """Return how many of its processes the kernel has killed for lack of memory, 0 when nobody counts."""
+        for line in (self.read("memory.events") or "").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line[9:])
+        return 0
+
     def processes(self) -> list[int]:
         """Return the pids of the cgroup and of all below it; a process whose threads are in several of them once."""
         pids: dict[int, None] = {}

@@ -108,6 +108,18 @@ class TestPause:
         assert events(where)["frozen"] == "0"
         wait_for(lambda: box.output != before, "it counts again")
 
+    def test_a_created_container(self, container: Make) -> None:
+        """Init waits, frozen, and start works once it is resumed."""
+        box = container(start=False)
+        box.runtime.ok("pause", box.id)
+        assert box.status == "paused"
+        assert events(cgroup_of(box.pid))["frozen"] == "1"
+        box.runtime.fails("start", box.id, seconds=10)
+        box.runtime.ok("resume", box.id)
+        assert box.status == "created"
+        box.start()
+        assert box.status == "running"
+
     def test_wrong_order(self, container: Make) -> None:
         box = container()
         box.runtime.fails("resume", box.id)

@@ -1,0 +1,48 @@
+"""container.oom: an error says that memory ran out when it did, and only then."""
+
+from pathlib import Path
+
+import pytest
+
+from pyruntime.container import oom
+from pyruntime.container.cgroup import Cgroup
+from pyruntime.errors import Failure
+
+
+def group(tmp_path: Path, kills: int, limit: str) -> Cgroup:
+    (tmp_path / "memory.events").write_text(f"low 0\noom 9\noom_kill {kills}\noom_group_kill 0\n")
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    return Cgroup(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kills", "before", "limit", "what", "said"),
+    [
+        (
+            1, 0, "1048576", "init died",
+            "init died: out of memory: memory.max is 1048576 bytes [config.json#/linux/resources/memory/limit]; "
+            "raise the limit",
+        ),
+        (1, 0, "max", "init died",
+         "init died: out of memory, by a limit above the container's cgroup or of the whole machine [config.json#/x]"),
+        (3, 3, "1048576", "init died", "init died [config.json#/x]"),
+        (
+            0, 0, "1048576", "mount: cannot allocate memory (ENOMEM)",
+            "mount: cannot allocate memory (ENOMEM): out of memory: memory.max is 1048576 bytes "
+            "[config.json#/linux/resources/memory/limit]; raise the limit",
+        ),
+        (0, 0, "max", "mount: (ENOMEM)", "mount: (ENOMEM) [config.json#/x]"),
+    ],
+)  # fmt: skip
+def test_explain(tmp_path: Path, kills: int, before: int, limit: str, what: str, said: str) -> None:
+    failure = Failure(what, pointer="/x")
+    oom.explain(failure, group(tmp_path, kills, limit), before)
+    assert str(failure) == said
+
+
+def test_a_cgroup_that_is_gone_or_counts_nothing(tmp_path: Path) -> None:
+    failure = Failure("init died")
+    assert Cgroup(str(tmp_path / "none")).oom_kills() == 0
+    oom.explain(failure, Cgroup(str(tmp_path)), 0)
+    oom.explain(KeyboardInterrupt(), group(tmp_path, 1, "5"), 0)
+    assert str(failure) == "init died"

@@ -241,7 +241,7 @@ class TestChanges:
     @pytest.mark.parametrize(
         ("name", "written", "old", "undo"),
         [
-            ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=max riops=max wiops=max\n", "8:0 rbps=9 wbps=max riops=max wiops=max"),
+            ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=max riops=7 wiops=max\n", "8:0 rbps=9 wbps=max riops=7 wiops=max"),
             ("io.max", "8:0 rbps=5", "", "8:0 rbps=max wbps=max riops=max wiops=max"),
             ("io.weight", "default 50", "default 100\n8:0 200\n", "default 100"),
             ("io.weight", "8:0 50", "default 100\n8:0 200\n", "8:0 200"),

@@ -194,8 +194,9 @@ def changes(wanted: Group, merged: Group, writes: list[Write], facts: Facts) -> 
 
 def settled(write: Write, files: Files) -> Write | None:
     """Return the write of the file that this kernel has, None where it has none and what is asked for as well."""
-    if write.instead is not None and files.get(write.instead[0]) is not None:
-        return Write(write.pointer, *write.instead)
+    if write.instead is not None:
+        there = files.get(write.instead[0]) is not None
+        return Write(write.pointer, *(write.instead if there else (write.name, write.text)))
     if write.optional and files.get(write.name) is None:
         return None
     return write

@@ -10,6 +10,7 @@ from pyruntime.engine import change
 from pyruntime.errors import Failure, InvalidConfig, UsageFailure
 from pyruntime.plan import update as plan
 from pyruntime.plan.facts import Facts
+from pyruntime.plan.resources import Write
 from pyruntime.step import HOST, Step
 
 MIB = 1 << 20
@@ -154,7 +155,7 @@ class TestMerge:
 
 def writes(current: dict[str, Any], given: dict[str, Any]) -> list[tuple[str, str]]:
     wanted = plan.asked(given)
-    return [(name, text) for _, name, text in plan.writes_of(wanted, plan.merge(current, wanted))]
+    return [(write.name, write.text) for write in plan.writes_of(wanted, plan.merge(current, wanted))]
 
 
 class TestWrites:
@@ -167,6 +168,7 @@ class TestWrites:
             ({"limit": 100}, {"limit": 150}, [("memory.max", "150")]),
             ({"limit": 100}, {"swap": -1}, [("memory.swap.max", "max")]),
             ({"limit": 100, "swap": 200}, {"limit": -1}, [("memory.max", "max"), ("memory.swap.max", "max")]),
+            ({"limit": 100}, {"limit": -1}, [("memory.max", "max"), ("memory.swap.max", "max")]),
             ({"limit": 100, "swap": 200}, {"reservation": 50}, [("memory.low", "50")]),
         ],
     )
@@ -199,7 +201,7 @@ class TestWrites:
     def test_the_pointer_is_of_what_was_given(self) -> None:
         wanted = {"cpu": {"period": 80000}}
         found = plan.writes_of(wanted, plan.merge({"cpu": {"quota": 50000}}, wanted))
-        assert found == [("/linux/resources/cpu/period", "cpu.max", "50000 80000")]
+        assert [write.pointer for write in found] == ["/linux/resources/cpu/period"]
 
     def test_unified_has_the_last_word(self) -> None:
         given = {"pids": {"limit": 5}, "unified": {"pids.max": "7"}}
@@ -209,7 +211,7 @@ class TestWrites:
 def facts(**files: str | None) -> Facts:
     found = Facts()
     found.cgroup_path = "/c"
-    found.cgroup_controllers = found.cgroup_enabled = ("cpu", "memory", "pids", "io", "rdma")
+    found.cgroup_controllers = ("cpu", "memory", "pids", "io", "rdma")
     found.cgroup_files = {name.replace("__", "."): text for name, text in files.items()}
     return found
 
@@ -241,7 +243,7 @@ class TestChanges:
     @pytest.mark.parametrize(
         ("name", "written", "old", "undo"),
         [
-            ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=max riops=7 wiops=max\n", "8:0 rbps=9 wbps=max riops=7 wiops=max"),
+            ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=8 riops=7 wiops=6\n", "8:0 rbps=9 wbps=8 riops=7 wiops=6"),
             ("io.max", "8:0 rbps=5", "", "8:0 rbps=max wbps=max riops=max wiops=max"),
             ("io.weight", "default 50", "default 100\n8:0 200\n", "default 100"),
             ("io.weight", "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
@@ -310,6 +312,18 @@ class TestChanges:
             "replace_device_filter(<cgroup>, <device_filter>, <old_device_filter>)"
         ]
 
+    def test_bfq_has_its_own_weight(self) -> None:
+        given = {"blockIO": {"weight": 100}}
+        assert changes({}, given, io__bfq__weight="default 50\n") == [
+            (
+                'write_at(<cgroup>, "io.bfq.weight", "default 100")',
+                ['write_at(<cgroup>, "io.bfq.weight", "default 50")'],
+            )
+        ]
+        assert changes({}, given, io__weight="default 50\n") == [
+            ('write_at(<cgroup>, "io.weight", "default 910")', ['write_at(<cgroup>, "io.weight", "default 50")'])
+        ]
+
     def test_without_swap_accounting_no_swap_is_no_wish(self) -> None:
         given = {"memory": {"limit": 100, "swap": 100}}
         assert order({}, given, memory__max="max", memory__swap__max=None) == ["memory.max"]
@@ -339,11 +353,13 @@ class TestCheckBeforeUpdate:
 
 def test_only_controllers_that_lack_are_enabled() -> None:
     found = facts()
-    found.cgroup_enabled, found.cgroup_path = ("pids",), "/a/b"
-    some = [("/p", "pids.max", "1"), ("/m", "memory.max", "1")]
-    assert [step.describe() for step in plan.enable_steps(some, found)] == [
-        'write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory")',
-        'write_file("/sys/fs/cgroup/a/cgroup.subtree_control", "+memory")',
+    found.cgroup_controllers, found.cgroup_path = ("memory", "pids"), "/a/b"
+    found.cgroup_shared = {"": ("memory", "pids"), "/a": ("pids",)}
+    assert plan.enable_steps([Write("/p", "pids.max", "1")], found) == []
+    some = [Write("/p", "pids.max", "1"), Write("/m", "memory.max", "1")]
+    assert [(step.pointer, step.describe()) for step in plan.enable_steps(some, found)] == [
+        ("/m", 'enable_controllers("/sys/fs/cgroup/a", "memory", "memory")'),
+        ("/m", 'settle_cgroup_type(<cgroup>, "/a/b", "memory")'),
     ]
 
 

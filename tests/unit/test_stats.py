@@ -17,7 +17,8 @@ NO_LIMIT = 18446744073709551615
 FILES = {
     "cpu.stat": "usage_usec 2500\nuser_usec 1500\nsystem_usec 1000\nnice_usec 0\ncore_sched.force_idle_usec 0\n"
     "nr_periods 7\nnr_throttled 3\nthrottled_usec 90\nnr_bursts 0\nburst_usec 0\n",
-    "cpu.pressure": "some avg10=1.50 avg60=0.25 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
+    "cpu.pressure": "some avg10=1.50 avg60=0.25 avg300=0.00 total=1234\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
     "memory.stat": "anon 4096\nfile 8192\nkernel 100\nworkingset_refault_anon 0\n",
     "memory.current": "20480\n",
     "memory.max": "67108864\n",
@@ -142,7 +143,7 @@ def test_durations(text: str, nanoseconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["5", "", "s", "-5s", "0s", "5 s", "5x", "1.2.3s", "5sm", "9999999h", "٣s", "1" * 50 + "s"]
+    "text", ["5", "", "s", "-5s", "0s", "5 s", "5x", "1.2.3s", "5sm", "9999999h", "\u0663s", "1" * 50 + "s"]
 )
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(UsageFailure, match="--interval"):

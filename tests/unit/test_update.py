@@ -48,7 +48,7 @@ class TestCommandLine:
         assert command.size("memory", text) == value
 
     @pytest.mark.parametrize(
-        "text", ["", "m", "1x", "1mm", "-2", "-1m", "1e3", "1.2.3m", "0x10", "١", "9e", "99999999p"]
+        "text", ["", "m", "1x", "1mm", "-2", "-1m", "1e3", "1.2.3m", "0x10", "\u0661", "9e", "99999999p"]
     )
     def test_what_is_no_size(self, text: str) -> None:
         with pytest.raises(UsageFailure, match="--memory"):

@@ -112,9 +112,9 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
     except BaseException as error:
-        from ..container import oom
+        from ..container import limits
 
-        oom.explain(error, cgroup.of(container.record), kills)
+        limits.explain(error, cgroup.of(container.record), kills)
         clean_up(container, options, error)
         raise
     return container, launched

@@ -170,9 +170,9 @@ def add_process(
             launched.kill()
             raise
     except Failure as failure:
-        from ..container import oom
+        from ..container import limits
 
-        oom.explain(failure, group, kills)
+        limits.explain(failure, group, kills)
         raise
     return launched
 

@@ -40,9 +40,9 @@ def start_container(container: Container) -> None:
     try:
         engine_start.start(container.dirfd)
     except Failure as failure:
-        from ..container import oom
+        from ..container import limits
 
-        oom.explain(failure, group, kills)
+        limits.explain(failure, group, kills)
         raise
     if (config.get("hooks") or {}).get("poststart"):
         run_poststart(container, config, now.pid)

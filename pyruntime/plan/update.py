@@ -39,6 +39,7 @@ KEYED = {
 """Files with a line for each device, and what takes such a line away."""
 READ_TOO = {
     "cpu": {"cpu.max.burst", "cpu.weight", "cpu.idle"},
+    "cpuset": {"cpuset.cpus.effective", "cpuset.mems.effective"},
     "memory": {"memory.current", "memory.swap.current"},
 }
 """Files that the changes of a controller depend on."""
@@ -270,7 +271,12 @@ def change_of(write: Write, facts: Facts) -> Change:
     if write.name == "cpu.idle":
         # The kernel forgets the weight of an idle cgroup.
         undo += before("cpu.weight", "", files.get("cpu.weight"))
-    return Change(step, [Step(HOST, write.pointer, "write_at", Slot("cgroup"), *old) for old in undo])
+    ignore: tuple[str, ...] = ()
+    effective = files.get(f"{write.name}.effective")
+    if effective is not None and undo == [(write.name, "\n")]:
+        # A cpuset with processes can't be emptied again (ENOSPC); then it names what it had inherited.
+        undo, ignore = [(write.name, effective.strip()), *undo], ("ENOSPC",)
+    return Change(step, [Step(HOST, write.pointer, "write_at", Slot("cgroup"), *old, ignore=ignore) for old in undo])
 
 
 def before(name: str, written: str, old: str | None) -> list[tuple[str, str]]:

@@ -237,6 +237,17 @@ class TestChanges:
     def test_an_empty_file_is_emptied_again(self) -> None:
         assert plan.before("cpuset.cpus", "0", "\n") == [("cpuset.cpus", "\n")]
 
+    def test_a_cpuset_that_was_empty(self) -> None:
+        """The kernel does not let it become empty while there are processes in it."""
+        given = {"cpu": {"cpus": "0"}}
+        assert changes({}, given, cpuset__cpus="\n", cpuset__cpus__effective="0-3\n")[0][1] == [
+            'write_at(<cgroup>, "cpuset.cpus", "0-3")', 'write_at(<cgroup>, "cpuset.cpus", "\\n")',
+        ]  # fmt: skip
+        wanted = plan.asked(given)
+        found = facts(cpuset__cpus="\n", cpuset__cpus__effective="0-3\n")
+        change = plan.changes(wanted, wanted, plan.writes_of(wanted, wanted), found)[0]
+        assert [step.ignore for step in change.undo] == [("ENOSPC",)] * 2
+
     def test_a_file_that_can_not_be_read_can_not_be_put_back(self) -> None:
         assert plan.before("memory.reclaim", "1", None) == []
 

@@ -1,10 +1,10 @@
-"""container.oom: an error says that memory ran out when it did, and only then."""
+"""container.limits: an error says that memory or tasks ran out when they did, and only then."""
 
 from pathlib import Path
 
 import pytest
 
-from pyruntime.container import oom
+from pyruntime.container import limits
 from pyruntime.container.cgroup import Cgroup
 from pyruntime.errors import Failure
 
@@ -36,13 +36,35 @@ def group(tmp_path: Path, kills: int, limit: str) -> Cgroup:
 )  # fmt: skip
 def test_explain(tmp_path: Path, kills: int, before: int, limit: str, what: str, said: str) -> None:
     failure = Failure(what, pointer="/x")
-    oom.explain(failure, group(tmp_path, kills, limit), before)
+    limits.explain(failure, group(tmp_path, kills, limit), before)
+    assert str(failure) == said
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "what", "said"),
+    [
+        (
+            4,
+            "4",
+            "clone3: (EAGAIN)",
+            "clone3: (EAGAIN): too many tasks: pids.max is 4 [config.json#/linux/resources/pids/limit]; raise the limit",
+        ),
+        (3, "4", "clone3: (EAGAIN)", "clone3: (EAGAIN)"),
+        (4, "max", "clone3: (EAGAIN)", "clone3: (EAGAIN)"),
+        (4, "4", "clone3: (EPERM)", "clone3: (EPERM)"),
+    ],
+)
+def test_tasks(tmp_path: Path, used: int, limit: str, what: str, said: str) -> None:
+    (tmp_path / "pids.current").write_text(f"{used}\n")
+    (tmp_path / "pids.max").write_text(f"{limit}\n")
+    failure = Failure(what)
+    limits.explain(failure, Cgroup(str(tmp_path)), 0)
     assert str(failure) == said
 
 
 def test_a_cgroup_that_is_gone_or_counts_nothing(tmp_path: Path) -> None:
     failure = Failure("init died")
     assert Cgroup(str(tmp_path / "none")).oom_kills() == 0
-    oom.explain(failure, Cgroup(str(tmp_path)), 0)
-    oom.explain(KeyboardInterrupt(), group(tmp_path, 1, "5"), 0)
+    limits.explain(failure, Cgroup(str(tmp_path)), 0)
+    limits.explain(KeyboardInterrupt(), group(tmp_path, 1, "5"), 0)
     assert str(failure) == "init died"

@@ -144,7 +144,7 @@ class TestStatistics:
         finally:
             peer.runtime.run("delete", "--force", peer.id)
             peer.close()
-        # psi came with runc 1.2, max with Linux 5.19's memory.peak and runc 1.1.6.
+        # Since runc 1.2.
         newer = {"cpu/psi", "memory/psi", "blkio/psi", "memory/usage/max"}
         assert shape(theirs) - shape(ours) == set()
         assert {path for path in shape(ours) - shape(theirs) if not path.startswith(tuple(newer))} == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from .. import kernel, spec
+from .. import kernel, log, spec
 from ..container import cgroup
 from ..container.status import status_of
 from ..container.store import Store
@@ -66,8 +66,11 @@ def apply(container: Container, wanted: Resources) -> None:
         change.run(plan.device_steps(wanted), slots)
         facts.probe_files(found, plan.files_to_read(writes))
         changes = [*driver_changes(container, current, merged), *plan.changes(wanted, merged, writes, found)]
+        kills = group.oom_kills()
         change.make(changes, slots)
         note(container, merged, changes, slots)
+        if group.oom_kills() > kills:
+            log.warning(f'container "{container.id}": its memory was above the new limit, and the kernel killed in it')
     finally:
         for fd in slots.values():
             if fd >= 0:

@@ -190,6 +190,17 @@ class TestErrors:
         error = box.runtime.fails("start", box.id)
         says(error, "out of memory", f"memory.max is {64 * MIB} bytes", "raise the limit")
 
+    def test_init_on_its_way(self, container: Make, bundle: Bundle) -> None:
+        limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})
+        box = container(start=False)
+        group = Group(box)
+        # What the waiting init has, and nothing more.
+        (group.path / "memory.max").write_text(group.read("memory.current"))
+        error = box.runtime.fails("start", box.id)
+        says(error, "init died", "out of memory", f"memory.max is {group.read('memory.max')} bytes", "raise the limit")
+        assert box.status == "stopped"
+        says(box.runtime.fails("start", box.id), "in the stopped state", "memory.events counts 1 killed")
+
     def test_exec(self, container: Make, bundle: Bundle) -> None:
         limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})
         bundle.args("sleep", "1000")

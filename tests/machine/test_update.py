@@ -250,12 +250,14 @@ class TestMemoryBelowTheUse:
         assert settings(group) == before
         assert holder.status == "running"
 
-    def test_without_it_the_kernel_kills(self, holder: Container) -> None:
-        """cgroup-v2.rst: memory.max below the use reclaims, and kills when that is not enough."""
+    def test_without_it_the_kernel_kills(self, holder: Container, workdir: Path) -> None:
+        """cgroup-v2.rst: memory.max below the use reclaims, and kills when that is not enough. The log tells."""
         group = Group(holder)
+        holder.runtime.options += ["--log", str(workdir / "log")]
         update(holder, "--memory", "8m", "--memory-swap", "8m")
         wait_for(lambda: holder.status == "stopped", "it is killed", 30)
         assert group.number("memory.events", "oom_kill") >= 1
+        assert "the kernel killed in it" in (workdir / "log").read_text()
 
 
 class TestEffect:
@@ -272,6 +274,9 @@ class TestEffect:
         update(limited, "--pids-limit", "4")
         result = limited.exec("--", "sh", "-c", many)
         assert "can't fork" in result.stderr, result
+        wait_for(lambda: Group(limited).read("pids.current") == "1", "they have ended", 20)
+        for _ in range(3):
+            assert limited.exec("--detach", "--", "sleep", "1000").status == 0
         result = limited.exec("--", "true")
         assert result.status == 255
         says(result.stderr, "too many tasks", "pids.max is 4", "[config.json#/linux/resources/pids/limit]")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..cli import Options
     from ..container.store import Container
+    from ..plan.resources import Write
     from ..step import Slots
 
     Resources = dict[str, Any]
@@ -60,27 +61,33 @@ def apply(container: Container, wanted: Resources) -> None:
     merged = plan.merge(current, wanted)
     writes = plan.writes_of(wanted, merged)
     found = facts.probe_update(container.id, container.record["cgroup_mount"], container.record["cgroup"])
-    slots: Slots = {"cgroup": kernel.open(group.path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))}
+    directory = kernel.open(group.path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
+    slots: Slots = {"container": container, "cgroup": directory}
     try:
         change.run(plan.enable_steps(writes, found), slots)
         change.run(plan.device_steps(wanted), slots)
         facts.probe_files(found, plan.files_to_read(writes))
-        changes = [*driver_changes(container, current, merged), *plan.changes(wanted, merged, writes, found)]
+        changes = [
+            *driver_changes(container, wanted, current, writes),
+            *plan.changes(wanted, merged, writes, found),
+        ]
         kills = group.oom_kills()
         change.make(changes, slots)
         note(container, merged, changes, slots)
         if group.oom_kills() > kills:
             log.warning(f'container "{container.id}": its memory was above the new limit, and the kernel killed in it')
     finally:
-        for fd in slots.values():
-            if fd >= 0:
-                posix.close(fd)
+        for name in ("cgroup", "device_filter", "old_device_filter"):
+            if slots.get(name, -1) >= 0:
+                posix.close(slots[name])
 
 
-def driver_changes(_container: Container, _current: Resources, _merged: Resources) -> list[plan.Change]:
-    """Return what tells the manager of the cgroup, so that it does not put its own idea of the limits back.
+def driver_changes(
+    _container: Container, _wanted: Resources, _current: Resources, _writes: list[Write]
+) -> list[plan.Change]:
+    """Return what tells the cgroup's manager of the limits, before they are written, and takes that back.
 
-    The cgroup driver cgroupfs, the only one, has no manager.
+    cgroupfs, the only driver, has no manager. Another one puts its own idea of the limits back unless it is told.
     """
     return []
 

@@ -27,10 +27,10 @@ def statistics(box: Container) -> dict[str, Any]:
     return data
 
 
-def stream(box: Container) -> "subprocess.Popen[str]":
-    """Start `events`, whose statistics are far away; the caller ends it."""
+def stream(box: Container, interval: str = "1h") -> "subprocess.Popen[str]":
+    """Start `events`, whose statistics are far away unless another interval is given; the caller ends it."""
     return subprocess.Popen(
-        box.runtime.command("events", "--interval", "1h", box.id),
+        box.runtime.command("events", "--interval", interval, box.id),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -60,6 +60,25 @@ class TestOutOfMemory:
                 box.kill()
                 out, err = process.communicate(timeout=SECONDS)
                 assert (process.returncode, out, err) == (0, "", "")
+            finally:
+                process.kill()
+
+    def test_a_limit_that_comes_later(self, container: Make, bundle: Bundle) -> None:
+        """Memory is not counted when the stream begins."""
+        bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-late/box"
+        bundle.args("sleep", "1000")
+        box = container()
+        (Group(box).path.parent / "cgroup.subtree_control").write_text("-memory")
+        with stream(box, "500ms") as process:
+            try:
+                assert process.stdout is not None
+                assert "raw" not in json.loads(process.stdout.readline())["data"]["memory"]
+                box.runtime.ok("update", "--memory", "24m", "--memory-swap", "24m", box.id)
+                wait_for(lambda: watches(process), "it watches")
+                assert box.exec("--", "sh", "-c", ALLOCATE).status == 137
+                told = [json.loads(process.stdout.readline()) for _ in range(20)]
+                assert [event["type"] for event in told].count("oom") == 1
+                assert told[-1]["data"]["memory"]["usage"]["limit"] == 24 * MIB
             finally:
                 process.kill()
 

@@ -200,25 +200,20 @@ class TestErrors:
         assert runtime.ids() == []
         assert not (session.CGROUP_ROOT / f"{session.TOKEN}-small").exists()
 
-    def test_start(self, container: Make, bundle: Bundle) -> None:
-        """A startContainer hook runs within the container's limit."""
-        limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})
-        bundle.config["hooks"] = {"startContainer": [{"path": "/bin/dd", "args": ["dd", "if=/dev/zero", "of=/dev/null",
-                                                                                  "bs=96M", "count=1"]}]}  # fmt: skip
+    @pytest.mark.parametrize("whole", [False, True], ids=["the hook", "init too"])
+    def test_start(self, container: Make, bundle: Bundle, whole: bool) -> None:
+        """A startContainer hook takes too much; with memory.oom.group it takes init with it."""
+        limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB}, unified={"memory.oom.group": str(int(whole))})
+        arguments = ["dd", "if=/dev/zero", "of=/dev/null", "bs=96M", "count=1"]
+        bundle.config["hooks"] = {"startContainer": [{"path": "/bin/dd", "args": arguments}]}
         box = container(start=False)
         error = box.runtime.fails("start", box.id)
-        says(error, "out of memory", f"memory.max is {64 * MIB} bytes", "raise the limit")
-
-    def test_init_on_its_way(self, container: Make, bundle: Bundle) -> None:
-        limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})
-        box = container(start=False)
-        group = Group(box)
-        # What the waiting init has, and nothing more.
-        (group.path / "memory.max").write_text(group.read("memory.current"))
-        error = box.runtime.fails("start", box.id)
-        says(error, "init died", "out of memory", f"memory.max is {group.read('memory.max')} bytes", "raise the limit")
-        assert box.status == "stopped"
-        says(box.runtime.fails("start", box.id), "in the stopped state", "memory.events counts 1 killed")
+        says(
+            error, "init died" if whole else "hook", f"out of memory: memory.max is {64 * MIB} bytes", "raise the limit"
+        )
+        wait_for(lambda: box.status == "stopped", "it has stopped")
+        again = box.runtime.fails("start", box.id)
+        says(again, "in the stopped state", f"memory.events counts {1 + whole} killed")
 
     def test_exec(self, container: Make, bundle: Bundle) -> None:
         limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})

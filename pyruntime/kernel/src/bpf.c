@@ -23,8 +23,9 @@ static PyObject *linux_bpf_prog_load(PyObject *self, PyObject *args)
 {
 	(void)self;
 	Py_buffer program;
+	const char *name = "pyruntime_dev";
 	static char log[65536];
-	if (!PyArg_ParseTuple(args, "y*:bpf_prog_load", &program))
+	if (!PyArg_ParseTuple(args, "y*|s:bpf_prog_load", &program, &name))
 		return NULL;
 	union bpf_attr attributes;
 	memset(&attributes, 0, sizeof attributes);
@@ -32,7 +33,7 @@ static PyObject *linux_bpf_prog_load(PyObject *self, PyObject *args)
 	attributes.insns = (uint64_t)(uintptr_t)program.buf;
 	attributes.insn_cnt = (uint32_t)(program.len / (Py_ssize_t)sizeof(struct bpf_insn));
 	attributes.license = (uint64_t)(uintptr_t) "GPL";
-	memcpy(attributes.prog_name, "pyruntime_dev", sizeof "pyruntime_dev");
+	strncpy(attributes.prog_name, name, sizeof attributes.prog_name - 1);
 	long fd = bpf(BPF_PROG_LOAD, &attributes);
 	int number = errno;
 	log[0] = 0;
@@ -149,7 +150,8 @@ static PyObject *linux_bpf_prog_name(PyObject *self, PyObject *args)
 
 PyMethodDef bpf_methods[] = {
     {"bpf_prog_load", linux_bpf_prog_load, METH_VARARGS,
-     "bpf_prog_load(instructions) -> fd of a device filter; on refusal `kernel_message` is the verifier's last line. "
+     "bpf_prog_load(instructions, name='pyruntime_dev') -> fd of a device filter; on refusal `kernel_message` is the "
+     "verifier's last line. "
      "Memory is charged to the cgroup (since Linux 5.11), so RLIMIT_MEMLOCK stays as it is; bpf(2)"},
     {"bpf_prog_attach", linux_bpf_prog_attach, METH_VARARGS,
      "bpf_prog_attach(cgroup_fd, prog_fd, flags, replaced_fd=-1): attach, or replace at once; bpf(2)"},

@@ -195,16 +195,18 @@ class TestDevices:
         group = Group(box)
         allow_all = bytes.fromhex("b4000000010000009500000000000000")
         cgroup = kernel.open(str(group.path), kernel.flags("O_RDONLY|O_DIRECTORY"))
-        other = kernel.bpf_prog_load(allow_all)
+        own, other = kernel.bpf_prog_get_fd_by_id(filters(group)[0]), kernel.bpf_prog_load(allow_all, "other_dev")
         try:
-            first = filters(group)
+            # The other one is found first.
+            kernel.bpf_prog_detach(cgroup, own)
             kernel.bpf_prog_attach(cgroup, other, kernel.flags("BPF_F_ALLOW_MULTI"))
+            kernel.bpf_prog_attach(cgroup, own, kernel.flags("BPF_F_ALLOW_MULTI"))
+            first, second = filters(group)
             update(box, {"devices": [DENY, FUSE]})
-            assert len(filters(group)) == 2
-            assert first[0] not in filters(group)
+            assert first in filters(group) and second not in filters(group) and len(filters(group)) == 2
         finally:
-            kernel.close(other)
-            kernel.close(cgroup)
+            for fd in (own, other, cgroup):
+                kernel.close(fd)
 
 
 class TestRefused:

@@ -60,6 +60,7 @@ def apply(container: Container, wanted: Resources) -> None:
         wanted.pop("devices", None)
     merged = plan.merge(current, wanted)
     writes = plan.writes_of(wanted, merged)
+    plan.forget_overwritten(merged, writes)
     found = facts.probe_update(container.id, container.record["cgroup_mount"], container.record["cgroup"])
     directory = kernel.open(group.path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
     slots: Slots = {"container": container, "cgroup": directory}

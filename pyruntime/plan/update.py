@@ -132,6 +132,14 @@ def writes_of(wanted: Group, merged: Group) -> list[Write]:
     return [write for write in writes if last.get(write.name, write) is write]
 
 
+def forget_overwritten(merged: Group, writes: list[Write]) -> None:
+    """Take out of `merged` what an earlier `unified` had in files that something else is written to now."""
+    files = merged.get("unified") or {}
+    overwritten = {write.name for write in writes if not write.pointer.startswith(f"{BASE}/unified/")}
+    if overwritten & files.keys():
+        merged["unified"] = {name: text for name, text in files.items() if name not in overwritten}
+
+
 def coupled_memory(wanted: Group, merged: Group) -> Group:
     if "limit" not in wanted and "swap" not in wanted:
         return wanted

@@ -208,6 +208,19 @@ class TestWrites:
         assert writes({}, given) == [("pids.max", "7")]
 
 
+def test_what_unified_once_said_of_a_file_is_forgotten() -> None:
+    current = {"unified": {"pids.max": "7", "memory.high": "5"}}
+    wanted = {"pids": {"limit": 9}}
+    merged = plan.merge(current, wanted)
+    plan.forget_overwritten(merged, plan.writes_of(wanted, merged))
+    assert merged == {"unified": {"memory.high": "5"}, "pids": {"limit": 9}}
+    assert current["unified"]["pids.max"] == "7"
+    wanted = {"unified": {"pids.max": "8"}}
+    merged = plan.merge(current, wanted)
+    plan.forget_overwritten(merged, plan.writes_of(wanted, merged))
+    assert merged["unified"] == {"pids.max": "8", "memory.high": "5"}
+
+
 def facts(**files: str | None) -> Facts:
     found = Facts()
     found.cgroup_path = "/c"

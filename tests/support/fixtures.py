@@ -1,5 +1,6 @@
 """Fixtures of the tiers that start containers."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ def runtime(workdir: Path, request: pytest.FixtureRequest) -> Iterator[Runtime]:
     results = {name: tested.run("delete", "--force", name) for name in tested.ids()}
     problems = [f"delete --force {name}: {result}" for name, result in results.items() if result.status != 0]
     problems += [f"state of {name}" for name in tested.ids()]
-    for path in [path for path in session.CGROUP_ROOT.glob(f"**/*{session.TOKEN}*") if path.is_dir()]:
+    # os.walk passes over cgroups that other sessions on this machine remove meanwhile.
+    made = [Path(folder) for folder, _, _ in os.walk(session.CGROUP_ROOT) if session.TOKEN in Path(folder).name]
+    for path in made:
         problems.append(f"cgroup {path}")
         leaks.remove_cgroup(path)  # so that the next test does not fail for this one
     if request.node.get_closest_marker("xfail") is None:  # a peer that fails the test may leave things behind as well

@@ -383,10 +383,9 @@ def settle(options: Options) -> None:
         options.root = default_root()
     elif not options.root.startswith("/"):
         options.root = f"{posix.getcwd()}/{options.root}"
-    if options.systemd_cgroup or options.cgroup_manager == "systemd":
-        raise UsageFailure("the systemd cgroup driver is not supported yet; leave out --systemd-cgroup")
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
-        raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs")
+        raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs or systemd")
+    options.systemd_cgroup = options.systemd_cgroup or options.cgroup_manager == "systemd"
 
 
 def default_root() -> str:

@@ -41,7 +41,7 @@ def prepare(options: Options, container_id: str) -> Request:
     bundle = options.bundle or posix.getcwd()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     warnings = spec.validate(config)
-    found = facts.probe(config, bundle_path(bundle), container_id)
+    found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
     if options.command == "run" and not options.detach and not options.console_socket:
         found.console_size = foreground.window_size()
     found.no_pivot = bool(options.no_pivot)
@@ -133,6 +133,8 @@ def record_of(request: Request) -> dict[str, Any]:
     """The `creating` record: what delete needs, written before the first process exists."""
     found = request.facts
     has_mount_namespace = "mount" in found.new_namespaces or "mount" in found.joined_namespaces
+    # Before the unit exists: whenever create is killed, delete knows what to look for.
+    unit = {"systemd_unit": found.systemd_unit, "systemd_user": found.rootless} if found.systemd_unit else {}
     return {
         "id": request.id,
         "ociVersion": request.config["ociVersion"],
@@ -142,6 +144,7 @@ def record_of(request: Request) -> dict[str, Any]:
         "cgroup": found.cgroup_path,
         "cgroup_mount": found.cgroup_mount,
         "cgroup_made": found.cgroup_missing,
+        **unit,
         "mounts": [] if has_mount_namespace else [[found.rootfs, mount_id(found.rootfs)]],
         "own_pid_namespace": "pid" in found.new_namespaces,
     }

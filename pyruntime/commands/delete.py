@@ -133,17 +133,21 @@ def record_from_config(container: Container) -> dict[str, Any]:
     """Return what a damaged record must have said of the cgroup: the config, as create read it, names it."""
     from ..plan.facts import Facts, probe_cgroup
 
-    facts = Facts()
-    facts.id = container.id
-    try:
-        linux = readable_config(container).get("linux") or {}
-        probe_cgroup(facts, linux.get("cgroupsPath") or "")
-    except (AttributeError, TypeError, Failure):
-        return {}
-    if facts.cgroup_mount is None:
-        return {}
-    record = {"cgroup": facts.cgroup_path, "cgroup_mount": facts.cgroup_mount}
-    return {**record, "cgroup_id": cgroup.identity(facts.cgroup_dir)}
+    # It does not name the driver; but a path is right for one of them only, and without one there is one cgroup.
+    for systemd in (False, True):
+        facts = Facts()
+        facts.id, facts.euid = container.id, posix.geteuid()
+        facts.rootless = facts.euid != 0
+        try:
+            linux = readable_config(container).get("linux") or {}
+            probe_cgroup(facts, linux.get("cgroupsPath") or "", systemd=systemd)
+        except (AttributeError, TypeError, Failure):
+            continue
+        found = cgroup.identity(facts.cgroup_dir) if facts.cgroup_mount is not None else -1
+        if found != -1:
+            unit = {"systemd_unit": facts.systemd_unit, "systemd_user": facts.rootless} if systemd else {}
+            return {"cgroup": facts.cgroup_path, "cgroup_mount": facts.cgroup_mount, "cgroup_id": found, **unit}
+    return {}
 
 
 def end_processes(container: Container) -> None:

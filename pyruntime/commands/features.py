@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from ..cli import Options
 
-CGROUP = {"v1": False, "v2": True, "systemd": False, "systemdUser": False, "rdma": True}
+CGROUP = {"v1": False, "v2": True, "systemd": True, "systemdUser": False, "rdma": True}
 APPARMOR = False
 """Profiles are handed to the kernel, but no test has seen one work yet."""
 IDMAP = True
-UNSAFE_ANNOTATIONS: list[str] = []
-"""No annotation changes what the runtime does."""
+UNSAFE_ANNOTATIONS = ["org.systemd.property."]
+"""Annotations that change what the runtime does; with the dot at its end, all that begin so (features.md)."""
 ARCHES_SINCE_LIBSECCOMP_2_6 = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"}
 """Valid in a config, but Debian 12's libseccomp 2.5 does not know them."""
 

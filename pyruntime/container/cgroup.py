@@ -176,6 +176,17 @@ class Cgroup:
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
 
+    def wait_until_empty(self, seconds: float = REMOVE_SECONDS) -> None:
+        """Wait until no process is left in the tree, after a kill. Raises Failure naming those that do not end."""
+        deadline = time.monotonic() + seconds
+        pause = 0.0005
+        while self.populated():
+            if time.monotonic() >= deadline:
+                pids = ", ".join(map(str, self.processes()[:8]))
+                raise Failure(f"cgroup {self.path}: process {pids} was killed but does not end")
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
     def remove(self, seconds: float = REMOVE_SECONDS) -> None:
         """Remove the tree, children first; EBUSY is retried for a while, because dying processes still count.
 
@@ -330,7 +341,15 @@ def in_use(path: str) -> bool:
 
 
 def remove_made(record: Record) -> None:
-    """Remove the container's cgroup, and what else create made on the way to it if it is empty, bottom up."""
+    """Remove the container's cgroup, and what else create made on the way to it if it is empty, bottom up.
+
+    With the systemd driver the cgroup is a scope, and systemd removes it.
+    """
+    if "systemd_unit" in record:
+        from . import systemd
+
+        systemd.remove_scope(record)
+        return
     group = owned(record)
     if group is not None:
         group.remove()

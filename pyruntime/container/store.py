@@ -73,6 +73,9 @@ class Container:
     def path(self) -> str:
         return f"{self.root}/{self.id}"
 
+    def __repr__(self) -> str:
+        return f"<container {self.id}>"
+
     def lock(self, *, wait: bool = True) -> bool:
         """Take the container's lock; False when another command holds it and wait is off."""
         try:
@@ -141,6 +144,18 @@ class Container:
     def save(self) -> None:
         """Write the record: complete, to a temporary file, synced, renamed."""
         write_file(self.dirfd, RECORD, dumps(self.record).encode())
+
+    def start_scope(self, unit: str, properties: Any, pid: int) -> None:
+        """Let systemd make the container's cgroup, as a scope with the process in it. Raises Failure."""
+        from .systemd import start_scope
+
+        start_scope(self.record, unit, properties, pid)
+
+    def set_unit_properties(self, properties: Any) -> None:
+        """Tell systemd other limits of the container's scope. Raises Failure; then none has changed."""
+        from .systemd import set_unit_properties
+
+        set_unit_properties(self.record, properties)
 
     def save_cgroup(self, cgroup: int) -> None:
         """Note that the cgroup of this descriptor is the container's: from now on delete kills what is in it."""

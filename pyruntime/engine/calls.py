@@ -26,6 +26,8 @@ __all__ = [
     "save_record",
     "send_descriptor",
     "send_terminal",
+    "systemd_set_properties",
+    "systemd_start_scope",
     "with_home",
     "write_pid_file",
 ]
@@ -69,6 +71,16 @@ def await_start(listener: int, channel_fd: int) -> int:
             posix.close(listener)
             return connection
         posix.close(connection)
+
+
+def systemd_start_scope(container: Any, unit: str, properties: Any, pid: int) -> None:
+    """Call StartTransientUnit over D-Bus: systemd makes the scope's cgroup and moves the process into it."""
+    container.start_scope(unit, properties, pid)
+
+
+def systemd_set_properties(container: Any, unit: str, properties: Any) -> None:
+    """Call SetUnitProperties over D-Bus, for as long as the unit lives."""
+    container.set_unit_properties(properties)
 
 
 def save_cgroup(container: Any, cgroup: int) -> None:

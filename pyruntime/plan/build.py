@@ -42,9 +42,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     plan.steps = [
         *keep_descriptors(facts),
         # Host: what can fail early, and every descriptor that init is to inherit.
-        *cgroup.cgroup_steps(facts),
-        *resources.resource_steps(config, facts),
-        *device_filter.device_steps(config, facts),
+        *(cgroup_before_init(config, facts) if not facts.systemd_unit else ()),
         *namespaces.open_steps(config, facts),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
@@ -60,7 +58,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.before_clone(config, facts),
         namespaces.clone_step(facts),
         Step(HOST, "", "close", Slot("start_listener")),
-        *resources.late_resource_steps(config, facts),
+        *(cgroup_around_init(config, facts) if facts.systemd_unit else resources.late_resource_steps(config, facts)),
         *namespaces.after_clone(config, facts),
         *process.host_steps(config, facts),
         # Init: in its new namespaces.
@@ -114,6 +112,22 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *execute_steps(program, config, facts, report="channel"),
     ]
     return plan
+
+
+def cgroup_before_init(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """With the cgroupfs driver: the cgroup with its limits, for clone3 to start init inside."""
+    return [
+        *cgroup.cgroup_steps(facts),
+        *resources.resource_steps(config, facts),
+        *device_filter.device_steps(config, facts),
+    ]
+
+
+def cgroup_around_init(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """With the systemd driver: a scope begins with a process in it, so init exists and waits while it is made."""
+    from . import systemd
+
+    return systemd.scope_steps(config, facts)
 
 
 def keep_descriptors(facts: Facts) -> list[Step]:

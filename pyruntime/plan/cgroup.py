@@ -15,21 +15,18 @@ if TYPE_CHECKING:
 
 POINTER = "/linux/cgroupsPath"
 IN_USE = "another container or process uses it; delete that one or choose another cgroupsPath"
+SYSTEMD_ENABLES = ("cpu", "cpuset", "io", "memory", "pids")
+"""The controllers that systemd enables on the way to a scope that is delegated."""
 THREADED = ("cpu", "cpuset", "perf_event", "pids")
 """Controllers that a cgroup of a threaded subtree can have; cgroup-v2.rst "Threads"."""
 
 
 def cgroup_steps(facts: Facts) -> list[Step]:
     """Make the missing directories, refuse a cgroup in use (a container never shares one), and open it."""
-    if facts.cgroup_mount is None:
-        raise InvalidConfig(
-            "cgroup version 2 is not mounted on /sys/fs/cgroup",
-            pointer=POINTER,
-            hint="pyruntime needs cgroup2: mount -t cgroup2 none /sys/fs/cgroup",
-        )
+    check_mounted(facts)
     *above, own = facts.cgroup_missing or [""]
     steps = [
-        Step(HOST, POINTER, "mkdir", facts.cgroup_mount + path, Octal(0o755), ignore=("EEXIST",)) for path in above
+        Step(HOST, POINTER, "mkdir", f"{facts.cgroup_mount}{path}", Octal(0o755), ignore=("EEXIST",)) for path in above
     ]
     if own:
         steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir, hint=IN_USE))
@@ -47,7 +44,8 @@ def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
     """Enable all controllers from the root of the mount down to the container's parent.
 
     needed: the controllers that limits ask for, each with its JSON pointer; one that can't be had is an error. The
-    others are for statistics and for limits that come later, and are passed over where they can't be enabled.
+    others are for statistics and for limits that come later, and are passed over where they can't be enabled. With the
+    systemd driver these are the ones that systemd does not know.
     """
     for controller, pointer in needed.items():
         if controller not in facts.cgroup_controllers:
@@ -56,6 +54,9 @@ def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
                 f"the cgroup controller {controller} is not available in {facts.cgroup_mount} (there: {has})",
                 pointer=pointer,
             )
+    wanted = facts.cgroup_controllers
+    if facts.systemd_unit:
+        wanted = tuple(name for name in wanted if name not in SYSTEMD_ENABLES)
     steps = []
     domain = [name for name in needed if name not in THREADED]
     # The ones for whole domains first: what keeps them out is told, and nothing has become threaded yet.
@@ -63,7 +64,7 @@ def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
     pointer = needed[order[0]] if order else ""
     for path in levels_above(facts.cgroup_path):
         shared = facts.cgroup_shared.get(path, ())
-        missing = [name for name in facts.cgroup_controllers if name not in shared]
+        missing = [name for name in wanted if name not in shared]
         if missing:
             directory, asked = f"{facts.cgroup_mount}{path}", [name for name in order if name in missing]
             steps.append(Step(HOST, pointer, "enable_controllers", directory, " ".join(missing), " ".join(asked)))
@@ -102,3 +103,13 @@ def host_id(container_id: int, mappings: Any) -> int | None:
         if 0 <= offset < entry["size"]:
             return int(entry["hostID"] + offset)
     return None
+
+
+def check_mounted(facts: Facts) -> None:
+    """Raise InvalidConfig when there is no cgroup2 to put the container into."""
+    if facts.cgroup_mount is None:
+        raise InvalidConfig(
+            "cgroup version 2 is not mounted on /sys/fs/cgroup",
+            pointer=POINTER,
+            hint="pyruntime needs cgroup2: mount -t cgroup2 none /sys/fs/cgroup",
+        )

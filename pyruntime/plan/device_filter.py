@@ -72,6 +72,34 @@ def device_program(rules: Any) -> Program:
     return assemble(ordered)
 
 
+def allowed(rules: Any) -> dict[Key, int] | None:
+    """Return what the filter allows as a list of devices (type, major, minor) and access, None for all devices.
+
+    A rule that takes away a part of a wider one can't be said so; then the list allows more than the filter.
+    """
+    ordered = [normal(rule) for rule in rules]
+    ordered += [(True, kind, major, minor, access) for kind, major, minor, access in RUNTIME_RULES]
+    everything = False
+    found: dict[Key, int] = {}
+    for allow, kind, major, minor, access in ordered:
+        if kind == "a":
+            everything = allow
+            found.clear()
+        elif allow:
+            found[kind, major, minor] = found.get((kind, major, minor), 0) | access
+        else:
+            for key in [key for key in found if covers((kind, major, minor), key)]:
+                found[key] &= ~access
+    return None if everything else {key: access for key, access in found.items() if access}
+
+
+def covers(wide: Key, narrow: Key) -> bool:
+    """Whether a rule for the first matches every device of the second."""
+    return wide[0] == narrow[0] and all(
+        ours in (None, theirs) for ours, theirs in zip(wide[1:], narrow[1:], strict=True)
+    )
+
+
 def normal(rule: dict[str, Any]) -> tuple[bool, str, int | None, int | None, int]:
     """Return a rule as (allow, type, major, minor, access); None is any number; the type `a` is any device."""
     access = 0

@@ -25,8 +25,9 @@ class Facts:
     container's cgroup below that mount. cgroup_missing: the directories on the way to it that do not exist yet, top
     first. cgroup_controllers: what the mount has. cgroup_shared: for each cgroup on the way that exists, the
     controllers that its children have. cgroup_files: for an update, what files of the cgroup say; None: no such file.
-    bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config asks for,
-    by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
+    systemd_unit, systemd_slice: the scope that has this cgroup, and where systemd puts it; empty with the cgroupfs
+    driver. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
+    asks for, by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
     """
 
     __slots__ = (
@@ -41,6 +42,8 @@ class Facts:
         "cgroup_controllers",
         "cgroup_shared",
         "cgroup_files",
+        "systemd_unit",
+        "systemd_slice",
         "bounding_caps",
         "last_cap",
         "new_namespaces",
@@ -66,6 +69,8 @@ class Facts:
     cgroup_controllers: tuple[str, ...]
     cgroup_shared: dict[str, tuple[str, ...]]
     cgroup_files: dict[str, str | None]
+    systemd_unit: str
+    systemd_slice: str
     bounding_caps: int
     last_cap: int
     new_namespaces: set[str]
@@ -92,6 +97,8 @@ class Facts:
         self.cgroup_controllers = ()
         self.cgroup_shared = {}
         self.cgroup_files = {}
+        self.systemd_unit = ""
+        self.systemd_slice = ""
         self.bounding_caps = (1 << 41) - 1
         self.last_cap = 40
         self.new_namespaces = set()
@@ -123,8 +130,11 @@ def read_namespaces(facts: Facts, config: dict[str, Any]) -> None:
     facts.has_userns = "user" in facts.new_namespaces or "user" in facts.joined_namespaces
 
 
-def probe(config: dict[str, Any], bundle: str, container_id: str) -> Facts:
-    """Return the facts for a container of this config; raise InvalidConfig for a rootfs that is not there."""
+def probe(config: dict[str, Any], bundle: str, container_id: str, *, systemd: bool = False) -> Facts:
+    """Return the facts for a container of this config; raise InvalidConfig for a rootfs that is not there.
+
+    systemd: which driver makes the cgroup, and so what cgroupsPath means.
+    """
     facts = Facts()
     facts.id = container_id
     facts.bundle = bundle
@@ -133,7 +143,7 @@ def probe(config: dict[str, Any], bundle: str, container_id: str) -> Facts:
     facts.rootless = facts.euid != 0
     read_namespaces(facts, config)
     probe_capabilities(facts)
-    probe_cgroup(facts, (config.get("linux") or {}).get("cgroupsPath") or "")
+    probe_cgroup(facts, (config.get("linux") or {}).get("cgroupsPath") or "", systemd=systemd)
     return facts
 
 
@@ -169,8 +179,8 @@ def probe_capabilities(facts: Facts) -> None:
         facts.last_cap = int(last)
 
 
-def probe_cgroup(facts: Facts, cgroups_path: str) -> None:
-    """Find the cgroup2 mount and which directories of the container's cgroup are still to be made."""
+def probe_cgroup(facts: Facts, cgroups_path: str, *, systemd: bool = False) -> None:
+    """Find the cgroup2 mount, and which directories of the container's cgroup are still to be made by us."""
     facts.cgroup_mount = None
     for mount in CGROUP_MOUNTS:
         controllers = read_text(f"{mount}/cgroup.controllers", missing=None)
@@ -178,6 +188,12 @@ def probe_cgroup(facts: Facts, cgroups_path: str) -> None:
             facts.cgroup_mount = mount
             facts.cgroup_controllers = tuple(controllers.split())
             break
+    if systemd:
+        from .systemd import place
+
+        place(facts, cgroups_path)
+        read_shared(facts)
+        return
     facts.cgroup_path = clean_cgroup_path(cgroups_path or f"{DEFAULT_CGROUP_PARENT}/{facts.id}")
     if facts.cgroup_mount is None:
         return
@@ -225,6 +241,12 @@ def probe_files(facts: Facts, names: list[str]) -> None:
 
 def clean_cgroup_path(path: str) -> str:
     """Return the path below the cgroup mount, beginning with a slash; refuse to leave it (`..`) or to name its root."""
+    if path.count(":") == 2 and "/" not in path:
+        raise InvalidConfig(
+            f"cgroupsPath {path!r} is the systemd driver's slice:prefix:name",
+            pointer="/linux/cgroupsPath",
+            hint="give --systemd-cgroup, or a path",
+        )
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise InvalidConfig(f"cgroupsPath {path!r} must not contain '..'", pointer="/linux/cgroupsPath")

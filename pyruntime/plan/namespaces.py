@@ -94,7 +94,7 @@ def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def clone_step(facts: Facts) -> Step:
-    """The clone3 that makes init, in its new namespaces and in its cgroup."""
+    """The clone3 that makes init, in its new namespaces and in its cgroup, if that can exist before init does."""
     flags = [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in LATER]
     if "user" in facts.joined_namespaces:
         flags.append("CLONE_PARENT")
@@ -103,7 +103,7 @@ def clone_step(facts: Facts) -> Step:
         "/linux/namespaces",
         "clone3",
         Flags("|".join(flags)),
-        Slot("cgroup"),
+        -1 if facts.systemd_unit else Slot("cgroup"),
         into="init_pid",
     )
 

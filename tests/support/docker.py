@@ -21,13 +21,14 @@ PRINT_SIZE = 'until size=$(stty size 2>/dev/null); [ -n "$size" ]; do sleep 0.05
 
 
 class Docker:
-    """dockerd with the runtime under test, and its client."""
+    """dockerd with the runtime under test, and its client. driver: that of cgroups, cgroupfs or systemd."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, driver: str = "cgroupfs") -> None:
+        self.driver = driver
         self.folder = folder
         self.socket = folder / "S"
         self.log = folder / "dockerd.log"
-        self.cgroup = f"/{session.TOKEN}-docker"
+        self.cgroup = f"/{session.TOKEN}-docker" if driver == "cgroupfs" else f"{session.TOKEN}.slice"
         self.own_cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-dockerd"
         client, daemon = paths.system_command("docker"), paths.system_command(DOCKERD)
         assert client and daemon, "Debian's docker.io is not installed: run scripts/setup"
@@ -42,8 +43,8 @@ class Docker:
             self._daemon, "-H", f"unix://{self.socket}", "--data-root", str(self.folder / "data"),
             "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid"),
             "--add-runtime", f"{RUNTIME_NAME}={paths.RUNTIME_BIN}", "--cgroup-parent", self.cgroup,
-            "--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge", "none", "--iptables=false", "--ip6tables=false",
-            "--config-file", str(self._config()),
+            "--exec-opt", f"native.cgroupdriver={self.driver}", "--bridge", "none", "--iptables=false",
+            "--ip6tables=false", "--config-file", str(self._config()),
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -58,7 +59,7 @@ class Docker:
 
     def _enter_cgroup(self) -> None:
         """Leave the root cgroup: from there Docker can't see that swap can be limited."""
-        if "memory" in (session.CGROUP_ROOT / "cgroup.controllers").read_text().split():
+        if self.driver == "cgroupfs" and "memory" in (session.CGROUP_ROOT / "cgroup.controllers").read_text().split():
             (session.CGROUP_ROOT / "cgroup.subtree_control").write_text("+memory")
             self.own_cgroup.mkdir()
             (self.own_cgroup / "cgroup.procs").write_text("0")
@@ -151,7 +152,7 @@ class Docker:
                 session.umount(mount.point, session.MNT_DETACH)
         leaks.remove_cgroup(self.own_cgroup)
         own = session.CGROUP_ROOT / self.cgroup.lstrip("/")
-        if own.exists():
+        if own.exists() and self.driver == "cgroupfs":
             left_inside = [path.name for path in own.iterdir() if path.is_dir()]
             leaks.remove_cgroup(own)
             assert not left_inside, f"cgroups of containers left behind: {left_inside}"

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import pytest
 
+from support import systemd
 from support.containerd import Containerd
 from support.docker import Docker
 from support.podman import Podman
@@ -46,6 +47,14 @@ def running(kind: Callable[[Path], E]) -> Iterator[E]:
 def docker() -> Iterator[Docker]:
     with running(Docker) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module")
+def systemd_docker() -> Iterator[Docker]:
+    """A Docker daemon that lets systemd manage cgroups."""
+    with running(lambda folder: Docker(folder, "systemd")) as engine:
+        yield engine
+    systemd.stop_slices()
 
 
 @pytest.fixture(scope="module")

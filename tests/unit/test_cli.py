@@ -165,8 +165,6 @@ def test_lists_are_not_shared_between_calls(called: list[cli.Options]) -> None:
         ("create --preserve-fds=-1 x", "option --preserve-fds: '-1' is not a number"),
         ("--log-format xml state x", "--log-format 'xml' is neither text nor json"),
         ("--log-level loud state x", "--log-level 'loud'"),
-        ("--systemd-cgroup state x", "systemd cgroup driver is not supported yet"),
-        ("--cgroup-manager systemd state x", "systemd cgroup driver is not supported yet"),
         ("--cgroup-manager disabled state x", "--cgroup-manager 'disabled' is not supported"),
     ],
 )

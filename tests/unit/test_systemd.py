@@ -1,0 +1,557 @@
+"""The systemd driver without systemd: names, properties, the plan, addresses, and what is said of refusals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyruntime.container import systemd as client
+from pyruntime.container.dbus import CallFailed
+from pyruntime.errors import Failure, InvalidConfig
+from pyruntime.plan import build, device_filter, resources, systemd, unit_properties
+from pyruntime.plan.facts import Facts, clean_cgroup_path, read_namespaces
+from pyruntime.step import HOST, INIT, Plan
+
+REPO = Path(__file__).resolve().parents[2]
+INFINITY = (1 << 64) - 1
+
+
+def placed(path: str, **facts: Any) -> Facts:
+    found = Facts()
+    found.id = "c1"
+    for name, value in facts.items():
+        setattr(found, name, value)
+    systemd.place(found, path)
+    return found
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("path", "slice_name", "unit", "cgroup"),
+        [
+            ("", "system.slice", "pyruntime-c1.scope", "/system.slice/pyruntime-c1.scope"),
+            ("system.slice:docker:abc", "system.slice", "docker-abc.scope", "/system.slice/docker-abc.scope"),
+            (":docker:abc", "system.slice", "docker-abc.scope", "/system.slice/docker-abc.scope"),
+            ("machine.slice::abc", "machine.slice", "-abc.scope", "/machine.slice/-abc.scope"),
+            ("-.slice:p:n", "-.slice", "p-n.scope", "/p-n.scope"),
+            (
+                "a-b-c.slice:p:n", "a-b-c.slice", "p-n.scope", "/a.slice/a-b.slice/a-b-c.slice/p-n.scope",
+            ),
+            ("a.slice:p:x.scope", "a.slice", "p-x.scope.scope", "/a.slice/p-x.scope.scope"),
+        ],
+    )  # fmt: skip
+    def test_of_root(self, path: str, slice_name: str, unit: str, cgroup: str) -> None:
+        found = placed(path)
+        assert (found.systemd_slice, found.systemd_unit, found.cgroup_path) == (slice_name, unit, cgroup)
+        assert found.cgroup_missing == [], "systemd makes them all"
+
+    def test_of_a_user(self) -> None:
+        found = placed("", rootless=True, euid=1000)
+        assert found.systemd_slice == "user.slice"
+        assert found.cgroup_path == "/user.slice/user-1000.slice/user@1000.service/user.slice/pyruntime-c1.scope"
+
+    @pytest.mark.parametrize(
+        ("path", "word"),
+        [
+            ("/a/b", "slice:prefix:name"),
+            ("a:b", "slice:prefix:name"),
+            ("a:b:c:d", "slice:prefix:name"),
+            ("a.slice/b.slice:p:n", "slice:prefix:name"),
+            ("a:b:c", "'a' is not the name of a slice"),
+            (".slice:b:c", "slice"),
+            ("a--b.slice:b:c", "slice"),
+            ("-a.slice:b:c", "slice"),
+            ("a-.slice:b:c", "slice"),
+            ("a.slice:b:", "empty name"),
+            ("a.slice:b:c.slice", "scope"),
+            ("a.slice:b:c d", "' '"),
+            ("a.slice:b:ü", "'ü'"),
+            ("a.slice:b:" + "n" * 250, "255"),
+        ],
+    )
+    def test_refused(self, path: str, word: str) -> None:
+        with pytest.raises(InvalidConfig) as raised:
+            placed(path)
+        assert word in str(raised.value)
+        assert raised.value.pointer == "/linux/cgroupsPath"
+
+    def test_an_id_may_have_letters_that_units_have_not(self) -> None:
+        assert placed("", id="a+b").systemd_unit == "pyruntime-a\\x2bb.scope"
+
+    def test_the_other_driver_refuses_such_a_path(self) -> None:
+        with pytest.raises(InvalidConfig, match="--systemd-cgroup"):
+            clean_cgroup_path("system.slice:docker:abc")
+        assert clean_cgroup_path("/a:b:c") == "/a:b:c"
+
+
+def properties(*writes: tuple[str, str]) -> dict[str, Any]:
+    made = unit_properties.of_writes([resources.Write("/x", name, text) for name, text in writes])
+    assert all(each.pointer == "/x" and each.derived for each in made)
+    return {each.name: (each.signature, each.value) for each in made}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("memory.max", "1048576", {"MemoryMax": ("t", 1048576)}),
+        ("memory.max", "max", {"MemoryMax": ("t", INFINITY)}),
+        ("memory.max", "64M\n", {"MemoryMax": ("t", 64 << 20)}),
+        ("memory.high", "1g", {"MemoryHigh": ("t", 1 << 30)}),
+        ("memory.low", "0", {"MemoryLow": ("t", 0)}),
+        ("memory.min", "4096", {"MemoryMin": ("t", 4096)}),
+        ("memory.swap.max", "0", {"MemorySwapMax": ("t", 0)}),
+        ("memory.oom.group", "1", {"OOMPolicy": ("s", "kill")}),
+        ("memory.oom.group", "0", {"OOMPolicy": ("s", "continue")}),
+        ("cpu.weight", "59", {"CPUWeight": ("t", 59)}),
+        ("cpu.idle", "1", {"CPUWeight": ("t", 0)}),
+        ("cpu.idle", "0", {}),
+        ("cpu.max", "50000 200000", {"CPUQuotaPeriodUSec": ("t", 200000), "CPUQuotaPerSecUSec": ("t", 250000)}),
+        ("cpu.max", "20000", {"CPUQuotaPeriodUSec": ("t", 100000), "CPUQuotaPerSecUSec": ("t", 200000)}),
+        ("cpu.max", "12345 100000", {"CPUQuotaPeriodUSec": ("t", 100000), "CPUQuotaPerSecUSec": ("t", 130000)}),
+        ("cpu.max", "max 50000", {"CPUQuotaPeriodUSec": ("t", 50000), "CPUQuotaPerSecUSec": ("t", INFINITY)}),
+        ("cpuset.cpus", "0-3,9", {"AllowedCPUs": ("ay", b"\x0f\x02")}),
+        ("cpuset.mems", "1", {"AllowedMemoryNodes": ("ay", b"\x02")}),
+        ("pids.max", "20", {"TasksMax": ("t", 20)}),
+        ("pids.max", "0", {"TasksMax": ("t", 1)}),
+        ("pids.max", "max", {"TasksMax": ("t", INFINITY)}),
+        ("io.weight", "default 500", {"IOWeight": ("t", 500)}),
+        ("io.weight", "500", {"IOWeight": ("t", 500)}),
+        ("io.weight", "8:16 300", {"IODeviceWeight": ("a(st)", [("/dev/block/8:16", 300)])}),
+        (
+            "io.max", "8:0 rbps=1048576 wiops=max",
+            {
+                "IOReadBandwidthMax": ("a(st)", [("/dev/block/8:0", 1048576)]),
+                "IOWriteIOPSMax": ("a(st)", [("/dev/block/8:0", INFINITY)]),
+            },
+        ),
+        ("hugetlb.2MB.max", "4194304", {}),
+        ("cpu.max.burst", "1000", {}),
+    ],
+)  # fmt: skip
+def test_property_of_a_file(file: str, text: str, expected: dict[str, Any]) -> None:
+    assert properties((file, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("memory.max", "much"), ("memory.max", "-1"), ("memory.max", ""), ("memory.max", "99999999999999999999T"),
+        ("cpu.max", ""), ("cpu.max", "1 2 3"), ("cpu.max", "5 0"), ("cpu.weight", "1.5"), ("cpuset.cpus", "3-1"),
+        ("cpuset.cpus", ""), ("cpuset.cpus", "0-99999999999"), ("cpuset.cpus", "a"), ("io.weight", ""),
+        ("io.weight", "8 300"), ("io.max", "sda rbps=1"), ("pids.max", "٣"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_is_the_kernels_to_refuse(file: str, text: str) -> None:
+    assert properties((file, text)) == {}
+
+
+def test_the_later_write_wins_and_devices_add_up() -> None:
+    assert properties(("pids.max", "20"), ("pids.max", "30")) == {"TasksMax": ("t", 30)}
+    assert properties(("cpu.weight", "59"), ("cpu.idle", "1")) == {"CPUWeight": ("t", 0)}
+    assert properties(("io.max", "8:0 rbps=1"), ("io.max", "8:16 rbps=2")) == {
+        "IOReadBandwidthMax": ("a(st)", [("/dev/block/8:0", 1), ("/dev/block/8:16", 2)])
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("50000 100000", "50000 100000"),
+        ("12345 100000", "13000 100000"),
+        ("10 100000", "1000 100000"),
+        ("333333 1000000", "340000 1000000"),
+        ("20000", "20000 100000"),
+        ("max 100000", "max 100000"),
+        ("max 50000", "max 100000"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_quotas_are_rounded_as_systemd_will_have_them(before: str, after: str) -> None:
+    (write,) = unit_properties.rounded([resources.Write("/x", "cpu.max", before)])
+    assert (write.pointer, write.name, write.text) == ("/x", "cpu.max", after)
+
+
+DENY_ALL = {"allow": False, "access": "rwm"}
+ALLOW_ALL = {"allow": True, "access": "rwm"}
+OWN = {
+    "char-*": "m", "block-*": "m", "char-136": "rwm",
+    **dict.fromkeys([f"/dev/char/{n}" for n in ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2")], "rwm"),
+}  # fmt: skip
+
+
+def device_list(*rules: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    reset, policy, *entries = unit_properties.of_devices(rules)
+    assert (reset.name, reset.value, policy.name) == ("DeviceAllow", [], "DevicePolicy")
+    return policy.value, {node: access for each in entries for node, access in each.value}
+
+
+def rule(allow: bool, kind: str, major: int | None, minor: int | None, access: str) -> dict[str, Any]:
+    return {"allow": allow, "type": kind, "major": major, "minor": minor, "access": access}
+
+
+@pytest.mark.parametrize(
+    ("rules", "policy", "more"),
+    [
+        ([], "strict", {}),
+        ([DENY_ALL], "strict", {}),
+        ([DENY_ALL, rule(True, "c", 10, 200, "rwm")], "strict", {"/dev/char/10:200": "rwm"}),
+        ([DENY_ALL, rule(True, "b", 8, None, "r")], "strict", {"block-8": "r"}),
+        ([DENY_ALL, rule(True, "b", -1, -1, "rw")], "strict", {"block-*": "rwm"}),
+        ([rule(True, "c", 10, 200, "rw"), rule(False, "c", 10, 200, "w")], "strict", {"/dev/char/10:200": "r"}),
+        ([rule(True, "c", 10, 200, "rw"), rule(False, "c", 10, None, "rw")], "strict", {}),
+        ([rule(True, "c", 10, 200, "rw"), DENY_ALL], "strict", {}),
+        ([rule(True, "c", 10, None, "rw"), rule(False, "c", 10, 200, "rw")], "strict", {"char-10": "rw"}),
+        ([rule(True, "c", None, 3, "r")], "strict", {"char-*": "rm"}),
+        ([ALLOW_ALL], "auto", None),
+        ([ALLOW_ALL, rule(False, "b", 8, 0, "rwm")], "auto", None),
+        ([ALLOW_ALL, DENY_ALL], "strict", {}),
+    ],
+)
+def test_devices(rules: list[dict[str, Any]], policy: str, more: dict[str, str] | None) -> None:
+    assert device_list(*rules) == (policy, {} if more is None else {**OWN, **more})
+
+
+def test_whatever_the_filter_allows_is_in_systemds_list() -> None:
+    """Both filters must allow an access: a list with less than ours would take devices away."""
+    import itertools
+    import random
+
+    seed = random.Random(3)
+    for _ in range(300):
+        rules = [
+            rule(seed.random() < 0.6, seed.choice("cb"), seed.choice([None, 1, 8]), seed.choice([None, 0, 3]),
+                 seed.choice(["r", "w", "rw", "rwm", "m"]))
+            if seed.random() < 0.9 else seed.choice([ALLOW_ALL, DENY_ALL])
+            for _ in range(seed.randrange(6))
+        ]  # fmt: skip
+        policy, listed = device_list(*rules)
+        ordered = [device_filter.normal(each) for each in rules]
+        ordered += [(True, *each) for each in device_filter.RUNTIME_RULES]
+        for kind, major, minor, access in itertools.product("cb", (1, 8, 9), (0, 3, 7), "rwm"):
+            bit = device_filter.ACCESS[access]
+            verdict = False
+            for allow, of, its_major, its_minor, bits in ordered:
+                if of == "a" or (
+                    of == kind and its_major in (None, major) and its_minor in (None, minor) and bits & bit
+                ):
+                    verdict = allow
+            word = {"c": "char", "b": "block"}[kind]
+            nodes = (f"{word}-*", f"{word}-{major}", f"/dev/{word}/{major}:{minor}")
+            if verdict:
+                assert policy == "auto" or any(access in listed.get(node, "") for node in nodes), rules
+
+
+def plan_of(**changes: Any) -> tuple[Plan, Facts]:
+    config = json.loads((REPO / "bundles/busybox/config.json").read_text())
+    config["linux"].setdefault("resources", {}).update(changes.pop("resources", {}))
+    config.update(changes)
+    found = Facts()
+    found.id = "c1"
+    found.cgroup_controllers = ("cpu", "io", "memory", "pids", "cpuset", "hugetlb")
+    read_namespaces(found, config)
+    systemd.place(found, "a-b.slice:p:n")
+    return build.build_create(config, found), found
+
+
+class TestPlan:
+    def test_the_scope_is_made_around_init_before_its_first_step(self) -> None:
+        plan, _ = plan_of(resources={"memory": {"limit": 1 << 20}})
+        lines = [step.describe() for step in plan]
+        clone, scope = (
+            next(i for i, line in enumerate(lines) if line.startswith(call)) for call in ("clone3", "systemd_")
+        )
+        assert lines[clone].endswith(", -1) = <init_pid>")
+        first = next(i for i, step in enumerate(plan) if step.side == INIT)
+        memory = lines.index('write_at(<cgroup>, "memory.max", "1048576")')
+        filtered = next(i for i, line in enumerate(lines) if line.startswith("bpf_prog_attach(<cgroup>"))
+        assert clone < scope < memory < filtered < first
+        assert lines[scope + 1].startswith('open("/sys/fs/cgroup/a.slice/a-b.slice/p-n.scope", ')
+        assert lines[scope + 2] == "save_cgroup(<container>, <cgroup>)"
+
+    def test_explain_shows_unit_and_properties(self) -> None:
+        plan, _ = plan_of(resources={"memory": {"limit": 1 << 20}, "cpu": {"cpus": "0-1"}, "pids": {"limit": -1}})
+        (step,) = [step for step in plan if step.call == "systemd_start_scope"]
+        text = step.describe()
+        assert text.startswith('systemd_start_scope(<container>, "p-n.scope", {Description=pyruntime container c1, ')
+        assert text.endswith(", <init_pid>)")
+        for word in ("Slice=a-b.slice", "Delegate=yes", "MemoryMax=1048576", "AllowedCPUs=0x03", "TasksMax=infinity"):
+            assert word in text
+        assert "'char-136', 'rwm'" in text
+
+    def test_systemd_enables_what_it_knows_and_we_the_rest(self) -> None:
+        plan, _ = plan_of(resources={"memory": {"limit": 1 << 20}, "hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
+        enabled = [step.args[1] for step in plan if step.call == "enable_controllers"]
+        assert enabled == ["hugetlb"] * 3
+
+    def test_a_missing_controller_is_named(self) -> None:
+        with pytest.raises(InvalidConfig, match="controller rdma is not available"):
+            plan_of(resources={"rdma": {"mlx": {"hcaHandles": 1}}})
+
+    def test_annotations_come_last(self) -> None:
+        plan, _ = plan_of(annotations={"org.systemd.property.TimeoutStopSec": "5", "other": "x"})
+        (step,) = [step for step in plan if step.call == "systemd_start_scope"]
+        last = list(step.args[2])[-1]
+        assert (last.name, last.signature, last.value) == ("TimeoutStopUSec", "t", 5000000)
+        assert (last.pointer, last.derived) == ("/annotations/org.systemd.property.TimeoutStopSec", False)
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [("Slice", "'x.slice'"), ("PIDs", "@au [1]"), ("X", "1"), ("A/B", "true"), ("Nice", "much")]
+    )
+    def test_bad_annotations(self, name: str, text: str) -> None:
+        with pytest.raises(InvalidConfig) as raised:
+            plan_of(annotations={f"org.systemd.property.{name}": text})
+        assert raised.value.pointer == f"/annotations/org.systemd.property.{name}"
+
+    def test_the_host_alone_talks_to_systemd(self) -> None:
+        plan, _ = plan_of()
+        assert {step.side for step in plan if step.call == "systemd_start_scope"} == {HOST}
+
+
+class TestAddresses:
+    @pytest.fixture
+    def environ(self, monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
+        values: dict[bytes, bytes] = {}
+        monkeypatch.setattr("posix.environ", values)
+        return values
+
+    def test_root(self, environ: dict[bytes, bytes]) -> None:
+        assert client.addresses(user=False) == [
+            ("unix:path=/run/systemd/private", False),
+            ("unix:path=/run/dbus/system_bus_socket", True),
+        ]
+        environ[b"DBUS_SYSTEM_BUS_ADDRESS"] = b"unix:path=/x"
+        assert client.addresses(user=False)[1] == ("unix:path=/x", True)
+
+    def test_user(self, environ: dict[bytes, bytes]) -> None:
+        assert client.addresses(user=True) == []
+        environ[b"XDG_RUNTIME_DIR"] = b"/run/user/1 0"
+        assert client.addresses(user=True) == [
+            ("unix:path=/run/user/1%200/systemd/private", False),
+            ("unix:path=/run/user/1%200/bus", True),
+        ]
+        environ[b"DBUS_SESSION_BUS_ADDRESS"] = b"unix:abstract=/tmp/x"
+        assert client.addresses(user=True)[1:] == [("unix:abstract=/tmp/x", True)]
+
+    def test_nothing_there(self, environ: dict[bytes, bytes]) -> None:
+        with pytest.raises(Failure, match=r"the user's systemd can't be reached: XDG_RUNTIME_DIR and .* are not set"):
+            client.connect(user=True)
+        environ[b"XDG_RUNTIME_DIR"] = b"/no/such"
+        with pytest.raises(Failure) as raised:
+            client.connect(user=True)
+        assert str(raised.value) == (
+            "the user's systemd can't be reached: /no/such/systemd/private: no such file or directory (ENOENT); "
+            "/no/such/bus: no such file or directory (ENOENT); without systemd, leave out --systemd-cgroup"
+        )
+
+
+class Fake:
+    """Answers the manager's calls from a list: values, or an error to raise; notes what was called."""
+
+    def __init__(self, *answers: Any, jobs: tuple[tuple[str, str], ...] = ()) -> None:
+        self.answers = list(answers)
+        self.jobs = list(jobs)
+        self.called: list[tuple[Any, ...]] = []
+
+    def call(self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> Any:
+        self.called.append((member, *args))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def next_signal(self, member: str, deadline: float) -> list[Any]:
+        assert member == "JobRemoved"
+        if not self.jobs:
+            raise Failure("systemd did not answer within 30 s")
+        job, result = self.jobs.pop(0)
+        return [1, job, "x.scope", result]
+
+    def close(self) -> None:
+        pass
+
+
+def manager(fake: Any) -> client.Manager:
+    return client.Manager(fake, bus=False)
+
+
+def error(name: str, text: str) -> CallFailed:
+    return CallFailed(f"org.freedesktop.{name}", text)
+
+
+GIVEN = [
+    unit_properties.Property("Slice", "s", "x.slice", "/linux/cgroupsPath"),
+    unit_properties.Property("MemoryMax", "t", 5, "/linux/resources/memory/limit", derived=True),
+]
+
+
+class TestStart:
+    def test_own_job_is_waited_for(self) -> None:
+        fake = Fake(["/job/7"], jobs=(("/job/6", "failed"), ("/job/7", "done")))
+        manager(fake).start_scope("x.scope", GIVEN, 42)
+        values = [("Slice", ("s", "x.slice")), ("MemoryMax", ("t", 5)), ("PIDs", ("au", [42]))]
+        assert fake.called == [("StartTransientUnit", "x.scope", "replace", values, [])]
+        assert fake.jobs == []
+
+    def test_job_that_fails(self) -> None:
+        fake = Fake(["/job/7"], [], jobs=(("/job/7", "timeout"),))
+        with pytest.raises(Failure, match=r'could not start x\.scope: its job ended with "timeout"'):
+            manager(fake).start_scope("x.scope", GIVEN, 42)
+        assert fake.called[-1] == ("ResetFailedUnit", "x.scope")
+
+    def test_job_that_does_not_end(self) -> None:
+        with pytest.raises(Failure, match=r"job for x\.scope: systemd did not answer"):
+            manager(Fake(["/job/7"])).start_scope("x.scope", GIVEN, 42)
+
+    def test_a_failed_unit_of_the_name_is_forgotten(self) -> None:
+        exists = error("systemd1.UnitExists", "Unit x.scope already exists.")
+        fake = Fake(exists, [], ["/job/7"], jobs=(("/job/7", "done"),))
+        manager(fake).start_scope("x.scope", GIVEN, 42)
+        assert [each[0] for each in fake.called] == ["StartTransientUnit", "ResetFailedUnit", "StartTransientUnit"]
+
+    def test_a_unit_that_runs_is_left_alone(self) -> None:
+        exists = error("systemd1.UnitExists", "Unit x.scope already exists.")
+        with pytest.raises(client.UnitExists, match=r"has a unit x\.scope already"):
+            manager(Fake(exists, [], exists)).start_scope("x.scope", GIVEN, 42)
+
+    def test_a_systemd_that_is_too_old_goes_without(self) -> None:
+        unknown = error("DBus.Error.PropertyReadOnly", "Cannot set property MemoryMax, or unknown property.")
+        fake = Fake(unknown, ["/job/7"], jobs=(("/job/7", "done"),))
+        manager(fake).start_scope("x.scope", GIVEN, 42)
+        assert [name for name, _ in fake.called[1][3]] == ["Slice", "PIDs"]
+
+    def test_a_property_that_must_be(self) -> None:
+        unknown = error("DBus.Error.PropertyReadOnly", "Cannot set property Slice, or unknown property.")
+        with pytest.raises(Failure) as raised:
+            manager(Fake(unknown)).start_scope("x.scope", GIVEN, 42)
+        assert str(raised.value) == (
+            "systemd refused to start x.scope: Slice=x.slice: Cannot set property Slice, or unknown property. "
+            "[config.json#/linux/cgroupsPath]"
+        )
+
+    def test_a_value_that_is_refused(self) -> None:
+        bad = error("DBus.Error.InvalidArgs", "MemoryMax= is out of range")
+        with pytest.raises(Failure) as raised:
+            manager(Fake(bad)).start_scope("x.scope", GIVEN, 42)
+        assert "MemoryMax=5: MemoryMax= is out of range" in str(raised.value)
+        assert raised.value.pointer == "/linux/resources/memory/limit"
+
+    def test_any_other_refusal(self) -> None:
+        with pytest.raises(Failure, match=r"refused to start x\.scope: Access denied \(AccessDenied\)"):
+            manager(Fake(error("DBus.Error.AccessDenied", "Access denied"))).start_scope("x.scope", GIVEN, 42)
+
+
+class TestStop:
+    def test_stop(self) -> None:
+        fake = Fake(["/job/9"], jobs=(("/job/9", "done"),))
+        manager(fake).stop("x.scope")
+        assert fake.called == [("StopUnit", "x.scope", "replace")]
+
+    def test_a_unit_that_is_gone(self) -> None:
+        manager(Fake(error("systemd1.NoSuchUnit", "Unit x.scope not loaded."))).stop("x.scope")
+
+    def test_wait_until_gone(self) -> None:
+        gone = error("systemd1.NoSuchUnit", "Unit x.scope not loaded.")
+        assert manager(Fake(["/u"], ["/u"], gone)).wait_until_gone("x.scope")
+        assert not manager(Fake(["/u"])).wait_until_gone("x.scope", -1)
+
+
+def test_set_properties() -> None:
+    unknown = error("DBus.Error.PropertyReadOnly", "Cannot set property MemoryMax, or unknown property.")
+    fake = Fake(unknown, [])
+    manager(fake).set_properties("x.scope", GIVEN)
+    assert fake.called[0] == (
+        "SetUnitProperties",
+        "x.scope",
+        True,
+        [("Slice", ("s", "x.slice")), ("MemoryMax", ("t", 5))],
+    )
+    assert fake.called[1][3] == [("Slice", ("s", "x.slice"))]
+    with pytest.raises(Failure, match=r"refused to change x\.scope: MemoryMax=5: MemoryMax no"):
+        manager(Fake(error("DBus.Error.InvalidArgs", "MemoryMax no"))).set_properties("x.scope", GIVEN)
+
+
+def test_an_update_is_taken_back_by_what_was_in_force_before() -> None:
+    current = [resources.Write("/x", "memory.max", "1000"), resources.Write("/x", "cpu.weight", "59")]
+    asked = [("memory.max", "2000"), ("memory.low", "5"), ("pids.max", "7"), ("cpuset.cpus", "0"), ("cpu.max", "10000")]
+    new = unit_properties.of_writes([resources.Write("/x", *each) for each in asked])
+    old = unit_properties.before_update(new, current)
+    assert {each.name: each.value for each in old} == {
+        "MemoryMax": 1000, "MemoryLow": 0, "TasksMax": INFINITY, "AllowedCPUs": b"", "CPUQuotaPeriodUSec": INFINITY,
+        "CPUQuotaPerSecUSec": INFINITY,
+    }  # fmt: skip
+    assert [each.signature for each in old] == [each.signature for each in new]
+
+
+def test_the_step_of_an_update_and_how_it_is_taken_back() -> None:
+    class Box:
+        def __init__(self) -> None:
+            self.record = {"systemd_unit": "x.scope"}
+
+        def __repr__(self) -> str:
+            return "<container x>"
+
+    rules = [DENY_ALL, rule(True, "c", 10, 200, "rw")]
+    wanted = {"cpu": {"quota": 12345}, "devices": rules}
+    current: dict[str, Any] = {"cpu": {"quota": 50000}, "memory": {"limit": 5}}
+    writes = unit_properties.rounded(resources.resource_writes(wanted))
+    step, undo = systemd.update_steps(Box(), wanted, writes, current)
+    assert [write.text for write in writes] == ["13000 100000"]
+    text = step.describe()
+    assert text.startswith('systemd_set_properties(<container x>, "x.scope", {CPUQuotaPeriodUSec=100000, ')
+    assert "CPUQuotaPerSecUSec=130000, DeviceAllow=[], DevicePolicy=strict, " in text
+    assert "/dev/char/10:200" in text
+    (back,) = undo
+    assert "CPUQuotaPerSecUSec=500000" in back.describe()
+    assert "MemoryMax" not in back.describe(), "only what is changed is taken back"
+    assert "/dev/char/10:200" not in back.describe()
+
+
+class FakeGroup:
+    path = "/no/such/cgroup"
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def wait_until_empty(self) -> None:
+        self.log.append("wait")
+
+    def remove(self) -> None:
+        self.log.append("remove")
+
+
+class TestRemove:
+    GONE = error("systemd1.NoSuchUnit", "Unit x.scope not loaded.")
+
+    def remove(self, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], fake: Any, *, owned: bool) -> list[str]:
+        log: list[str] = []
+        monkeypatch.setattr("pyruntime.container.cgroup.owned", lambda _: FakeGroup(log) if owned else None)
+
+        def connect(*, user: bool) -> client.Manager:
+            if fake is None:
+                raise Failure("systemd can't be reached")
+            return manager(fake)
+
+        monkeypatch.setattr(client, "connect", connect)
+        whole = {"systemd_unit": "x.scope", "systemd_user": False, "cgroup_mount": "/no/such", "cgroup": "/cgroup"}
+        client.remove_scope({**whole, **record})
+        return log
+
+    def test_a_scope_is_stopped_when_its_processes_are_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = Fake(["/job/9"], [], self.GONE, jobs=(("/job/9", "done"),))
+        assert self.remove(monkeypatch, {"cgroup_id": 5}, fake, owned=True) == ["wait", "remove"]
+        assert [each[0] for each in fake.called] == ["StopUnit", "ResetFailedUnit", "GetUnit"]
+
+    def test_without_systemd_the_cgroup_goes_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.remove(monkeypatch, {"cgroup_id": 5}, None, owned=True) == ["remove"]
+        assert self.remove(monkeypatch, {"cgroup_id": 5}, None, owned=False) == []
+
+    def test_a_scope_that_has_ended_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = Fake(self.GONE)
+        assert self.remove(monkeypatch, {"cgroup_id": 5}, fake, owned=False) == []
+        assert fake.called == [("GetUnit", "x.scope")]
+
+    def test_a_scope_that_may_be_anothers_is_never_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = Fake([], self.GONE)
+        self.remove(monkeypatch, {}, fake, owned=False)
+        assert "StopUnit" not in [each[0] for each in fake.called]

@@ -60,6 +60,10 @@ def apply(container: Container, wanted: Resources) -> None:
         wanted.pop("devices", None)
     merged = plan.merge(current, wanted)
     writes = plan.writes_of(wanted, merged)
+    if "systemd_unit" in container.record:
+        from ..plan.unit_properties import rounded
+
+        writes = rounded(writes)
     plan.forget_overwritten(merged, writes)
     found = facts.probe_update(container.id, container.record["cgroup_mount"], container.record["cgroup"])
     directory = kernel.open(group.path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
@@ -84,13 +88,18 @@ def apply(container: Container, wanted: Resources) -> None:
 
 
 def driver_changes(
-    _container: Container, _wanted: Resources, _current: Resources, _writes: list[Write]
+    container: Container, wanted: Resources, current: Resources, writes: list[Write]
 ) -> list[plan.Change]:
-    """Return what tells the cgroup's manager of the limits, before they are written, and takes that back.
+    """Return what tells systemd of the limits, before they are written, and takes that back.
 
-    cgroupfs, the only driver, has no manager. Another one puts its own idea of the limits back unless it is told.
+    Unless it is told, its next daemon-reload puts the old ones back. With cgroupfs there is nobody to tell.
     """
-    return []
+    unit = container.record.get("systemd_unit")
+    if not unit:
+        return []
+    from ..plan.systemd import update_steps
+
+    return [plan.Change(*update_steps(unit, wanted, current, writes))]
 
 
 def note(container: Container, merged: Resources, changes: list[plan.Change], slots: Slots) -> None:

@@ -73,9 +73,6 @@ class Container:
     def path(self) -> str:
         return f"{self.root}/{self.id}"
 
-    def __repr__(self) -> str:
-        return f"<container {self.id}>"
-
     def lock(self, *, wait: bool = True) -> bool:
         """Take the container's lock; False when another command holds it and wait is off."""
         try:

@@ -119,24 +119,22 @@ def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def update_steps(
-    container: Any, wanted: dict[str, Any], writes: list[Write], current: dict[str, Any]
+    unit: str, wanted: dict[str, Any], current: dict[str, Any], writes: list[Write]
 ) -> tuple[Step, list[Step]]:
     """Return the step that tells systemd what an update is about to write, and the steps that take that back.
 
     It comes before the writes: systemd looks at all values before it takes one, and writes to the cgroup itself.
-    container: the container, whose record names the unit. wanted: the resources that change. writes: those of wanted,
-    rounded. current: all the resources in force before.
+    wanted: the resources that change. current: all the resources in force before. writes: those of wanted, rounded.
     """
     new = unit_properties.of_writes(writes)
     old = unit_properties.before_update(new, resources.resource_writes(current))
     if "devices" in wanted:
         new += unit_properties.of_devices(wanted["devices"] or ())
         old += unit_properties.of_devices(current.get("devices") or ())
-    unit = container.record["systemd_unit"]
 
     def step(properties: list[Property]) -> Step:
         told = unit_properties.Properties(properties)
-        return Step(HOST, resources.BASE, "systemd_set_properties", container, unit, told)
+        return Step(HOST, resources.BASE, "systemd_set_properties", Slot("container"), unit, told)
 
     return step(new), [step(old)]
 

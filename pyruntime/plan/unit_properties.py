@@ -82,6 +82,8 @@ def of_writes(writes: Iterable[Write]) -> list[Property]:
         except ValueError:
             continue
         for name, signature, value in made:
+            if name in found and write.name == "cpu.idle" and value == INFINITY:
+                continue
             if signature == "a(st)" and name in found:
                 value = found[name].value + value
             found.pop(name, None)
@@ -187,8 +189,8 @@ def tasks_max(text: str) -> list[Any]:
 
 
 def cpu_idle(text: str) -> list[Any]:
-    """The weight 0 is systemd's word for idle."""
-    return [("CPUWeight", "t", 0)] if number(text) == 1 else []
+    """The weight 0 is systemd's word for idle; a cgroup that is not has the weight that another file says, or none."""
+    return [("CPUWeight", "t", 0 if number(text) else INFINITY)]
 
 
 def oom_group(text: str) -> list[Any]:

@@ -105,7 +105,7 @@ def properties(*writes: tuple[str, str]) -> dict[str, Any]:
         ("memory.oom.group", "0", {"OOMPolicy": ("s", "continue")}),
         ("cpu.weight", "59", {"CPUWeight": ("t", 59)}),
         ("cpu.idle", "1", {"CPUWeight": ("t", 0)}),
-        ("cpu.idle", "0", {}),
+        ("cpu.idle", "0", {"CPUWeight": ("t", INFINITY)}),
         ("cpu.max", "50000 200000", {"CPUQuotaPeriodUSec": ("t", 200000), "CPUQuotaPerSecUSec": ("t", 250000)}),
         ("cpu.max", "20000", {"CPUQuotaPeriodUSec": ("t", 100000), "CPUQuotaPerSecUSec": ("t", 200000)}),
         ("cpu.max", "12345 100000", {"CPUQuotaPeriodUSec": ("t", 100000), "CPUQuotaPerSecUSec": ("t", 130000)}),
@@ -149,6 +149,8 @@ def test_what_can_not_be_read_is_the_kernels_to_refuse(file: str, text: str) -> 
 def test_the_later_write_wins_and_devices_add_up() -> None:
     assert properties(("pids.max", "20"), ("pids.max", "30")) == {"TasksMax": ("t", 30)}
     assert properties(("cpu.weight", "59"), ("cpu.idle", "1")) == {"CPUWeight": ("t", 0)}
+    assert properties(("cpu.weight", "59"), ("cpu.idle", "0")) == {"CPUWeight": ("t", 59)}
+    assert properties(("cpu.idle", "0"), ("cpu.weight", "59")) == {"CPUWeight": ("t", 59)}
     assert properties(("io.max", "8:0 rbps=1"), ("io.max", "8:16 rbps=2")) == {
         "IOReadBandwidthMax": ("a(st)", [("/dev/block/8:0", 1), ("/dev/block/8:16", 2)])
     }
@@ -484,21 +486,14 @@ def test_an_update_is_taken_back_by_what_was_in_force_before() -> None:
 
 
 def test_the_step_of_an_update_and_how_it_is_taken_back() -> None:
-    class Box:
-        def __init__(self) -> None:
-            self.record = {"systemd_unit": "x.scope"}
-
-        def __repr__(self) -> str:
-            return "<container x>"
-
     rules = [DENY_ALL, rule(True, "c", 10, 200, "rw")]
     wanted = {"cpu": {"quota": 12345}, "devices": rules}
     current: dict[str, Any] = {"cpu": {"quota": 50000}, "memory": {"limit": 5}}
     writes = unit_properties.rounded(resources.resource_writes(wanted))
-    step, undo = systemd.update_steps(Box(), wanted, writes, current)
+    step, undo = systemd.update_steps("x.scope", wanted, current, writes)
     assert [write.text for write in writes] == ["13000 100000"]
     text = step.describe()
-    assert text.startswith('systemd_set_properties(<container x>, "x.scope", {CPUQuotaPeriodUSec=100000, ')
+    assert text.startswith('systemd_set_properties(<container>, "x.scope", {CPUQuotaPeriodUSec=100000, ')
     assert "CPUQuotaPerSecUSec=130000, DeviceAllow=[], DevicePolicy=strict, " in text
     assert "/dev/char/10:200" in text
     (back,) = undo

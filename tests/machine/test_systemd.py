@@ -168,7 +168,7 @@ LIMITS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
     ),
     "no quota": (
         {"cpu": {"quota": -1, "period": 50000}},
-        {"CPUQuotaPerSecUSec": "infinity", "CPUQuotaPeriodUSec": "50ms"},
+        {"CPUQuotaPerSecUSec": "infinity", "CPUQuotaPeriodUSec": "100ms"},
         {"cpu.max": "max 100000"},
     ),
     "idle": ({"cpu": {"idle": 1}}, {"CPUWeight": "idle"}, {"cpu.idle": "1"}),
@@ -312,6 +312,45 @@ def test_init_ends_with_its_scope(container: Make, bundle: Bundle) -> None:
     box.wait_stopped()
     box.delete()
     assert systemd.units(box.id) == []
+
+
+def test_over_the_bus(runtime: Runtime, bundle: Bundle) -> None:
+    """Where systemd's private socket is out of sight, the system bus is the way."""
+    bundle.sh("cat /proc/self/cgroup; exit 7")
+    systemd.systemctl("start", "dbus.socket", "dbus.service")
+    name = new_id()
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/systemd && exec "$@"', "sh"]
+    command = [*hidden, *runtime.command("run", "--bundle", bundle.save(), name)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "0::/\n", "")
+    assert systemd.units(name) == []
+
+
+def test_without_systemd_in_sight(runtime: Runtime, bundle: Bundle) -> None:
+    """create says what it has tried; delete of a container that was made before still takes everything away."""
+    path = bundle.save()
+    box, name = new_id(), new_id()
+    systemd.systemctl("start", "dbus.socket")  # it makes /run/dbus
+    runtime.ok("create", "--bundle", path, box)
+    hidden = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/dbus && exec "$@"',
+    ]
+    for arguments, said in (
+        (("create", "--bundle", path, name), "/run/systemd/private"),
+        (("delete", "--force", box), ""),
+    ):
+        command = [*hidden, "sh", *runtime.command(*arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+        assert (done.returncode, done.stdout) == (1 if said else 0, "")
+        assert said in done.stderr
+        assert done.stderr.count("\n") == (1 if said else 0)
+    assert runtime.ids() == []
+    assert not (session.CGROUP_ROOT / "system.slice" / scope_of(box)).exists()
+    systemd.wait_no_scopes()
 
 
 BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {

@@ -54,12 +54,20 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-NOT_ASKED = {"runc": (), "crun": LIMITS}
-"""crun 1.8.1 does not tell systemd the limits: it sets them in a cgroup of its own below the scope."""
+NOT_ASKED = {"runc": (), "crun": (*LIMITS, "pids.max", "cgroup.controllers")}
+"""crun 1.8.1 tells systemd no limits: it sets them in a cgroup of its own below the scope, which does not have all
+controllers, nor systemd's own default of tasks."""
+ROUNDED = "the file's next text would be ours: systemd keeps whole percents; runc 1.2 rounds as well"
 COLLECTED = "its failed scopes stay until somebody resets them; ours go"
 DIFFERENT: dict[str, dict[str, tuple[set[str], str]]] = {
-    "runc": {"": ({"CollectMode"}, COLLECTED)},
-    "crun": {"": ({"CollectMode"}, COLLECTED)},
+    "runc": {
+        "": ({"CollectMode"}, COLLECTED),
+        "memory without swap": ({"MemorySwapMax"}, "takes 0 for not set, and leaves swap to the next daemon-reload"),
+        "quota": ({"CPUQuotaPeriodUSec"}, "does not say the period when it is the kernel's own"),
+        "quota of broken percents": ({"cpu.max"}, ROUNDED),
+        "block weight": ({"IOWeight"}, "only writes the file"),
+    },
+    "crun": {"": ({"CollectMode"}, COLLECTED), "quota of broken percents": ({"cpu.max"}, ROUNDED)},
 }
 """Peer -> case ("" for every one) -> what differs, and why."""
 

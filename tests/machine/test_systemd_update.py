@@ -108,7 +108,7 @@ def test_docker_update(systemd_docker: Docker) -> None:
     group, unit = cgroup_of(docker.pid(id)), f"docker-{id}.scope"
     docker.ok("update", "--memory", "96m", "--memory-swap", "96m", "--cpus", "1.5", "--pids-limit", "50", id)
     files = {"memory.max": str(96 * MIB), "memory.swap.max": "0", "cpu.max": "150000 100000", "pids.max": "50"}
-    properties = {"MemoryMax": str(96 * MIB), "MemorySwapMax": "0", "CPUQuotaPerSecUSec": "1.5s", "TasksMax": "50"}
+    properties = {"MemoryMax": str(96 * MIB), "MemorySwapMax": "0", "CPUQuotaPerSecUSec": "1.500000s", "TasksMax": "50"}
     for when in ("after the update", "after a daemon-reload"):
         assert systemd.show(unit, *properties) == properties, when
         assert {name: (group / name).read_text().strip() for name in files} == files, when

@@ -295,10 +295,9 @@ def remove_scope(record: Record) -> None:
             group.remove()
         elif "cgroup_id" not in record:
             await_orphan(cgroup.of(record))
-        elif not manager.knows(unit):
-            return
-        manager.reset_failed(unit)
-        manager.wait_until_gone(unit, 0 if group is None else VANISH_SECONDS)
+        if manager.knows(unit):
+            manager.reset_failed(unit)
+            manager.wait_until_gone(unit, 0 if group is None else VANISH_SECONDS)
 
 
 def await_orphan(group: cgroup.Cgroup) -> None:

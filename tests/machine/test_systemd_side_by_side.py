@@ -57,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
 NOT_ASKED = {"runc": (), "crun": (*LIMITS, "pids.max", "cgroup.controllers")}
 """crun 1.8.1 tells systemd no limits: it sets them in a cgroup of its own below the scope, which does not have all
 controllers, nor systemd's own default of tasks."""
-ROUNDED = "the file's next text would be ours: systemd keeps whole percents; runc 1.2 rounds as well"
+ROUNDED = "systemd keeps whole percents and will write those at its next reload; runc does it at once since 2025"
 COLLECTED = "its failed scopes stay until somebody resets them; ours go"
 DIFFERENT: dict[str, dict[str, tuple[set[str], str]]] = {
     "runc": {

@@ -533,9 +533,14 @@ class TestRemove:
         return log
 
     def test_a_scope_is_stopped_when_its_processes_are_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake = Fake(["/job/9"], [], self.GONE, jobs=(("/job/9", "done"),))
+        fake = Fake(["/job/9"], self.GONE, jobs=(("/job/9", "done"),))
         assert self.remove(monkeypatch, {"cgroup_id": 5}, fake, owned=True) == ["wait", "remove"]
-        assert [each[0] for each in fake.called] == ["StopUnit", "ResetFailedUnit", "GetUnit"]
+        assert [each[0] for each in fake.called] == ["StopUnit", "GetUnit"]
+
+    def test_a_scope_that_has_failed_is_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = Fake(["/job/9"], ["/u"], [], ["/u"], self.GONE, jobs=(("/job/9", "done"),))
+        self.remove(monkeypatch, {"cgroup_id": 5}, fake, owned=True)
+        assert [each[0] for each in fake.called] == ["StopUnit", "GetUnit", "ResetFailedUnit", "GetUnit", "GetUnit"]
 
     def test_without_systemd_the_cgroup_goes_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.remove(monkeypatch, {"cgroup_id": 5}, None, owned=True) == ["remove"]
@@ -547,6 +552,6 @@ class TestRemove:
         assert fake.called == [("GetUnit", "x.scope")]
 
     def test_a_scope_that_may_be_anothers_is_never_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake = Fake([], self.GONE)
+        fake = Fake(["/u"], [], self.GONE)
         self.remove(monkeypatch, {}, fake, owned=False)
         assert "StopUnit" not in [each[0] for each in fake.called]

@@ -300,7 +300,7 @@ def start_log(options: Options) -> None:
     try:
         log.setup(options.log, options.log_format or "text", options.log_level or "info", options.debug)
     except OSError as error:
-        raise Failure(f"open log file {options.log}", error) from None
+        raise Failure("open log file", error) from None
     if options.log_format not in (None, "", "text", "json"):
         raise UsageFailure(f"--log-format {options.log_format!r} is neither text nor json")
     if options.log_level and options.log_level not in (*log.LEVELS, *log.ALIASES):

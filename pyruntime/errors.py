@@ -61,6 +61,7 @@ class Failure(Exception):
     pointer: where in config.json the wish stands, as a JSON pointer ("/mounts/3").
     hint: what the user can do about it.
     status: the exit status of the command; 1 unless the caller's contract says otherwise.
+    document: what the pointer points into; the process document of `exec` is another than config.json.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Failure(Exception):
         pointer: str | None = None,
         hint: str | None = None,
         status: int = 1,
+        document: str = "config.json",
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -78,6 +80,7 @@ class Failure(Exception):
         self.pointer = pointer
         self.hint = hint
         self.status = status
+        self.document = document
 
     @property
     def errno(self) -> int | None:
@@ -88,7 +91,7 @@ class Failure(Exception):
         if self.cause is not None:
             line += ": " + os_error_text(self.cause)
         if self.pointer is not None:
-            line += f" [config.json#{self.pointer}]"
+            line += f" [{self.document}#{self.pointer}]"
         if self.hint:
             line += f"; {self.hint}"
         return one_line(line)

@@ -109,8 +109,11 @@ class Step:
 
     def describe(self) -> str:
         """Return the step as strace would print it, with slots in angle brackets: `fsmount(<fs1>, 0, 0) = <mount1>`."""
-        text = f"{self.call}({', '.join(map(show, self.args))})"
-        return f"{text} = <{self.into}>" if self.into else text
+        return f"{self.called()} = <{self.into}>" if self.into else self.called()
+
+    def called(self) -> str:
+        """Return the call alone, for an error: what did not work has no result."""
+        return f"{self.call}({', '.join(map(show, self.args))})"
 
     def apply(self, kernel: Any, slots: Slots) -> None:
         """Run the step; raise OSError (or what the kernel layer raises) when it fails."""

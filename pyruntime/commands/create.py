@@ -165,6 +165,8 @@ def run(options: Options) -> int:
     detach = bool(options.detach)
     request = prepare(options, options.args[0])
     own_terminal = check_terminal(options, request.config, foreground_run=not detach)
+    if not request.config.get("process"):
+        raise InvalidConfig("there is no process to run", pointer="/process")
     slots: Slots = {}
     ours = -1
     if own_terminal:

@@ -47,8 +47,9 @@ def exec_(options: Options) -> int:
         terminal = take_terminal(ours, slots) if own_terminal else None
         write_results(options, launched)
     except Failure as failure:
-        failure.status = NOT_STARTED
-        raise
+        raise about_exec(failure) from None
+    except OSError as error:
+        raise Failure("exec", error, status=NOT_STARTED) from None
     container.close()
     if signals is None:
         launched.close()
@@ -56,6 +57,14 @@ def exec_(options: Options) -> int:
     status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
     signals.restore()
     return status
+
+
+def about_exec(failure: Failure) -> Failure:
+    """Return the failure with the exit status of exec; what stands below /process is not in config.json here."""
+    failure.status = NOT_STARTED
+    if failure.pointer and failure.pointer.startswith("/process/"):
+        failure.document, failure.pointer = "process", failure.pointer.removeprefix("/process")
+    return failure
 
 
 def check_status(container: Container, now: Status, options: Options) -> None:
@@ -156,10 +165,7 @@ def add_process(
     plan = build.build_exec(program, merged, found)
     for warning in plan.warnings:
         log.warning(warning)
-    slots["cgroup"] = kernel.open(
-        cgroup.own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup),
-        kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"),
-    )
+    slots["cgroup"] = open_cgroup(now, container, options)
     group = cgroup.of(container.record)
     kills = group.oom_kills()
     try:
@@ -175,6 +181,16 @@ def add_process(
         limits.explain(failure, group, kills)
         raise
     return launched
+
+
+def open_cgroup(now: Status, container: Container, options: Options) -> int:
+    """Return a descriptor of the cgroup that the new process is born in: init's own, or one below it (--cgroup)."""
+    path = cgroup.own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup)
+    try:
+        return kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
+    except OSError as error:
+        hint = "--cgroup names one that the container has made" if options.cgroup else None
+        raise Failure("cgroup of the new process", error, hint=hint) from None
 
 
 def write_results(options: Options, launched: launch.Launched) -> None:

@@ -32,7 +32,7 @@ class StepFailure(Failure):
     """A step of the plan failed: which step, on which side, why."""
 
     def __init__(self, step: Step, number: int, inner: str) -> None:
-        text = step.describe()
+        text = step.called()
         if inner:
             text += f": {inner}"
         if number:
@@ -78,7 +78,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
         str(position),
         str(number),
         step.pointer,
-        step.describe(),
+        step.called(),
         step.hint or "",
         text,
     )

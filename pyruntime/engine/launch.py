@@ -170,7 +170,7 @@ def clone_through(
         raise channel.read_error(message)
     if not message:
         raise Failure(
-            f"{step.describe()}: the process that joins the user namespace died",
+            f"{step.called()}: the process that joins the user namespace died",
             pointer=step.pointer,
         )
     launched.pid, launched.pidfd = int(message), fds[0]
@@ -207,7 +207,7 @@ def wait_for_init(plan: Plan, begun: int, slots: Slots, launched: Launched) -> N
     except channel.PeerDied:
         step = plan.steps[begun]
         raise Failure(
-            f"init died ({death(launched)}) in the steps after {step.describe()}",
+            f"init died ({death(launched)}) in the steps after {step.called()}",
             pointer=step.pointer or None,
         ) from None
 

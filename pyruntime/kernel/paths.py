@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from ..errors import Failure
 from . import _linux
 from .files import named
 
@@ -73,11 +74,24 @@ def make_mountpoint(root: int, path: str, source: int | None) -> int:
     """Return a descriptor on the place to mount on, made when missing: a directory, or a file for a source that is
     no directory."""
     if source is None or posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
-        return mkdir_in_root(root, path, 0o755)
+        return below_root(root, mkdir_in_root(root, path, 0o755), path)
     try:
         return _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
     except FileNotFoundError:
         return make_file(root, path)
+
+
+def below_root(root: int, fd: int, path: str) -> int:
+    """Return fd; raise Failure when it is the root itself.
+
+    A mount on top of the root would be passed over: processes have the root below it as theirs.
+    """
+    here, there = posix.fstat(fd), posix.fstat(root)
+    same = (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+    if same and _linux.statx_mount(fd)[0] == _linux.statx_mount(root)[0]:
+        posix.close(fd)
+        raise Failure(f'"{path}" is the root itself: nothing can be mounted over it')
+    return fd
 
 
 def make_file(root: int, path: str) -> int:
@@ -99,10 +113,11 @@ def make_real_directory(root: int, path: str) -> int:
     """
     real = IN_ROOT | C["RESOLVE_NO_SYMLINKS"]
     try:
-        return _linux.openat2(root, path, DIRECTORY, 0, real)
+        fd = _linux.openat2(root, path, DIRECTORY, 0, real)
     except FileNotFoundError:
         posix.close(mkdir_in_root(root, path, 0o755))
-        return _linux.openat2(root, path, DIRECTORY, 0, real)
+        fd = _linux.openat2(root, path, DIRECTORY, 0, real)
+    return below_root(root, fd, path)
 
 
 def make_console(root: int) -> int:

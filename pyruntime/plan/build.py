@@ -37,7 +37,7 @@ WORK_UMASK = 0o022
 def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
     unsupported.check(config)
-    plan = Plan()
+    plan = Plan(warnings=mounts.warnings(config))
     program = config.get("process")
     plan.steps = [
         *keep_descriptors(facts),

@@ -92,6 +92,17 @@ def _idmap(index: int, mount: dict[str, Any], options: MountOptions) -> list[Ste
     ]
 
 
+def warnings(config: dict[str, Any]) -> list[str]:
+    """Return lines to log: options that no bind mount can have, because its file system has been made already."""
+    lines = []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        options = mount_options.parse(mount.get("options") or ())
+        if is_bind(mount, options) and options.data:
+            names = ", ".join(key for key, _ in options.data)
+            lines.append(f"options without effect on a bind mount: {names} [config.json#/mounts/{index}/options]")
+    return lines
+
+
 def mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
     steps: list[Step] = []

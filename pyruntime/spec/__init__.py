@@ -141,4 +141,4 @@ def _refuse(document: Any, kind: str) -> NoReturn:
 
 def _elsewhere(error: InvalidConfig, what: str) -> InvalidConfig:
     """Return the failure with its pointer into a document that is not config.json."""
-    return InvalidConfig(f"{error.what} [{what}#{error.pointer}]", hint=error.hint)
+    return InvalidConfig(error.what, pointer=error.pointer, hint=error.hint, document=what)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .. import SPEC_VERSION
 from ..errors import InvalidConfig
 from . import linux
-from .linux import absolute, number_list, shown
+from .linux import absolute, clean, number_list, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,17 +130,6 @@ def _check_proc(mount: Config, pointer: str) -> None:
             raise InvalidConfig(f"only procfs can be mounted on {shown(destination)}, not {kind}", pointer=pointer)
     elif path.startswith("/proc/") and path not in BELOW_PROC:
         raise InvalidConfig(f"nothing can be mounted on {shown(destination)}, below /proc", pointer=pointer)
-
-
-def clean(path: str) -> str:
-    """Return the absolute path that `path` names below the root, by its letters only: no `.`, `..` or `//`."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            parts[-1:] = []
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def check_cwd(process: Config, at: str) -> None:

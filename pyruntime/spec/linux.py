@@ -45,6 +45,17 @@ def shown(text: str) -> str:
     return quote(text if len(text) <= SHOWN else text[:SHOWN] + "...")
 
 
+def clean(path: str) -> str:
+    """Return the absolute path that `path` names below the root, by its letters only: no `.`, `..` or `//`."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts[-1:] = []
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
 def absolute(path: str, pointer: str) -> None:
     """Raise InvalidConfig for a path that does not begin with a slash."""
     if path[:1] != "/":
@@ -183,6 +194,10 @@ def check_paths(config: Config) -> None:
         paths = section(config, key)
         for index, path in enumerate(paths):
             absolute(path, f"/linux/{key}/{index}")
+            if clean(path) == "/":
+                raise InvalidConfig(
+                    f"{key} can't cover the root itself", pointer=f"/linux/{key}/{index}", hint="see root.readonly"
+                )
         if paths and "mount" not in namespaces(config):
             raise InvalidConfig(f"{key} needs a mount namespace", pointer=f"/linux/{key}")
 

@@ -160,8 +160,39 @@ class TestMounts:
         error = refused()
         says(error, f"/mounts/{at}", "/etc")
 
+    @pytest.mark.parametrize("where", ["/", "/etc/.."])
+    @pytest.mark.parametrize("kind", ["tmpfs", "proc", "bind"])
+    def test_over_the_root(self, refused: Refused, bundle: Bundle, workdir: Path, kind: str, where: str) -> None:
+        """Nobody would ever see it: the processes' root is the one below."""
+        bundle.mount(where, kind, str(workdir) if kind == "bind" else kind, *(["bind"] if kind == "bind" else []))
+        at = len(bundle.mounts) - 1
+        says(refused(), f"/mounts/{at}/destination", "root itself")
+
+    def test_the_call_that_failed_is_told_as_it_was_made(self, refused: Refused, bundle: Bundle) -> None:
+        bundle.mount("/etc/passwd/below", "tmpfs", "none")
+        error = refused()
+        says(error, "openat2(", '"/etc/passwd/below", O_DIRECTORY|O_PATH, RESOLVE_IN_ROOT', "ENOTDIR")
+        assert "= <" not in error, "a call that failed has no result"
+
+    @pytest.mark.parametrize("key", ["maskedPaths", "readonlyPaths"])
+    def test_covering_the_root(self, refused: Refused, bundle: Bundle, key: str) -> None:
+        bundle.linux[key] = ["/proc/keys", "/etc/.."]
+        says(refused(), f"/linux/{key}/1", "root.readonly")
+
+    def test_data_of_a_bind_mount_is_only_a_warning(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        bundle.mount("/mnt", "bind", str(workdir), "bind", "size=1")
+        at = len(bundle.mounts) - 1
+        bundle.args("true")
+        log = workdir / "log"
+        runtime.ok("--log", log, "run", "-b", bundle.save(), new_id())
+        assert f"/mounts/{at}/options" in log.read_text() and "size" in log.read_text()
+
 
 class TestProcess:
+    def test_run_without_a_process(self, refused: Refused, bundle: Bundle) -> None:
+        del bundle.config["process"]
+        says(refused(command="run"), "/process")
+
     def test_unknown_rlimit(self, refused: Refused, bundle: Bundle) -> None:
         bundle.process["rlimits"] = [{"type": "RLIMIT_NOSUCH", "soft": 1, "hard": 1}]
         says(refused(), "RLIMIT_NOSUCH")

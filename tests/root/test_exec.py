@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.bundle import Bundle
 from support.fixtures import Make
-from support.runtime import Container, Runtime, host_status, namespace, new_id, process_runs, wait_for
+from support.runtime import Container, Runtime, host_status, namespace, new_id, process_runs, says, wait_for
 
 
 @pytest.fixture
@@ -237,6 +237,29 @@ class TestProcessFile:
     def test_missing_file(self, box: Container, workdir: Path) -> None:
         result = box.exec("--process", str(workdir / "nowhere"), "--")
         assert result.status in (1, 255) and "nowhere" in result.stderr
+
+
+class TestErrors:
+    """One line and 255, and nobody is sent to config.json for what exec was asked."""
+
+    @pytest.mark.parametrize(
+        "options, words",
+        [
+            (["--cwd", "/nowhere"], ["process#/cwd", 'chdir("/nowhere")', "ENOENT"]),
+            (["--cwd", "relative"], ["process#/cwd", "relative"]),
+            (["--env", "NOTHING"], ["process#/env/"]),
+            (["--cgroup", "nowhere"], ["nowhere", "ENOENT", "--cgroup"]),
+            (["--pid-file", "/nowhere/pid"], ["/nowhere/pid", "ENOENT"]),
+            (["--apparmor", "nosuch"], ["process#/apparmorProfile"]),
+        ],
+        ids=lambda value: value[0],
+    )
+    def test_line(self, box: Container, options: list[str], words: list[str]) -> None:
+        result = box.exec(*options, "--", "true")
+        assert result.status == 255
+        assert len(result.stderr.splitlines()) == 1
+        says(result.stderr, *words)
+        assert "config.json" not in result.stderr
 
 
 def test_in_a_cgroup_that_the_container_made(container: Make, bundle: Bundle, runtime: Runtime) -> None:

@@ -23,10 +23,14 @@ MOMENTS_MS = 60
 
 def leftovers(runtime: Runtime, mounts_before: list[str]) -> list[str]:
     """Return the processes, mounts, cgroups and state directories that containers of this session left."""
-    found = [str(path) for path in session.CGROUP_ROOT.glob(f"**/*{session.TOKEN}*") if path.is_dir()]
+    found = [name for name in leaks.cgroups() if session.TOKEN in name]
     found += sorted(set(leaks.mounts()) - set(mounts_before))
     found += runtime.ids()
     return found
+
+
+def cgroups_of(container_id: str) -> list[Path]:
+    return [session.CGROUP_ROOT / name for name in leaks.cgroups() if name.endswith(f"/{container_id}")]
 
 
 def runs(pid: int) -> bool:
@@ -160,7 +164,7 @@ def test_a_damaged_record(container: Make, runtime: Runtime) -> None:
     os.kill(json.loads(whole)["pid"], signal.SIGKILL)
     runtime.ok("delete", "--force", bad.id)
     assert bad.id not in runtime.ids()
-    for path in session.CGROUP_ROOT.glob(f"**/{bad.id}"):
+    for path in cgroups_of(bad.id):
         leaks.remove_cgroup(path)  # a record that can't be read names no cgroup
 
 
@@ -253,7 +257,7 @@ def test_shared_pid_namespace_whose_init_is_gone(container: Make, runtime: Runti
     bundle.namespaces(pid=None)
     bundle.sh("setsid sleep 4711 & sleep 1000")
     box = container()
-    cgroup = next(iter(session.CGROUP_ROOT.glob(f"**/{box.id}")))
+    (cgroup,) = cgroups_of(box.id)
     wait_for(lambda: len((cgroup / "cgroup.procs").read_text().split()) == 2, "all processes are there")
     os.kill(box.pid, signal.SIGKILL)
     wait_for(lambda: box.status == "stopped", "init is gone")
@@ -267,7 +271,7 @@ def test_kill_of_a_shared_pid_namespace_ends_all(container: Make, bundle: Bundle
     bundle.namespaces(pid=None)
     bundle.sh("sleep 4712 & sleep 1000")
     box = container()
-    cgroup = next(iter(session.CGROUP_ROOT.glob(f"**/{box.id}")))
+    (cgroup,) = cgroups_of(box.id)
     wait_for(lambda: len((cgroup / "cgroup.procs").read_text().split()) == 2, "all processes are there")
     box.kill("KILL")
     wait_for(lambda: "populated 0" in (cgroup / "cgroup.events").read_text(), "all are gone")

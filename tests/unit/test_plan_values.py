@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import cgroup, console, facts, mount_options, process, resources, seccomp, sysctl
+from pyruntime.plan import cgroup, console, facts, mount_options, mounts, process, resources, seccomp, sysctl
 
 
 class TestMountOptions:
@@ -47,6 +47,18 @@ class TestMountOptions:
         assert sorted(set(mount_options.OPTIONS)) == mount_options.OPTIONS
         for name in ("rnosymfollow", "runbindable", "rstrictatime", "idmap", "tmpcopyup", "lazytime"):
             assert name in mount_options.OPTIONS
+
+
+def test_data_without_effect_is_warned_of() -> None:
+    config = {
+        "mounts": [
+            {"destination": "/a", "type": "tmpfs", "options": ["size=1"]},
+            {"destination": "/b", "type": "bind", "source": "/x", "options": ["size=1", "ro", "odd"]},
+            {"destination": "/c", "source": "/x", "options": ["rbind", "nosuid", "rprivate"]},
+        ]
+    }
+    (line,) = mounts.warnings(config)
+    assert "size, odd" in line and "/mounts/1/options" in line
 
 
 def writes(**group: Any) -> list[tuple[str, str]]:

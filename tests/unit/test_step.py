@@ -45,6 +45,10 @@ def test_describe(step: Step, text: str) -> None:
     assert step.describe() == text
 
 
+def test_an_error_tells_the_call_alone() -> None:
+    assert Step(INIT, "", "fsmount", Slot("fs"), Flags(""), into="m").called() == "fsmount(<fs>, 0)"
+
+
 def test_long_arguments_are_shortened() -> None:
     text = Step(INIT, "", "write", "x" * 500).describe()
     assert len(text) < 120

@@ -38,6 +38,12 @@ int text_or_null(PyObject *object, void *target);
 void text_clear(struct text *text);
 /* For messages: the text, or "NULL". */
 const char *text_show(const struct text *text);
+/* For messages: flags by name, of those constants that begin with one of the prefixes ("O_", or "OPEN_TREE_ AT_"); bits
+ * without a name in hexadecimal. */
+struct names {
+	char text[256];
+};
+const char *flag_names(struct names *names, const char *prefixes, unsigned long long value);
 
 extern PyMethodDef process_methods[], credential_methods[], mount_methods[], path_methods[], socket_methods[],
     terminal_methods[], bpf_methods[], program_methods[];

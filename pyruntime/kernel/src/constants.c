@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -94,6 +95,46 @@ static const struct constant constants[] = {
     C(SECCOMP_FILTER_FLAG_SPEC_ALLOW), C(SECCOMP_FILTER_FLAG_NEW_LISTENER),
     C(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
 };
+
+static int has_prefix(const char *name, const char *prefixes)
+{
+	while (*prefixes != '\0') {
+		size_t length = strcspn(prefixes, " ");
+		if (strncmp(name, prefixes, length) == 0)
+			return 1;
+		prefixes += length + (prefixes[length] == ' ');
+	}
+	return 0;
+}
+
+static void append(struct names *names, const char *word)
+{
+	size_t used = strlen(names->text);
+	snprintf(names->text + used, sizeof names->text - used, "%s%s", used == 0 ? "" : "|", word);
+}
+
+const char *flag_names(struct names *names, const char *prefixes, unsigned long long value)
+{
+	/* open(2) has a name for the absence of flags, others have not. */
+	const char *none = strcmp(prefixes, "O_") == 0 ? "O_RDONLY" : "0";
+	char rest[32];
+	names->text[0] = '\0';
+	for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
+		unsigned long long bit = constants[i].value;
+		/* Masks of several bits, such as MOUNT_ATTR__ATIME, would hide the flags inside them. */
+		if ((bit & (bit - 1)) == 0 && (value & bit) != 0 && has_prefix(constants[i].name, prefixes)) {
+			append(names, constants[i].name);
+			value &= ~bit;
+		}
+	}
+	if (value != 0) {
+		snprintf(rest, sizeof rest, "%#llx", value);
+		append(names, rest);
+	} else if (names->text[0] == '\0') {
+		append(names, none);
+	}
+	return names->text;
+}
 
 #define CAP(name) {#name, name}
 

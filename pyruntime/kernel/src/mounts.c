@@ -14,14 +14,16 @@ static PyObject *linux_mount(PyObject *self, PyObject *args)
 {
 	(void)self;
 	struct text source, target, type, data;
+	struct names words;
 	unsigned long flags;
 	int result;
 	if (!PyArg_ParseTuple(args, "O&O&O&kO&:mount", text_or_null, &source, text_or_null, &target, text_or_null,
 			      &type, &flags, text_or_null, &data))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS result = mount(source.value, target.value, type.value, flags, data.value);
-	Py_END_ALLOW_THREADS if (result < 0) raise_errno("mount(\"%s\", \"%s\", \"%s\", %#lx, \"%s\")", text_show(&source),
-							 text_show(&target), text_show(&type), flags, text_show(&data));
+	Py_END_ALLOW_THREADS if (result < 0) raise_errno("mount(\"%s\", \"%s\", \"%s\", %s, \"%s\")", text_show(&source),
+							 text_show(&target), text_show(&type),
+							 flag_names(&words, "MS_", flags), text_show(&data));
 	text_clear(&source);
 	text_clear(&target);
 	text_clear(&type);
@@ -33,11 +35,13 @@ static PyObject *linux_umount2(PyObject *self, PyObject *args)
 {
 	(void)self;
 	struct text target;
+	struct names words;
 	int flags, result;
 	if (!PyArg_ParseTuple(args, "O&i:umount2", text_or_null, &target, &flags))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS result = umount2(target.value, flags);
-	Py_END_ALLOW_THREADS if (result < 0) raise_errno("umount2(\"%s\", %#x)", text_show(&target), flags);
+	Py_END_ALLOW_THREADS if (result < 0) raise_errno("umount2(\"%s\", %s)", text_show(&target),
+							 flag_names(&words, "MNT_ UMOUNT_", (unsigned int)flags));
 	text_clear(&target);
 	return result < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -61,13 +65,15 @@ static PyObject *linux_open_tree(PyObject *self, PyObject *args)
 	(void)self;
 	int dirfd;
 	struct text path;
+	struct names words;
 	unsigned int flags;
 	long fd;
 	if (!PyArg_ParseTuple(args, "iO&I:open_tree", &dirfd, text_or_null, &path, &flags))
 		return NULL;
 	CALL(fd, syscall(SYS_open_tree, dirfd, path.value, flags | OPEN_TREE_CLOEXEC));
 	if (fd < 0)
-		raise_errno("open_tree(%d, \"%s\", %#x)", dirfd, text_show(&path), flags);
+		raise_errno("open_tree(%d, \"%s\", %s)", dirfd, text_show(&path),
+			    flag_names(&words, "OPEN_TREE_ AT_", flags));
 	text_clear(&path);
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
@@ -77,14 +83,15 @@ static PyObject *linux_move_mount(PyObject *self, PyObject *args)
 	(void)self;
 	int from_dirfd, to_dirfd;
 	struct text from, to;
+	struct names words;
 	unsigned int flags;
 	if (!PyArg_ParseTuple(args, "iO&iO&I:move_mount", &from_dirfd, text_or_null, &from, &to_dirfd, text_or_null, &to,
 			      &flags))
 		return NULL;
 	long result = syscall(SYS_move_mount, from_dirfd, from.value, to_dirfd, to.value, flags);
 	if (result < 0)
-		raise_errno("move_mount(%d, \"%s\", %d, \"%s\", %#x)", from_dirfd, text_show(&from), to_dirfd,
-			    text_show(&to), flags);
+		raise_errno("move_mount(%d, \"%s\", %d, \"%s\", %s)", from_dirfd, text_show(&from), to_dirfd,
+			    text_show(&to), flag_names(&words, "MOVE_MOUNT_", flags));
 	text_clear(&from);
 	text_clear(&to);
 	return result < 0 ? NULL : Py_NewRef(Py_None);
@@ -95,6 +102,7 @@ static PyObject *linux_mount_setattr(PyObject *self, PyObject *args)
 	(void)self;
 	int dirfd, userns = 0;
 	struct text path;
+	struct names flag_words, set_words, clear_words, propagation_words;
 	unsigned int flags;
 	unsigned long long set, clear, propagation;
 	if (!PyArg_ParseTuple(args, "iO&IKKK|i:mount_setattr", &dirfd, text_or_null, &path, &flags, &set, &clear,
@@ -103,8 +111,10 @@ static PyObject *linux_mount_setattr(PyObject *self, PyObject *args)
 	struct mount_attr attributes = {set, clear, propagation, (uint64_t)userns};
 	long result = syscall(SYS_mount_setattr, dirfd, path.value, flags, &attributes, sizeof attributes);
 	if (result < 0)
-		raise_errno("mount_setattr(%d, \"%s\", %#x, {set=%#llx, clear=%#llx, propagation=%#llx})", dirfd,
-			    text_show(&path), flags, set, clear, propagation);
+		raise_errno("mount_setattr(%d, \"%s\", %s, %s, %s, %s)", dirfd, text_show(&path),
+			    flag_names(&flag_words, "AT_", flags), flag_names(&set_words, "MOUNT_ATTR_", set),
+			    flag_names(&clear_words, "MOUNT_ATTR_", clear),
+			    flag_names(&propagation_words, "MS_", propagation));
 	text_clear(&path);
 	return result < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -113,12 +123,13 @@ static PyObject *linux_fsopen(PyObject *self, PyObject *args)
 {
 	(void)self;
 	struct text type;
+	struct names words;
 	unsigned int flags;
 	if (!PyArg_ParseTuple(args, "O&I:fsopen", text_or_null, &type, &flags))
 		return NULL;
 	long fd = syscall(SYS_fsopen, type.value, flags | FSOPEN_CLOEXEC);
 	if (fd < 0)
-		raise_errno("fsopen(\"%s\", %#x)", text_show(&type), flags);
+		raise_errno("fsopen(\"%s\", %s)", text_show(&type), flag_names(&words, "FSOPEN_", flags));
 	text_clear(&type);
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
@@ -171,13 +182,15 @@ static PyObject *linux_fsmount(PyObject *self, PyObject *args)
 	int fd;
 	unsigned int flags, attributes;
 	char words[256];
+	struct names flag_words, attribute_words;
 	if (!PyArg_ParseTuple(args, "iII:fsmount", &fd, &flags, &attributes))
 		return NULL;
 	long mount_fd = syscall(SYS_fsmount, fd, flags | FSMOUNT_CLOEXEC, attributes);
 	if (mount_fd < 0) {
 		int number = errno;
-		return raise_error(number, context_log(fd, words, sizeof words), "fsmount(%d, %#x, %#x)", fd, flags,
-				   attributes);
+		return raise_error(number, context_log(fd, words, sizeof words), "fsmount(%d, %s, %s)", fd,
+				   flag_names(&flag_words, "FSMOUNT_", flags),
+				   flag_names(&attribute_words, "MOUNT_ATTR_", attributes));
 	}
 	return PyLong_FromLong(mount_fd);
 }
@@ -187,12 +200,13 @@ static PyObject *linux_fspick(PyObject *self, PyObject *args)
 	(void)self;
 	int dirfd;
 	struct text path;
+	struct names words;
 	unsigned int flags;
 	if (!PyArg_ParseTuple(args, "iO&I:fspick", &dirfd, text_or_null, &path, &flags))
 		return NULL;
 	long fd = syscall(SYS_fspick, dirfd, path.value, flags | FSPICK_CLOEXEC);
 	if (fd < 0)
-		raise_errno("fspick(%d, \"%s\", %#x)", dirfd, text_show(&path), flags);
+		raise_errno("fspick(%d, \"%s\", %s)", dirfd, text_show(&path), flag_names(&words, "FSPICK_", flags));
 	text_clear(&path);
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }

@@ -14,6 +14,7 @@ static PyObject *linux_openat2(PyObject *self, PyObject *args)
 	struct text path;
 	struct open_how how = {0};
 	unsigned long long flags, mode, resolve;
+	struct names flag_words, resolve_words;
 	long fd;
 	if (!PyArg_ParseTuple(args, "iO&KKK:openat2", &dirfd, text_or_null, &path, &flags, &mode, &resolve))
 		return NULL;
@@ -27,7 +28,8 @@ static PyObject *linux_openat2(PyObject *self, PyObject *args)
 			break;
 	}
 	if (fd < 0)
-		raise_errno("openat2(%d, \"%s\", %#llx, resolve=%#llx)", dirfd, text_show(&path), flags, resolve);
+		raise_errno("openat2(%d, \"%s\", %s, %s)", dirfd, text_show(&path),
+			    flag_names(&flag_words, "O_", flags), flag_names(&resolve_words, "RESOLVE_", resolve));
 	text_clear(&path);
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
@@ -36,12 +38,13 @@ static PyObject *linux_open(PyObject *self, PyObject *args)
 {
 	(void)self;
 	struct text path;
+	struct names words;
 	int flags, mode = 0, fd;
 	if (!PyArg_ParseTuple(args, "O&i|i:open", text_or_null, &path, &flags, &mode))
 		return NULL;
 	CALL(fd, open(path.value, flags | O_CLOEXEC, mode));
 	if (fd < 0)
-		raise_errno("open(\"%s\", %#x)", text_show(&path), flags);
+		raise_errno("open(\"%s\", %s)", text_show(&path), flag_names(&words, "O_", (unsigned int)flags));
 	text_clear(&path);
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
@@ -122,11 +125,12 @@ static PyObject *linux_fchownat(PyObject *self, PyObject *args)
 static PyObject *linux_close_range(PyObject *self, PyObject *args)
 {
 	(void)self;
+	struct names words;
 	unsigned int first, last, flags;
 	if (!PyArg_ParseTuple(args, "III:close_range", &first, &last, &flags))
 		return NULL;
 	if (syscall(SYS_close_range, first, last, flags) < 0)
-		return raise_errno("close_range(%u, %u, %#x)", first, last, flags);
+		return raise_errno("close_range(%u, %u, %s)", first, last, flag_names(&words, "CLOSE_RANGE_", flags));
 	Py_RETURN_NONE;
 }
 

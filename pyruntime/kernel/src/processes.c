@@ -26,6 +26,7 @@ static PyObject *linux_clone3(PyObject *self, PyObject *args)
 		clone.flags |= CLONE_INTO_CGROUP;
 		clone.cgroup = (uint64_t)cgroup;
 	}
+	struct names words;
 	PyOS_BeforeFork();
 	long pid = syscall(SYS_clone3, &clone, sizeof clone);
 	int number = errno;
@@ -34,31 +35,33 @@ static PyObject *linux_clone3(PyObject *self, PyObject *args)
 	else
 		PyOS_AfterFork_Parent();
 	if (pid < 0)
-		return raise_error(number, NULL, "clone3(flags=%#llx, cgroup=%d)", flags, cgroup);
+		return raise_error(number, NULL, "clone3(%s, cgroup=%d)", flag_names(&words, "CLONE_", flags), cgroup);
 	return Py_BuildValue("li", pid, pid == 0 ? -1 : pidfd);
 }
 
 static PyObject *linux_setns(PyObject *self, PyObject *args)
 {
 	(void)self;
+	struct names words;
 	int fd, type, result;
 	if (!PyArg_ParseTuple(args, "ii:setns", &fd, &type))
 		return NULL;
 	CALL(result, setns(fd, type));
 	if (result < 0)
-		return raise_errno("setns(%d, %#x)", fd, type);
+		return raise_errno("setns(%d, %s)", fd, flag_names(&words, "CLONE_", (unsigned int)type));
 	Py_RETURN_NONE;
 }
 
 static PyObject *linux_unshare(PyObject *self, PyObject *args)
 {
 	(void)self;
+	struct names words;
 	int flags, result;
 	if (!PyArg_ParseTuple(args, "i:unshare", &flags))
 		return NULL;
 	CALL(result, unshare(flags));
 	if (result < 0)
-		return raise_errno("unshare(%#x)", flags);
+		return raise_errno("unshare(%s)", flag_names(&words, "CLONE_", (unsigned int)flags));
 	Py_RETURN_NONE;
 }
 

@@ -133,6 +133,7 @@ static PyObject *linux_execveat(PyObject *self, PyObject *args)
 	(void)self;
 	int fd, flags;
 	struct text path;
+	struct names words;
 	PyObject *arguments, *environment, *keep_arguments = NULL, *keep_environment = NULL;
 	if (!PyArg_ParseTuple(args, "iO&O!O!i:execveat", &fd, text_or_null, &path, &PyList_Type, &arguments,
 			      &PyList_Type, &environment, &flags))
@@ -140,7 +141,8 @@ static PyObject *linux_execveat(PyObject *self, PyObject *args)
 	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
 	if (argv != NULL && envp != NULL) {
 		syscall(SYS_execveat, fd, path.value, argv, envp, flags);
-		raise_errno("execveat(%d, \"%s\", %#x)", fd, text_show(&path), flags);
+		raise_errno("execveat(%d, \"%s\", %s)", fd, text_show(&path),
+			    flag_names(&words, "AT_", (unsigned int)flags));
 	} else if (!PyErr_Occurred()) {
 		PyErr_SetString(PyExc_TypeError, "argv and envp must be lists of str");
 	}

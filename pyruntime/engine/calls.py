@@ -20,6 +20,7 @@ __all__ = [
     "enter_directory",
     "enter_directory_late",
     "find_program",
+    "listener_state",
     "own_stdio",
     "run_hook",
     "save_cgroup",
@@ -51,6 +52,14 @@ def run_hook(hook: Any, state: Any, pid: int | None) -> None:
     document = dict(state.fields)
     document["pid"] = posix.getpid() if pid is None else pid
     run(hook, dumps(document).encode())
+
+
+def listener_state(state: Any, pid: int) -> bytes:
+    """Return the message that goes to a seccomp agent with the listener; pid: of the process that the filter is for."""
+    document = {**state.fields, "pid": pid}
+    if not document["state"]["pid"]:
+        document["state"] = {**document["state"], "pid": pid}
+    return dumps(document).encode()
 
 
 def await_start(listener: int, channel_fd: int) -> int:

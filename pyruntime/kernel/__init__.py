@@ -104,6 +104,7 @@ from .cgroups import (
 )
 from .files import (
     check_procfs,
+    host_pid,
     open_procfs,
     write_at,
     write_file,
@@ -171,6 +172,7 @@ __all__ = [
     "fstatfs_type",
     "getcwd_raw",
     "getpid",
+    "host_pid",
     "idmap_userns",
     "ioprio_set",
     "keyctl_join_session_keyring",

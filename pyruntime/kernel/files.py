@@ -42,6 +42,11 @@ def write_at(dirfd: int, name: str, text: str) -> None:
     write_all(fd, text, name)
 
 
+def host_pid() -> int:
+    """Return this process's pid as the procfs on /proc counts; init calls it while that is still the host's."""
+    return int(posix.readlink("/proc/self"))
+
+
 def write_proc_pid(pid: int, name: str, text: str) -> None:
     """Write to /proc/<pid>/<name>, after making sure that it is procfs; pid must not have been waited for."""
     path = f"/proc/{pid}/{name}"

@@ -63,6 +63,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *process.host_steps(config, facts),
         # Init: in its new namespaces.
         *guard_steps(),
+        *seccomp.pid_steps(config),
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
         *process.keyring_steps(config, facts),
@@ -102,6 +103,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *process.exec_host_steps(program, facts),
         *guard_steps(),
         *labels.procfs_steps({"process": program}),
+        *seccomp.pid_steps(config),
         *process.affinity_steps(program, "final", INIT),
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),
@@ -262,6 +264,7 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
     first = 3 + facts.preserve_fds
     has_home = any(entry.startswith("HOME=") for entry in env)
     return [
+        *seccomp.state_steps(config, facts),
         Step(
             INIT,
             "",
@@ -277,7 +280,7 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
             Slot("program"),
             program["args"],
             env if has_home else Slot("env"),
-            *seccomp.load_arguments(config, facts),
+            *seccomp.load_arguments(config),
             Slot(report),
         ),
     ]

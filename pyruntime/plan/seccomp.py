@@ -7,8 +7,7 @@ milliseconds and depends on nothing but the profile, so its result may be cached
 from __future__ import annotations
 
 from ..errors import InvalidConfig
-from ..spec.jsontext import dumps
-from ..step import HOST, Flags, Slot, Step
+from ..step import HOST, INIT, Flags, Slot, Step
 from .facts import Facts
 
 TYPE_CHECKING = False
@@ -87,7 +86,21 @@ def compile_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     return steps
 
 
-def load_arguments(config: dict[str, Any], facts: Facts) -> tuple[Any, ...]:
+def state_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init, last: what the agent is told beside the listener. Slot "host_pid" holds init's pid as the host sees it."""
+    seccomp = profile_of(config)
+    if not notifies(seccomp):
+        return []
+    state = ListenerState(config, seccomp, facts)
+    return [Step(INIT, POINTER, "listener_state", state, Slot("host_pid"), into="listener_state")]
+
+
+def pid_steps(config: dict[str, Any]) -> list[Step]:
+    """Init, first: its pid as the host sees it, which only the host's procfs tells."""
+    return [Step(INIT, POINTER, "host_pid", into="host_pid")] if notifies(profile_of(config)) else []
+
+
+def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
     """Return what exec_program needs: filter, its flags, the agent's socket (-1: none) and the message for it."""
     seccomp = profile_of(config)
     if not seccomp:
@@ -95,27 +108,35 @@ def load_arguments(config: dict[str, Any], facts: Facts) -> tuple[Any, ...]:
     flags = Flags("|".join(flag for flag in seccomp.get("flags") or ()))
     if not notifies(seccomp):
         return Slot("seccomp_filter"), flags, -1, None
-    return Slot("seccomp_filter"), flags, Slot("notify"), process_state(config, seccomp, facts)
+    return Slot("seccomp_filter"), flags, Slot("notify"), Slot("listener_state")
 
 
-def process_state(config: dict[str, Any], seccomp: dict[str, Any], facts: Facts) -> bytes:
-    """Return the container process state that goes to the agent with the listener (runtime-linux.md)."""
-    return dumps(
-        {
+class ListenerState:
+    """The container process state (config-linux.md), but for the pid of the process, which is known at run time.
+
+    fields: the document. In a container that is being started its process is init; otherwise exec adds it.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, config: dict[str, Any], seccomp: dict[str, Any], facts: Facts) -> None:
+        self.fields: dict[str, Any] = {
             "ociVersion": config["ociVersion"],
             "fds": ["seccompFd"],
-            "pid": 1,
+            "pid": 0,
             "metadata": seccomp.get("listenerMetadata") or "",
             "state": {
                 "ociVersion": config["ociVersion"],
                 "id": facts.id,
-                "status": "creating",
-                "pid": 1,
+                "status": "running" if facts.init_pid else "created",
+                "pid": facts.init_pid,
                 "bundle": facts.bundle,
                 "annotations": config.get("annotations") or {},
             },
         }
-    ).encode()
+
+    def __repr__(self) -> str:
+        return f"{{state: {self.fields['state']['status']}}}"
 
 
 def needs_privilege(config: dict[str, Any], program: dict[str, Any]) -> bool:

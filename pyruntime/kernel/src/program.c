@@ -122,6 +122,8 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 					   filter.len / (Py_ssize_t)sizeof(struct sock_filter));
 		if (notify >= 0 && send_listener(notify, (int)listener, payload.buf, (size_t)payload.len) < 0)
 			leave(report, errno, "sendmsg(seccomp listener)");
+		if (notify >= 0)
+			close(notify);
 	}
 	execve(path.value, argv, envp);
 	leave(report, errno, call);

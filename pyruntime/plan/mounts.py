@@ -45,7 +45,7 @@ def host_mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
                     HOST, f"/mounts/{index}", "mount_setattr", Slot(f"mount{index}"), "", BELOW, 0, 0, Flags("MS_SLAVE")
                 )
             )
-            steps += _idmap(index, mount, options)
+            steps += _idmap(index, mount, options, config, facts)
     return steps
 
 
@@ -58,37 +58,45 @@ def opened_by_host(mount: dict[str, Any], facts: Facts) -> bool:
     return bool(facts.has_userns and facts.euid == 0) or bool(mount.get("uidMappings"))
 
 
-def _idmap(index: int, mount: dict[str, Any], options: MountOptions) -> list[Step]:
-    if not mount.get("uidMappings"):
-        if options.idmap or options.ridmap:
-            raise InvalidConfig(
-                "an idmap mount without uidMappings and gidMappings is not supported",
-                pointer=f"/mounts/{index}/options",
-            )
+def _idmap(
+    index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], facts: Facts
+) -> list[Step]:
+    """Map the owners of the files: by the mount's own mappings, else by those of the container's user namespace."""
+    if not (mount.get("uidMappings") or options.idmap or options.ridmap):
         return []
-    pointer = f"/mounts/{index}/uidMappings"
-    maps = [
-        "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mount[key])
-        for key in ("uidMappings", "gidMappings")
-    ]
-    userns = f"userns{index}"
-    flags = BELOW if options.ridmap else EMPTY
-    return [
-        Step(HOST, pointer, "idmap_userns", *maps, into=userns),
+    pointer, userns = f"/mounts/{index}/uidMappings", f"userns{index}"
+    steps: list[Step] = []
+    if mount.get("uidMappings"):
+        steps.append(Step(HOST, pointer, "idmap_userns", *map_texts(mount), into=userns))
+    elif "user" in facts.new_namespaces:
+        pointer = f"/mounts/{index}/options"
+        steps.append(Step(HOST, pointer, "idmap_userns", *map_texts(config["linux"]), into=userns))
+    else:
+        pointer, userns = f"/mounts/{index}/options", "ns_user"
+    steps.append(
         Step(
             HOST,
             pointer,
             "mount_setattr",
             Slot(f"mount{index}"),
             "",
-            flags,
+            BELOW if options.ridmap else EMPTY,
             Flags("MOUNT_ATTR_IDMAP"),
             0,
             0,
             Slot(userns),
-            closes=(userns,),
+            closes=() if userns == "ns_user" else (userns,),
             hint="the source's file system may not support idmapped mounts",
-        ),
+        )
+    )
+    return steps
+
+
+def map_texts(source: dict[str, Any]) -> list[str]:
+    """Return the lines of uid_map and of gid_map (user_namespaces(7)) for an object that has both mappings."""
+    return [
+        "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in source.get(key) or ())
+        for key in ("uidMappings", "gidMappings")
     ]
 
 

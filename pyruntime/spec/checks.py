@@ -107,6 +107,9 @@ def check_mounts(config: Config) -> None:
         for key in maps:
             linux.check_mappings(mount[key], f"/mounts/{index}/{key}")
         options = mount.get("options") or ()
+        bind = mount.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(options)
+        if not bind and (maps or not {"idmap", "ridmap"}.isdisjoint(options)):
+            raise InvalidConfig("only bind mounts can be idmapped", pointer=f"/mounts/{index}")
         if not maps and ("idmap" in options or "ridmap" in options) and "user" not in linux.namespaces(config):
             word = "idmap" if "idmap" in options else "ridmap"
             raise InvalidConfig(

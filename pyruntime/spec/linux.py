@@ -195,9 +195,8 @@ def check_paths(config: Config) -> None:
         for index, path in enumerate(paths):
             absolute(path, f"/linux/{key}/{index}")
             if clean(path) == "/":
-                raise InvalidConfig(
-                    f"{key} can't cover the root itself", pointer=f"/linux/{key}/{index}", hint="see root.readonly"
-                )
+                words = f"{key} can't cover the root itself; root.readonly makes it read-only"
+                raise InvalidConfig(words, pointer=f"/linux/{key}/{index}")
         if paths and "mount" not in namespaces(config):
             raise InvalidConfig(f"{key} needs a mount namespace", pointer=f"/linux/{key}")
 

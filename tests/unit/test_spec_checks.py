@@ -137,6 +137,17 @@ BAD: list[tuple[Changes, str, str]] = [
         '"ridmap" without uidMappings and gidMappings needs a user namespace',
         "/mounts/0/options/1",
     ),
+    (
+        mount("/data", "tmpfs", uidMappings=[MAP], gidMappings=[MAP]),
+        "only bind mounts can be idmapped",
+        "/mounts/0",
+    ),
+    (mount("/data", "tmpfs", "idmap"), "only bind mounts can be idmapped", "/mounts/0"),
+    (
+        {"/linux/maskedPaths": ["/x/.."]},
+        "maskedPaths can't cover the root itself; root.readonly makes it read-only",
+        "/linux/maskedPaths/0",
+    ),
 ]
 """Changes -> what the line says, and the pointer."""
 

@@ -8,7 +8,7 @@ from .. import kernel, log, spec
 from ..container import cgroup
 from ..container.store import Store
 from ..engine import foreground, launch
-from ..errors import Failure, InvalidConfig
+from ..errors import Failure, InvalidConfig, os_error_text
 from ..plan import build, facts
 from . import start as start_command
 from .delete import destroy, mount_id
@@ -111,10 +111,13 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         slots["state_dir"] = container.dirfd
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
+        if "net_namespace" in slots:
+            posix.close(slots.pop("net_namespace"))
     except BaseException as error:
         from ..container import limits
 
         limits.explain(error, cgroup.of(container.record), kills)
+        give_back_devices(slots, error)
         clean_up(container, options, error)
         raise
     return container, launched
@@ -127,6 +130,21 @@ def clean_up(container: Container, options: Options, error: BaseException) -> No
     except (OSError, Failure) as second:
         if isinstance(error, Failure):
             error.what += f" (and the clean-up failed: {second})"
+
+
+def give_back_devices(slots: Slots, error: BaseException) -> None:
+    """Move the network devices that the container has got back to the host: with it, virtual ones would be gone."""
+    moved = [slots[name] for name in slots if name.startswith("net_device")]
+    if not moved:
+        return
+    from ..kernel import network
+
+    for device in reversed(moved):
+        try:
+            network.give_back(device, slots["net_namespace" if "net_namespace" in slots else "ns_network"])
+        except OSError as second:
+            if isinstance(error, Failure):
+                error.what += f" (and network device {device.name} is lost: {os_error_text(second)})"
 
 
 def record_of(request: Request) -> dict[str, Any]:

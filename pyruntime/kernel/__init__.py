@@ -105,6 +105,7 @@ from .cgroups import (
 from .files import (
     check_procfs,
     host_pid,
+    open_proc_pid,
     open_procfs,
     write_at,
     write_file,
@@ -193,9 +194,11 @@ __all__ = [
     "mount",
     "mount_setattr",
     "move_mount",
+    "move_net_device",
     "open",
     "open_device",
     "open_in_root",
+    "open_proc_pid",
     "open_procfs",
     "open_ptmx",
     "open_pty_peer",
@@ -307,6 +310,13 @@ def replace_device_filter(cgroup: int, old: int, new: int) -> None:
     from .device_filter import replace_device_filter as replace
 
     replace(cgroup, old, new)
+
+
+def move_net_device(name: str, wanted: str, namespace: int) -> Any:
+    """Move a network device into another network namespace; what is returned can be given back."""
+    from .network import move_net_device as move
+
+    return move(name, wanted, namespace)
 
 
 def sched_setaffinity(pid: int, cpus: list[int]) -> None:

@@ -47,6 +47,11 @@ def host_pid() -> int:
     return int(posix.readlink("/proc/self"))
 
 
+def open_proc_pid(pid: int, name: str) -> int:
+    """Return a descriptor on what /proc/<pid>/<name> is or refers to; pid must not have been waited for."""
+    return _linux.open(f"/proc/{pid}/{name}", C["O_RDONLY"])
+
+
 def write_proc_pid(pid: int, name: str, text: str) -> None:
     """Write to /proc/<pid>/<name>, after making sure that it is procfs; pid must not have been waited for."""
     path = f"/proc/{pid}/{name}"

@@ -60,6 +60,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         Step(HOST, "", "close", Slot("start_listener")),
         *(cgroup_around_init(config, facts) if facts.systemd_unit else resources.late_resource_steps(config, facts)),
         *namespaces.after_clone(config, facts),
+        *namespaces.net_device_steps(config, facts),
         *process.host_steps(config, facts),
         # Init: in its new namespaces.
         *guard_steps(),

@@ -209,6 +209,24 @@ def _time_steps(config: dict[str, Any]) -> list[Step]:
     return steps
 
 
+def net_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, after clone3: move the network devices into the container's network namespace, which init has or joins."""
+    devices = (config.get("linux") or {}).get("netDevices") or {}
+    if not devices:
+        return []
+    steps, namespace = [], "ns_network"
+    if "network" in facts.new_namespaces:
+        namespace = "net_namespace"
+        steps.append(Step(HOST, "/linux/netDevices", "open_proc_pid", Slot("init_pid"), "ns/net", into=namespace))
+    for index, (name, device) in enumerate(devices.items()):
+        pointer = "/linux/netDevices/" + name.replace("~", "~0").replace("/", "~1")
+        wanted = (device or {}).get("name") or name
+        steps.append(
+            Step(HOST, pointer, "move_net_device", name, wanted, Slot(namespace), into=f"net_device{index}"),
+        )
+    return steps
+
+
 def exec_before_clone(config: dict[str, Any]) -> list[Step]:
     """Host: let the next child be born in the container's pid namespace. Slot "target" holds a pidfd of init."""
     kinds = listed(config)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 UNSUPPORTED = (
     (("linux", "intelRdt"), "Intel RDT"),
-    (("linux", "netDevices"), "moving network devices into the container"),
     (("linux", "mountLabel"), "SELinux labels on mounts"),
 )
 

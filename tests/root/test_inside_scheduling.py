@@ -1,4 +1,4 @@
-"""Scheduling, I/O priority, execution domain and memory policy, seen from inside: what the kernel says of the process."""
+"""Scheduling, I/O priority, execution domain and memory policy: what the kernel says inside."""
 
 import json
 from pathlib import Path

@@ -51,7 +51,7 @@ class TestImports:
 
     def plant(self, bundle: Bundle) -> None:
         version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        canary = "open('/canary', 'a').write('ran')\n"
+        canary = "open(__file__ + '.ran', 'a').close()\n"
         for folder in ("", f"usr/lib/{version}", f"usr/lib/{version}/lib-dynload", "usr/local/lib"):
             place = bundle.rootfs / folder
             place.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class TestImports:
         (bundle.rootfs / "etc/ld.so.preload").write_text("/canary.so\n")
 
     def canary(self, bundle: Bundle) -> bool:
-        return (bundle.rootfs / "canary").exists()
+        return any(bundle.rootfs.rglob("*.ran"))
 
     def test_create_start_exec_and_failures(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
         self.plant(bundle)
@@ -79,16 +79,9 @@ class TestImports:
 
     def test_the_canary_would_tell(self, bundle: Bundle) -> None:
         self.plant(bundle)
-        code = "import sys; sys.path.insert(0, '/'); sys.modules.pop('traceback', None); import traceback"
-        subprocess.run(["chroot", str(bundle.rootfs), "/bin/true"], check=True)
-        result = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", code.replace("'/'", repr(str(bundle.rootfs))), "x"],
-            capture_output=True,
-            check=False,
-        )
-        assert result.returncode in (0, 1)
-        assert Path("/canary").exists()
-        Path("/canary").unlink()
+        code = f"import sys; sys.path.insert(0, {str(bundle.rootfs)!r}); import traceback"
+        subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+        assert self.canary(bundle)
 
 
 class TestLeakedDescriptors:
@@ -270,9 +263,32 @@ class TestDevices:
 class TestLongMessages:
     """CVE-2021-43784: a length that overflows between the runtime's processes."""
 
-    def test_environment_and_arguments_of_a_megabyte(self, inside: Inside, bundle: Bundle) -> None:
+    def test_environment(self, inside: Inside, bundle: Bundle) -> None:
         bundle.process["env"] = ["PATH=/bin:/usr/bin", *(f"V{number}={'x' * 1000}" for number in range(1000))]
         assert inside("env | grep -c ^V") == "1000"
+
+    def test_arguments(self, runtime: Runtime, bundle: Bundle) -> None:
+        words = [str(number) * 100 for number in range(1000)]
+        bundle.args("sh", "-c", 'echo $# "${#1}"; echo "$*" | wc -c', *words)
+        shown = runtime.ok("run", "--bundle", bundle.save(), new_id()).split()
+        assert shown == ["999", "100", str(len(" ".join(words[1:])) + 1)]
+
+    def test_mounts(self, inside: Inside, bundle: Bundle) -> None:
+        for number in range(300):
+            bundle.mount(f"/mnt/{'d' * 200}{number}", "tmpfs", "s" * 100, "size=64k")
+        assert inside("grep -c dddd /proc/mounts") == "300"
+
+    def test_maps(self, inside: Inside, bundle: Bundle) -> None:
+        """As many lines as the kernel takes."""
+        bundle.namespaces(user="")
+        for key in ("uidMappings", "gidMappings"):
+            bundle.linux[key] = [{"containerID": n, "hostID": n, "size": 1} for n in range(340)]
+        assert inside("wc -l < /proc/self/uid_map; wc -l < /proc/self/gid_map").split() == ["340", "340"]
+
+    def test_an_error(self, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.mount("/mnt", "bind", "/" + "x/" * 100_000, "bind")
+        error = runtime.fails("create", "--bundle", bundle.save(), new_id())
+        assert "ENAMETOOLONG" in error and len(error) < 10_000
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "", "a\nb", "ü", "a b", "x" * 300])

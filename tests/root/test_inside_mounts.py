@@ -284,10 +284,25 @@ class TestHidden:
         (bundle.rootfs / "opt" / "dir").mkdir(parents=True)
         bundle.linux["readonlyPaths"] = ["/opt/dir", "/proc/sys", "/opt/nosuch"]
         assert "Read-only" in inside("touch /opt/dir/x 2>&1; true")
-        assert "Read-only" in inside("echo 1 2>&1 > /proc/sys/net/ipv4/ip_forward; true") or "Read-only" in inside(
-            "{ echo 1 > /proc/sys/net/ipv4/ip_forward; } 2>&1; true"
-        )
+        assert "Read-only" in inside("{ echo 1 > /proc/sys/net/ipv4/ip_forward; } 2>&1; true")
         inside("touch /opt/x")
+
+    def test_what_is_mounted_below_a_read_only_path(self, inside: Inside, bundle: Bundle) -> None:
+        bundle.mount("/opt/dir/sub", "tmpfs", "tmpfs")
+        bundle.linux["readonlyPaths"] = ["/opt/dir"]
+        assert "Read-only" in inside("touch /opt/dir/sub/x 2>&1; true")
+
+    @pytest.mark.parametrize("target", ["/etc", "../../../../../../etc"])
+    def test_through_a_link(self, inside: Inside, bundle: Bundle, target: str) -> None:
+        """The link leads to the container's /etc, wherever it points to on the host."""
+        (bundle.rootfs / "opt").mkdir()
+        (bundle.rootfs / "opt" / "link").symlink_to(target)
+        bundle.config["root"]["readonly"] = False
+        bundle.linux["maskedPaths"] = ["/opt/link/passwd"]
+        bundle.linux["readonlyPaths"] = ["/opt/link/group"]
+        shown = inside("wc -c < /etc/passwd; { echo x >> /etc/group; } 2>&1; echo x >> /etc/hostname && echo fine")
+        assert shown.split()[0] == "0"
+        assert "Read-only" in shown and shown.endswith("fine")
 
     def test_without_lists_nothing_is_hidden(self, inside: Inside, bundle: Bundle) -> None:
         del bundle.linux["maskedPaths"], bundle.linux["readonlyPaths"]

@@ -95,7 +95,9 @@ def build_launcher() -> None:
 
 
 def commit() -> str:
-    """Return the commit that is built, "unknown" outside a checkout."""
+    """Return the commit that is built, "unknown" outside a checkout; scripts/install builds from a copy, and names it."""
+    if named := os.environ.get("PYRUNTIME_COMMIT"):
+        return named
     try:
         result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

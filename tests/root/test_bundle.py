@@ -61,7 +61,7 @@ def test_demo() -> None:
     demo = subprocess.run(["bash", str(paths.REPO / "scripts" / "demo"), "--inside"], capture_output=True, text=True)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     commands = [line.split()[2] for line in demo.stdout.splitlines() if line.startswith("$ pyruntime")]
-    order = ["create", "state", "start", "state", "exec", "kill", "state", "delete"]
+    order = ["--version", "explain", "create", "state", "start", "state", "exec", "kill", "state", "delete"]
     without_repeats = [word for at, word in enumerate(commands) if at == 0 or commands[at - 1] != word]
     assert without_repeats == order
     assert "NOT TRUE" not in demo.stdout

@@ -95,7 +95,7 @@ def build_launcher() -> None:
 
 
 def commit() -> str:
-    """Return the commit that is built, "unknown" outside a checkout; scripts/install names it: it builds from a copy."""
+    """Return the commit that is built, or "unknown"; scripts/install builds from a copy and names it."""
     if named := os.environ.get("PYRUNTIME_COMMIT"):
         return named
     try:

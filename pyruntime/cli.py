@@ -382,10 +382,18 @@ def settle(options: Options) -> None:
     if not options.root:
         options.root = default_root()
     elif not options.root.startswith("/"):
-        options.root = f"{posix.getcwd()}/{options.root}"
+        options.root = f"{working_directory()}/{options.root}"
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
         raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs or systemd")
     options.systemd_cgroup = options.systemd_cgroup or options.cgroup_manager == "systemd"
+
+
+def working_directory() -> str:
+    """Return the caller's working directory; raise Failure when it has been removed."""
+    try:
+        return posix.getcwd()
+    except OSError as error:
+        raise Failure("working directory", error) from None
 
 
 def default_root() -> str:

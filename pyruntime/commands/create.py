@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from .. import kernel, log, spec
+from ..cli import working_directory
 from ..container import cgroup
 from ..container.store import Store
 from ..engine import foreground, launch
@@ -38,7 +39,7 @@ class Request:
 
 def prepare(options: Options, container_id: str) -> Request:
     """Read, validate and plan; nothing is made. Raises InvalidConfig and other Failures."""
-    bundle = options.bundle or posix.getcwd()
+    bundle = options.bundle or working_directory()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     warnings = spec.validate(config)
     found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
@@ -69,7 +70,7 @@ def bundle_path(bundle: str) -> str:
 
 def absolute(path: str | None) -> str | None:
     if path and not path.startswith("/"):
-        return f"{posix.getcwd()}/{path}"
+        return f"{working_directory()}/{path}"
     return path or None
 
 
@@ -118,6 +119,9 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
 
         limits.explain(error, cgroup.of(container.record), kills)
         give_back_devices(slots, error)
+        if "cgroup" in slots:
+            # What failed may be that no descriptor was left; the clean-up needs one or two.
+            posix.close(slots.pop("cgroup"))
         clean_up(container, options, error)
         raise
     return container, launched

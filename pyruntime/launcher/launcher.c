@@ -236,8 +236,10 @@ int main(int argc, char **argv)
 	char path[4096];
 	const char *home = getenv(HOME);
 	open_stdio();
-	/* As python3 does: a peer that is gone is an error that names what failed, not a death without a word. */
+	/* As python3 does: a peer that is gone, or a file that may not grow, is an error that names what failed, not a death
+	 * without a word. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	/* Whoever sets the variable gains nothing: without a protected binary it is not believed. */
 	if (home != NULL && home[0] == '/' && is_protected()) {
 		snprintf(path, sizeof path, "%s", home);

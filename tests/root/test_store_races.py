@@ -302,6 +302,45 @@ class TestDisks:
         assert os.listdir(root) == []
 
 
+class TestLimitsOfTheCaller:
+    """What the runtime itself may not have any more of: one clear line, and nothing is left."""
+
+    def create(self, runtime: Runtime, bundle: Bundle, limit: str) -> subprocess.CompletedProcess[str]:
+        bundle.process.pop("rlimits", None)
+        bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+        command = runtime.command("create", "-b", bundle.save(), new_id())
+        limited = ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *command]
+        null = subprocess.DEVNULL
+        return subprocess.run(limited, stdin=null, capture_output=True, text=True, check=False, timeout=30)
+
+    def refused(self, runtime: Runtime, bundle: Bundle, limit: str) -> str:
+        footprint = Footprint(runtime.root)
+        result = self.create(runtime, bundle, limit)
+        footprint.check()
+        assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result
+        return result.stderr
+
+    @pytest.mark.parametrize("descriptors", range(5, 9))
+    def test_descriptors(self, runtime: Runtime, bundle: Bundle, descriptors: int) -> None:
+        said = self.refused(runtime, bundle, f"-n {descriptors}")
+        assert "EMFILE" in said or "Too many open files" in said
+        assert "clean-up" not in said
+
+    def test_size_of_files(self, runtime: Runtime, bundle: Bundle) -> None:
+        assert "EFBIG" in self.refused(runtime, bundle, "-f 0")
+
+
+def test_a_working_directory_that_is_gone(runtime: Runtime, workdir: Path) -> None:
+    gone = workdir / "gone"
+    command = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *runtime.command("create", new_id())]
+    gone.mkdir()
+    result = subprocess.run(command, cwd=gone, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "pyruntime: working directory: no such file or directory (ENOENT)\n",
+    )
+
+
 def test_many_looks_at_a_stopped_init_do_not_block(container: Make) -> None:
     box = container(start=False)
     box.kill("STOP")

@@ -122,7 +122,7 @@ from .paths import (
     open_device,
     open_in_root,
 )
-from .rootfs import detach_host_procfs, make_parent_private, mask
+from .rootfs import detach_host_procfs, make_parent_private, mask, set_mode_of
 from .terminal import open_ptmx, open_pty_peer, pty_name
 
 TYPE_CHECKING = False
@@ -229,6 +229,7 @@ __all__ = [
     "set_dumpable",
     "set_keepcaps",
     "set_mempolicy",
+    "set_mode_of",
     "set_name",
     "set_no_new_privs",
     "set_pdeathsig",

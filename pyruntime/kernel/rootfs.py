@@ -37,6 +37,12 @@ def mask(target: int, devnull: int) -> None:
         posix.close(cover)
 
 
+def set_mode_of(context: int, directory: int) -> None:
+    """Give a file system that is about to be made the mode of a directory, as its option `mode`."""
+    mode = posix.fstat(directory).st_mode & 0o7777
+    _linux.fsconfig(context, C["FSCONFIG_SET_STRING"], "mode", f"{mode:o}", 0)
+
+
 def make_parent_private(path: str) -> None:
     """Make the mount that path lies on private: pivot_root(2) refuses a new root below a shared mount."""
     fd = _linux.open(path, C["O_PATH"] | C["O_DIRECTORY"])

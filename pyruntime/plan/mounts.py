@@ -189,6 +189,13 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
             steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, key, None, 0))
         else:
             set_string(f"{pointer}/options", key, value)
+    if kind == "tmpfs" and "mode" not in dict(options.data):
+        # It takes the mode of the directory that it covers, as the field's runtimes do: --tmpfs /root stays shut.
+        covered, path = f"covered{index}", Flags("O_PATH|O_CLOEXEC")
+        steps += [
+            Step(INIT, pointer, "open_in_root", ROOT, target_of(mount), path, into=covered, ignore=("ENOENT",)),
+            Step(INIT, pointer, "set_mode_of", Slot(context), Slot(covered), closes=(covered,)),
+        ]
     attributes = Flags(options.attributes.set)
     steps.append(Step(INIT, pointer, "fsconfig", Slot(context), CREATE, None, None, 0))
     steps.append(

@@ -9,6 +9,7 @@ from support import mountinfo, session
 from support.bundle import Bundle
 from support.fixtures import Inside, Make
 from support.mountinfo import Mount
+from support.runtime import Runtime, new_id
 
 
 def mounts_inside(inside: Inside, *options: str) -> list[Mount]:
@@ -109,6 +110,57 @@ class TestOptions:
         assert {"size=1024k", "mode=1750", "uid=7", "gid=8", "nr_inodes=100"} <= set(found.data)
         assert found.source == "name"
         assert inside("stat -c '%a %u %g' /mnt") == "1750 7 8"
+
+    @pytest.mark.parametrize("options, mode", [([], "2750"), (["ro"], "2750"), (["mode=700"], "700")], ids=str)
+    def test_mode_of_a_tmpfs(self, inside: Inside, bundle: Bundle, options: list[str], mode: str) -> None:
+        """Without an option it is that of the directory it covers."""
+        (bundle.rootfs / "mnt").mkdir(exist_ok=True)
+        (bundle.rootfs / "mnt").chmod(0o2750)
+        bundle.mount("/mnt", "tmpfs", "tmpfs", *options)
+        assert inside("stat -c %a /mnt") == mode
+
+    def test_mode_of_a_tmpfs_that_covers_nothing(self, inside: Inside, bundle: Bundle) -> None:
+        bundle.mount("/run/new/place", "tmpfs", "tmpfs")
+        assert inside("stat -c %a /run/new/place") == "1777"
+
+    @pytest.mark.parametrize("option, stays", [("ro", True), ("rro", False)])
+    def test_recursive_attributes(self, inside: Inside, bundle: Bundle, shared: Path, option: str, stays: bool) -> None:
+        (shared / "sub").mkdir()
+        session.mount("below", str(shared / "sub"), "tmpfs", 0)
+        bundle.mount("/mnt", "bind", str(shared), "rbind", option)
+        try:
+            shown = inside("touch /mnt/x 2>&1; touch /mnt/sub/x 2>&1; true").splitlines()
+            assert len(shown) == (1 if stays else 2) and all("Read-only" in line for line in shown)
+            assert (shared / "sub" / "x").exists() == stays
+        finally:
+            session.umount(str(shared / "sub"))
+
+    def test_remount(self, inside: Inside, bundle: Bundle) -> None:
+        bundle.mount("/mnt", "tmpfs", "tmpfs")
+        bundle.mount("/mnt", "", "", "remount", "ro", "nosuid")
+        found = mountinfo.at(mounts_inside(inside), "/mnt").options
+        assert {"ro", "nosuid"} <= found
+        assert "Read-only" in inside("touch /mnt/x 2>&1; true")
+
+    def test_copy_up(self, inside: Inside, bundle: Bundle) -> None:
+        place = bundle.rootfs / "opt" / "data"
+        (place / "deep").mkdir(parents=True)
+        (place / "deep" / "file").write_text("text\n")
+        (place / "deep" / "file").chmod(0o640)
+        os.chown(place / "deep" / "file", 7, 8)
+        (place / "link").symlink_to("/etc/passwd")
+        bundle.mount("/opt/data", "tmpfs", "tmpfs", "tmpcopyup")
+        shown = inside("cd /opt/data; cat deep/file; stat -c '%a %u %g' deep/file; readlink link; echo new > deep/file")
+        assert shown.splitlines() == ["text", "640 7 8", "/etc/passwd"]
+        assert (place / "deep" / "file").read_text() == "text\n", "the image is as it was"
+
+    def test_a_relative_destination(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """Deprecated since 1.2: it is relative to the root, with a warning."""
+        bundle.mount("mnt/relative", "tmpfs", "tmpfs")
+        bundle.args("grep", "-c", " /mnt/relative ", "/proc/mounts")
+        log = workdir / "log"
+        assert runtime.ok("--log", log, "run", "-b", bundle.save(), new_id()) == "1\n"
+        assert "level=warning" in log.read_text() and "mnt/relative" in log.read_text()
 
     def test_a_read_only_mount_cannot_be_written(self, inside: Inside, bundle: Bundle, workdir: Path) -> None:
         (workdir / "data").mkdir()

@@ -24,6 +24,14 @@ MAX_FDS = 64
 SEPARATOR = "\0"
 
 
+WHY_EXECVE = {
+    errno.ENOENT: "the file is there, but not the interpreter that its #! line or its ELF header names",
+    errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
+    errno.EACCES: "the file may be executed, but not the interpreter that its #! line names",
+}
+"""What execve(2) means by an errno once the file itself has been found and may be executed (program.find_program)."""
+
+
 class PeerDied(Exception):
     """The other process closed its end without a message."""
 
@@ -99,7 +107,8 @@ def read_error(message: bytes) -> Failure:
     if len(fields) != 6:
         number, _, call = text.partition(" ")
         reason = errno_text(int(number)) if number.isdecimal() else number
-        return Failure(f"{call}: {reason}", pointer="/process/args")
+        hint = WHY_EXECVE.get(int(number)) if number.isdecimal() and call.startswith("execve(") else None
+        return Failure(f"{call}: {reason}", pointer="/process/args", hint=hint)
     _, number, pointer, described, hint, inner = fields
     if number == "-1":
         return Failure(inner, pointer=pointer or None, hint=hint or None)

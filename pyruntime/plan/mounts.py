@@ -29,6 +29,7 @@ SET_STRING = Flags("FSCONFIG_SET_STRING")
 SET_FLAG = Flags("FSCONFIG_SET_FLAG")
 CREATE = Flags("FSCONFIG_CMD_CREATE")
 REAL_DIRECTORY = ("proc", "sysfs")
+ABSENT = ("ENOENT", "ENOTDIR")
 DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
 
@@ -193,7 +194,7 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
         # It takes the mode of the directory that it covers, as the field's runtimes do: --tmpfs /root stays shut.
         covered, path = f"covered{index}", Flags("O_PATH|O_CLOEXEC")
         steps += [
-            Step(INIT, pointer, "open_in_root", ROOT, target_of(mount), path, into=covered, ignore=("ENOENT",)),
+            Step(INIT, pointer, "open_in_root", ROOT, target_of(mount), path, into=covered, ignore=ABSENT),
             Step(INIT, pointer, "set_mode_of", Slot(context), Slot(covered), closes=(covered,)),
         ]
     attributes = Flags(options.attributes.set)

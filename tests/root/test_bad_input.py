@@ -129,6 +129,25 @@ def test_program(refused: Refused, bundle: Bundle, command: str, program: str, w
     assert any(each in error for each in words), f"engines look for {words}: {error}"
 
 
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("#!/no/such/sh\n", ["no such file or directory", "ENOENT", "#!"]),
+        ("hello\n", ["ENOEXEC", "neither"]),
+        ("", ["ENOEXEC"]),
+        ("#!/etc\n", ["permission denied", "EACCES", "#!"]),
+    ],
+    ids=["interpreter-missing", "text", "empty", "interpreter-a-directory"],
+)
+def test_program_that_execve_refuses(refused: Refused, bundle: Bundle, content: str, words: list[str]) -> None:
+    """The file is there and may be executed; the line says what is wrong with it."""
+    program = bundle.rootfs / "program"
+    program.write_text(content)
+    program.chmod(0o755)
+    bundle.args("/program")
+    says(refused(command="run"), 'execve("/program")', *words)
+
+
 def test_empty_args(refused: Refused, bundle: Bundle) -> None:
     bundle.args()
     says(refused(), "args")

@@ -102,6 +102,8 @@ def check_terminal(options: Options, config: dict[str, Any], *, foreground_run: 
 
 def make(options: Options, request: Request, slots: Slots) -> tuple[Container, launch.Launched]:
     """Create the container; on failure everything that was made is gone again."""
+    if request.facts.rootless:
+        raise Failure("containers can only be created by root", hint="pyruntime is not rootless yet")
     for warning in request.warnings:
         log.warning(warning)
     store = Store(options.root)

@@ -30,12 +30,16 @@ IN_THE_WAY = (errno.EBUSY, errno.EOPNOTSUPP)
 def make_cgroup(path: str) -> None:
     """Make a container's own cgroup. Parents that a delete has just removed because they were empty are made again.
 
-    Raises FileExistsError when somebody else was faster.
+    Raises Failure when somebody else was faster.
     """
     for _ in range(RACES):
         try:
             _linux.mkdir(path, 0o755)
             return
+        except FileExistsError:
+            raise Failure(
+                f"cgroup {path} was made by somebody else at this moment", hint="choose another cgroupsPath"
+            ) from None
         except FileNotFoundError:
             make_cgroup_parents(path)
     _linux.mkdir(path, 0o755)

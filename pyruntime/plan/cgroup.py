@@ -29,7 +29,7 @@ def cgroup_steps(facts: Facts) -> list[Step]:
         Step(HOST, POINTER, "mkdir", f"{facts.cgroup_mount}{path}", Octal(0o755), ignore=("EEXIST",)) for path in above
     ]
     if own:
-        steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir, hint=IN_USE))
+        steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir))
     steps.append(Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"))
     # The lock keeps a create beside this one out until there is a process inside, which the check then sees.
     steps.append(Step(HOST, POINTER, "flock", Slot("cgroup"), Flags("LOCK_EX|LOCK_NB"), hint=IN_USE))

@@ -1,6 +1,7 @@
 """Bad input gives one clear line and exit status 1, and leaves nothing behind."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,19 @@ class TestLinux:
     def test_mappings_without_user_namespace(self, refused: Refused, bundle: Bundle) -> None:
         bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 10}]
         refused()
+
+
+def test_without_root(runtime: Runtime, bundle: Bundle) -> None:
+    """explain needs no privilege; create says at once that it needs some, and makes nothing."""
+    bundle.path.chmod(0o755)
+    bundle.save()
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *runtime.command()]
+    explain = subprocess.run([*command, "explain", "-b", bundle.path], capture_output=True, text=True, check=False)
+    assert (explain.returncode, explain.stderr) == (0, "")
+    create = subprocess.run([*command, "create", "-b", bundle.path, new_id()], capture_output=True, text=True)
+    assert create.returncode == 1 and create.stdout == ""
+    assert create.stderr == "pyruntime: containers can only be created by root; pyruntime is not rootless yet\n"
+    assert not runtime.root.exists()
 
 
 @pytest.mark.parametrize(

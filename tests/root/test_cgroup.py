@@ -161,8 +161,12 @@ class TestPs:
     def box(self, container: Make, bundle: Bundle) -> Container:
         bundle.sh("sleep 1234 & exec sleep 5678")
         box = container()
-        wait_for(lambda: len((cgroup_of(box.pid) / "cgroup.procs").read_text().split()) == 2, "both run")
+        wait_for(lambda: sorted(self.names(box)) == ["sleep", "sleep"], "both are what they shall be")
         return box
+
+    def names(self, box: Container) -> list[str]:
+        pids = (cgroup_of(box.pid) / "cgroup.procs").read_text().split()
+        return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
 
     def test_json(self, box: Container) -> None:
         pids = json.loads(box.runtime.ok("ps", "--format", "json", box.id))

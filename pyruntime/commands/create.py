@@ -108,24 +108,27 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         log.warning(warning)
     store = Store(options.root)
     container = store.create(request.id, record_of(request), request.raw)
-    # A cgroup that is made now has seen no kill yet.
-    kills = 0 if request.facts.cgroup_missing else cgroup.of(container.record).oom_kills()
+    # What fails may be that no descriptor is left; the clean-up needs one, and this is it.
+    spare = posix.dup(container.dirfd)
+    kills = 0
     try:
+        if not request.facts.cgroup_missing:
+            # A cgroup that is made now has seen no kill yet; this one may have.
+            kills = cgroup.of(container.record).oom_kills()
         slots["state_dir"] = container.dirfd
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
         if "net_namespace" in slots:
             posix.close(slots.pop("net_namespace"))
     except BaseException as error:
+        posix.close(spare)
         from ..container import limits
 
         limits.explain(error, cgroup.of(container.record), kills)
         give_back_devices(slots, error)
-        if "cgroup" in slots:
-            # What failed may be that no descriptor was left; the clean-up needs one or two.
-            posix.close(slots.pop("cgroup"))
         clean_up(container, options, error)
         raise
+    posix.close(spare)
     return container, launched
 
 
@@ -135,7 +138,8 @@ def clean_up(container: Container, options: Options, error: BaseException) -> No
         destroy(container)
     except (OSError, Failure) as second:
         if isinstance(error, Failure):
-            error.what += f" (and the clean-up failed: {second})"
+            words = os_error_text(second) if isinstance(second, OSError) else str(second)
+            error.what += f" (and the clean-up failed: {words})"
 
 
 def give_back_devices(slots: Slots, error: BaseException) -> None:

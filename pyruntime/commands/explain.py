@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from ..step import Plan
+from ..step import HOST, INIT, JOIN, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cli import Options
+
+
+SIDES = {
+    HOST: "the runtime, in the namespaces of its caller",
+    JOIN: "a process in between, which enters the user namespace that is joined",
+    INIT: "the container's first process, in its own namespaces",
+}
+"""What each side is, told where it comes first."""
 
 
 def explain(options: Options) -> int:
@@ -23,9 +31,15 @@ def explain(options: Options) -> int:
 
 
 def render(plan: Plan) -> str:
-    """Return the plan as text, in columns: number, side, config pointer, call."""
+    """Return the plan as text: number, side, config pointer, call; and a line with `#` where the side changes."""
     width = max((len(step.pointer) for step in plan), default=0)
-    return "".join(
-        f"{number:4} {step.side:4}  {step.pointer:{width}}  {step.describe()}\n"
-        for number, step in enumerate(plan, start=1)
-    )
+    lines, last, seen = [], "", set()
+    for number, step in enumerate(plan, start=1):
+        if step.side != last:
+            lines.append(f"# {step.side}" + ("" if step.side in seen else f": {SIDES[step.side]}"))
+        if step.call == "await_start":
+            lines.append("# init, from here on when `start` is called")
+        last = step.side
+        seen.add(last)
+        lines.append(f"{number:4} {step.side:4}  {step.pointer:{width}}  {step.describe()}")
+    return "".join(f"{line}\n" for line in lines)

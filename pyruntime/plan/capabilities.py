@@ -27,13 +27,14 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 class Mask(int):
-    """A set of capabilities as a bit mask that shows itself by names."""
+    """A set of capabilities as a bit mask that shows itself by names, or by what is missing when that is shorter."""
 
     def __repr__(self) -> str:
-        names = [name for name, number in NUMBER.items() if self >> number & 1]
-        if len(names) > 4:
-            return f"{int(self):#x}"
-        return "|".join(names) or "0"
+        have = [name for number, name in enumerate(NAMES) if self >> number & 1]
+        missing = [name for name in NAMES if name not in have]
+        if len(have) <= len(missing):
+            return "|".join(have) or "0"
+        return f"ALL&~({'|'.join(missing)})" if missing else "ALL"
 
 
 class Sets:

@@ -41,5 +41,7 @@ def test_explain(runtime: Runtime) -> None:
     # Without the numbers: where nobody has made the cgroup's parent yet, there is a step more.
     printed = [line.split()[1:] for line in runtime.ok("explain", "--bundle", paths.BUSYBOX_BUNDLE).splitlines()]
     assert len(quoted) == 4
+    headings = [line.split() for line in (DOCS / "explain.md").read_text().splitlines() if line.startswith("    # ")]
+    assert headings and all(line[1:] in printed for line in headings)
     places = [printed.index(line.split()[1:]) for line in quoted]
     assert places == sorted(places)

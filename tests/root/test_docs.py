@@ -21,7 +21,7 @@ def test_embedding(container: Make, runtime: Runtime, bundle: Bundle, code: str)
     prepared = f"bundle, root = {str(bundle.path)!r}, {str(runtime.root)!r}\n" + code.replace('"mine"', repr(box.id))
     environment = {"PATH": f"{Path(paths.RUNTIME_BIN).parent}:{paths.SYSTEM_PATH}"}
     result = subprocess.run(
-        [sys.executable, "-c", prepared], capture_output=True, text=True, env=environment, timeout=60, check=False
+        [sys.executable, "-P", "-c", prepared], capture_output=True, text=True, env=environment, timeout=60, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     for said in re.findall(r"print\(.*\) +# (/.*|RLIMIT.*)", code):

@@ -122,11 +122,13 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
             posix.close(slots.pop("net_namespace"))
     except BaseException as error:
         posix.close(spare)
-        from ..container import limits
+        try:
+            from ..container import limits
 
-        limits.explain(error, cgroup.of(container.record), kills)
-        give_back_devices(slots, error)
-        clean_up(container, options, error)
+            limits.explain(error, cgroup.of(container.record), kills)
+            give_back_devices(slots, error)
+        finally:
+            clean_up(container, options, error)
         raise
     posix.close(spare)
     return container, launched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from .. import kernel, log, spec
@@ -62,6 +63,9 @@ def exec_(options: Options) -> int:
 def about_exec(failure: Failure) -> Failure:
     """Return the failure with the exit status of exec; what stands below /process is not in config.json here."""
     failure.status = NOT_STARTED
+    if failure.errno == errno.ESRCH:
+        # Init is on its way out, or has gone since the look at its status.
+        failure.what = f"container not running: {failure.what}"
     if failure.pointer and failure.pointer.startswith("/process/"):
         failure.document, failure.pointer = "process", failure.pointer.removeprefix("/process")
     return failure

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import session
+from support import leaks
 from support.bundle import Bundle
 from support.fixtures import Make
 from support.runtime import Container, Runtime, new_id, process_runs, wait_for
@@ -275,4 +275,4 @@ def test_two_containers_live_side_by_side(runtime: Runtime, bundle: Bundle) -> N
     boxes[1].delete("--force")
     for box in boxes:
         box.close()
-    assert not [path for path in session.CGROUP_ROOT.rglob("*") if boxes[0].id in path.name]
+    assert not [path for path in leaks.cgroups() if boxes[0].id in path]

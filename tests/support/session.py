@@ -83,6 +83,8 @@ def enter() -> None:
     if os.getppid() != parent:
         os._exit(1)
     reaper = parent
+    # A shell ignores it for what it starts in the background, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
     _loopback_up()
     mount("none", "/", "", MS_REC | MS_PRIVATE)

@@ -4,11 +4,12 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import bundles
 from operations import LIFE, MS, Progress, shuffled
 from runtimes import Life, Runtime
 from samples import Table, put
 from surroundings import TOKEN
+
+import bundles
 
 Grow = Callable[[bundles.Config, int], bundles.Config]
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import bundles
 from runtimes import BenchmarkError, Life, Runtime
 from samples import Table, put
 from surroundings import TOKEN, become_subreaper
+
+import bundles
 
 Progress = Callable[[str], None]
 

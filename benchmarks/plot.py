@@ -1,6 +1,6 @@
 """A small writer of line charts and bar charts as SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 640, 360
@@ -73,7 +73,7 @@ def colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def lines(title: str, x_title: str, y_title: str, series: dict[str, Points]) -> str:
+def lines(title: str, x_title: str, y_title: str, series: Mapping[str, Points]) -> str:
     """Return a chart with one line per name, and the middle half of the samples as a bar at each point."""
     points = [point for each in series.values() for point in each]
     chart = Chart(title, x_title, y_title, max(p[0] for p in points), 1.05 * max(p[3] for p in points))
@@ -95,7 +95,7 @@ def lines(title: str, x_title: str, y_title: str, series: dict[str, Points]) -> 
     return chart.text()
 
 
-def bars(title: str, y_title: str, groups: Sequence[str], series: dict[str, Sequence[float]]) -> str:
+def bars(title: str, y_title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
     """Return a chart with a group of bars per word in groups, one bar per name."""
     chart = Chart(title, "", y_title, len(groups), 1.05 * max(max(values) for values in series.values()))
     chart.y_axis()

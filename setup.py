@@ -1,13 +1,18 @@
 """Builds what is not Python: the kernel extension, the seccomp compiler and the launcher."""
 
+import __future__
+
+import ast
 import importlib.util
 import marshal
 import os
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
@@ -22,8 +27,53 @@ LAUNCHER = "build/bin/pyruntime"
 FROZEN = "build/frozen.h"
 NOT_FROZEN = ("__main__.py", "spec/schema.py", "_build.py")
 """Modules that are found on disk: the source tree's command, what needs its own path, and what the build adds."""
-STANDARD = ("__future__", "encodings", "encodings.aliases", "encodings.utf_8")
-"""Modules of the standard library that every start imports and that it does not freeze itself."""
+STANDARD = ("encodings", "encodings.aliases", "encodings.utf_8")
+"""Modules of the standard library that an interpreter needs when it is set up completely, and that it does not freeze."""
+
+
+class Strip(ast.NodeTransformer):
+    """Takes out of a module what only people and type checkers read: its start unmarshals that much less."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:  # noqa: N802 - the name is ast's
+        node.returns = None
+        arguments = node.args
+        for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+            if each is not None:
+                each.annotation = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:  # noqa: N802
+        new = ast.Pass() if node.value is None else ast.Assign(targets=[node.target], value=node.value)
+        return ast.copy_location(new, node)
+
+    def visit_If(self, node: ast.If) -> Any:  # noqa: N802
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:  # noqa: N802
+        return None if node.module == "__future__" else node
+
+    def visit_Expr(self, node: ast.Expr) -> Any:  # noqa: N802
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+
+def byte_code(path: Path) -> bytes:
+    """Return the marshalled code of a module, without docstrings and annotations."""
+    shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    tree = ast.parse(path.read_bytes(), shown)
+    if path.is_relative_to(ROOT):
+        tree = fill(Strip().visit(tree))
+    flags = __future__.annotations.compiler_flag
+    return marshal.dumps(compile(tree, shown, "exec", flags, dont_inherit=True, optimize=2))
+
+
+def fill(tree: ast.Module) -> ast.Module:
+    """Give a body to functions and classes that had nothing but a docstring."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.If) and not node.body:
+            node.body = [ast.Pass()]
+    return ast.fix_missing_locations(tree)
 
 
 def frozen_modules() -> dict[str, tuple[Path, bool]]:
@@ -53,14 +103,23 @@ def write_frozen() -> None:
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
     arrays, rows = [], []
     for number, (name, (path, is_package)) in enumerate(modules.items()):
-        shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
-        code = marshal.dumps(compile(path.read_bytes(), shown, "exec", dont_inherit=True, optimize=2))
+        code = byte_code(path)
         arrays.append(f"static const unsigned char code{number}[] = {{{','.join(map(str, code))}}};")
         package = "1" if is_package else "0"
         rows.append(f'{{.name = "{name}", .code = code{number}, .size = {len(code)}, .is_package = {package}}},')
     lines = [*arrays, "static const struct _frozen frozen_modules[] = {", *rows, "{0}};"]
     (ROOT / FROZEN).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / FROZEN).write_text("\n".join(lines) + "\n")
+
+
+def libraries(line: str) -> list[str]:
+    """Return linker options, with static libraries for the shared ones that would be loaded at every start, if there."""
+    options = []
+    for option in shlex.split(line):
+        name = f"lib{option.removeprefix('-l')}.a"
+        folder = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "")
+        options.append(f"-l:{name}" if option in ("-lz", "-lexpat") and (folder / name).is_file() else option)
+    return options
 
 
 def build_launcher() -> None:
@@ -78,6 +137,7 @@ def build_launcher() -> None:
         f'-DDYNLOAD="{get("DESTSHARED")}"',
         f'-DBASE_PREFIX="{get("prefix")}"',
         f'-DVERSION="{get("py_version_short")}"',
+        f'-DSUFFIX="{get("EXT_SUFFIX")}"',
         f"-I{ROOT / 'build'}",
         str(ROOT / "pyruntime/launcher/launcher.c"),
         *(str(ROOT / source) for source in SOURCES if source != SECCOMP),
@@ -86,10 +146,12 @@ def build_launcher() -> None:
     ]
     if library.suffix == ".a" and library.is_file():
         command += ["-no-pie", str(library), "-Wl,-E"]
+        if sys.version_info[:2] == (3, 11):
+            command += ["-DWITHOUT_DEEPFREEZE", "-Wl,--wrap=_Py_Deepfreeze_Init"]
     else:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
-    command += [*shlex.split(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
+    command += [*libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
     (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True)
 

@@ -33,6 +33,19 @@ extern char **environ;
 
 PyMODINIT_FUNC PyInit__linux(void);
 
+/* Extension modules that commands need and that are not linked in: found without a search. */
+static const struct {
+	const char *name, *file;
+	int is_standard;
+} extension_modules[] = {
+    {"_json", "_json", 1},
+    {"_prctl", "_prctl", 0},
+    {"pyruntime.kernel._seccomp", "pyruntime/kernel/_seccomp", 0},
+};
+
+/* site-packages: where modules of pyruntime are that are not frozen. */
+static char packages[4200];
+
 static void die(const char *what)
 {
 	fprintf(stderr, "pyruntime: %s: %s\n", what, strerror(errno));
@@ -161,10 +174,93 @@ static void add_path(PyConfig *config, const char *path)
 	PyMem_RawFree(wide);
 }
 
+/* _Py_InitializeMain() is documented as provisional: later versions have to be looked at first. */
+#define CORE_ONLY (frozen_modules[0].name != NULL && PY_VERSION_HEX < 0x030e0000)
+
+static int is_complete = !CORE_ONLY;
+
+#ifdef WITHOUT_DEEPFREEZE
+/*
+ * The library carries the modules of every Python start (os, site, io, ...) as ready-made objects, and enters all their
+ * names into the table of interned strings when it starts: half a millisecond for modules that no hot command imports.
+ * The linker brings the library's call here (--wrap); the names follow when the interpreter is completed.
+ */
+extern int __real__Py_Deepfreeze_Init(void);
+extern void _PyStaticCode_InternStrings(PyCodeObject *);
+extern PyObject *_Py_get_importlib__bootstrap_toplevel(void);
+
+int __wrap__Py_Deepfreeze_Init(void);
+int __wrap__Py_Deepfreeze_Init(void)
+{
+	_PyStaticCode_InternStrings((PyCodeObject *)_Py_get_importlib__bootstrap_toplevel());
+	return 0;
+}
+
+static void intern_the_rest(void)
+{
+	if (__real__Py_Deepfreeze_Init() < 0)
+		die("intern the names of frozen modules");
+}
+#else
+static void intern_the_rest(void)
+{
+}
+#endif
+
+static PyObject *launcher_is_complete(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return PyBool_FromLong(is_complete);
+}
+
+static PyObject *launcher_complete(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	if (!is_complete) {
+		is_complete = 1; /* what it imports comes by here again */
+		intern_the_rest();
+		check(_Py_InitializeMain());
+	}
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef launcher_methods[] = {
+    {"is_complete", launcher_is_complete, METH_NOARGS, "Whether the interpreter is set up beyond its core."},
+    {"complete", launcher_complete, METH_NOARGS, "Set up what is missing: sys.path, codecs, text streams, signals."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef launcher_module = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_pyruntime", .m_size = -1, .m_methods = launcher_methods};
+
+/* Where extension modules are that commands need: name -> path. */
+static PyObject *extensions(void)
+{
+	PyObject *found = PyDict_New();
+	for (size_t i = 0; found != NULL && i < sizeof extension_modules / sizeof *extension_modules; i++) {
+		const char *folder = extension_modules[i].is_standard ? DYNLOAD : packages;
+		PyObject *path = PyUnicode_FromFormat("%s/%s" SUFFIX, folder, extension_modules[i].file);
+		if (path == NULL || PyDict_SetItemString(found, extension_modules[i].name, path) < 0)
+			Py_CLEAR(found);
+		Py_XDECREF(path);
+	}
+	return found;
+}
+
+static PyObject *PyInit__pyruntime(void)
+{
+	PyObject *module = PyModule_Create(&launcher_module);
+	if (module != NULL && PyModule_AddObject(module, "extensions", extensions()) < 0)
+		Py_CLEAR(module);
+	return module;
+}
+
 /* Start the interpreter with everything said, so that it neither searches for itself nor reads the environment. */
 static void start_python(int argc, char **argv, const char *path)
 {
-	char prefix[4096], packages[4200];
+	char prefix[4096];
 	PyPreConfig before;
 	PyPreConfig_InitIsolatedConfig(&before);
 	before.utf8_mode = 1;
@@ -176,10 +272,11 @@ static void start_python(int argc, char **argv, const char *path)
 		if (slash != NULL)
 			*slash = 0;
 	}
-	snprintf(packages, sizeof packages, "%s/lib/python" VERSION "/site-packages", prefix);
+	snprintf(packages, sizeof packages, "%.4000s/lib/python" VERSION "/site-packages", prefix);
 
 	PyConfig config;
 	PyConfig_InitIsolatedConfig(&config);
+	config._init_main = is_complete;
 	config.site_import = 0;
 	config.write_bytecode = 0;
 	config.install_signal_handlers = 0;
@@ -197,20 +294,35 @@ static void start_python(int argc, char **argv, const char *path)
 	set(&config, &config.base_exec_prefix, BASE_PREFIX);
 	set(&config, &config.stdlib_dir, STDLIB);
 	PyImport_FrozenModules = frozen_modules;
-	if (PyImport_AppendInittab("pyruntime.kernel._linux", PyInit__linux) < 0)
+	if (PyImport_AppendInittab("pyruntime.kernel._linux", PyInit__linux) < 0 ||
+	    PyImport_AppendInittab("_pyruntime", PyInit__pyruntime) < 0)
 		die("PyImport_AppendInittab");
 	check(PyConfig_SetBytesArgv(&config, argc, argv));
 	check(Py_InitializeFromConfig(&config));
 	PyConfig_Clear(&config);
+	/* A command ends before there is garbage worth looking for. */
+	PyGC_Disable();
 }
 
-/* Call pyruntime.cli.main(arguments) and return its status. */
-static int run_main(void)
+static PyObject *list_of(int argc, char **argv)
+{
+	PyObject *list = PyList_New(0);
+	for (int i = 0; list != NULL && i < argc; i++) {
+		PyObject *word = PyUnicode_DecodeFSDefault(argv[i]);
+		if (word == NULL || PyList_Append(list, word) < 0)
+			Py_CLEAR(list);
+		Py_XDECREF(word);
+	}
+	return list;
+}
+
+/* Call main(arguments) and return its status. */
+static int run_main(int argc, char **argv)
 {
 	int status = 1;
-	PyObject *argv = PySys_GetObject("argv"), *cli = PyImport_ImportModule("pyruntime.cli");
-	PyObject *arguments = argv == NULL ? NULL : PyList_GetSlice(argv, 1, PyList_Size(argv));
-	PyObject *result = cli == NULL || arguments == NULL ? NULL : PyObject_CallMethod(cli, "main", "O", arguments);
+	PyObject *module = PyImport_ImportModule(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.core");
+	PyObject *arguments = list_of(argc - 1, argv + 1);
+	PyObject *result = module == NULL || arguments == NULL ? NULL : PyObject_CallMethod(module, "main", "O", arguments);
 	if (result != NULL)
 		status = (int)PyLong_AsLong(result);
 	if (PyErr_Occurred()) {
@@ -250,7 +362,7 @@ int main(int argc, char **argv)
 	}
 	unsetenv(HOME);
 	start_python(argc, argv, path);
-	int status = run_main();
+	int status = run_main(argc, argv);
 	flush("stdout");
 	flush("stderr");
 	/* Nothing is left to finalise that the kernel doesn't do at once. */

@@ -28,7 +28,7 @@ FROZEN = "build/frozen.h"
 NOT_FROZEN = ("__main__.py", "spec/schema.py", "_build.py")
 """Modules that are found on disk: the source tree's command, what needs its own path, and what the build adds."""
 STANDARD = ("encodings", "encodings.aliases", "encodings.utf_8")
-"""Modules of the standard library that an interpreter needs when it is set up completely, and that it does not freeze."""
+"""Modules of the standard library that a completed interpreter needs and does not freeze itself."""
 
 
 class Strip(ast.NodeTransformer):
@@ -113,7 +113,7 @@ def write_frozen() -> None:
 
 
 def libraries(line: str) -> list[str]:
-    """Return linker options, with static libraries for the shared ones that would be loaded at every start, if there."""
+    """Return linker options, with the static form of libraries that every start would load, where there is one."""
     options = []
     for option in shlex.split(line):
         name = f"lib{option.removeprefix('-l')}.a"

@@ -37,7 +37,9 @@ GLOBAL = {
     "version": (FLAG, "v", "show the version"),
 }
 
+TRACE = {"trace": (VALUE, "", "write the time of every step to this file, in Chrome's trace format")}
 CREATE = {
+    **TRACE,
     "bundle": (VALUE, "b", "directory with config.json and the root file system (default: the current one)"),
     "config": (VALUE, "f", "read this file instead of config.json"),
     "console-socket": (VALUE, "", "socket that receives the terminal's descriptor"),
@@ -49,6 +51,7 @@ CREATE = {
     "preserve-fds": (NUMBER, "", "pass N more descriptors, from 3 on, to the program"),
 }
 EXEC = {
+    **TRACE,
     "process": (VALUE, "p", "JSON file with the process document"),
     "tty": (FLAG, "t", "give the process a terminal"),
     "detach": (FLAG, "d", "do not wait for the process"),
@@ -139,7 +142,7 @@ class Command:
 
 COMMANDS = {
     "create": Command("create:create", "ID", "create a container", CREATE),
-    "start": Command("start:start", "ID", "run the program of a created container"),
+    "start": Command("start:start", "ID", "run the program of a created container", TRACE),
     "run": Command(
         "create:run",
         "ID",
@@ -150,12 +153,12 @@ COMMANDS = {
             "keep": (FLAG, "", "do not delete the container when it ends"),
         },
     ),
-    "state": Command("state:state", "ID", "print the state of a container"),
+    "state": Command("state:state", "ID", "print the state of a container", TRACE),
     "kill": Command(
         "kill:kill",
         "ID [SIGNAL]",
         "send a signal to a container (default TERM)",
-        {"all": (FLAG, "a", "to all its processes")},
+        {**TRACE, "all": (FLAG, "a", "to all its processes")},
         most=2,
     ),
     "delete": Command(
@@ -163,6 +166,7 @@ COMMANDS = {
         "ID",
         "delete a stopped container",
         {
+            **TRACE,
             "force": (FLAG, "f", "kill it first if it is not stopped"),
             "regex": (FLAG, "r", "ID is a regular expression"),
         },
@@ -285,6 +289,15 @@ def dispatch(argv: list[str], options: Options) -> int:
         return 0
     check_count(name, command, options.args)
     settle(options)
+    if getattr(options, "trace", None):
+        from .trace import run
+
+        return run(options.trace, name, lambda: call(command, options))
+    return call(command, options)
+
+
+def call(command: Command, options: Options) -> int:
+    """Import the command's module and run its function."""
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
 

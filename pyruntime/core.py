@@ -8,11 +8,11 @@ launcher: then the rest is set up, once, and the import goes on as in any Python
 
 from __future__ import annotations
 
+import _frozen_importlib as importlib
+import _imp
 import posix
 import sys
 
-import _frozen_importlib as importlib
-import _imp
 import _pyruntime
 
 TYPE_CHECKING = False
@@ -29,18 +29,16 @@ NEEDS_ALL = ("_signal",)
 class Extension:
     """Loads an extension module from where the build has found it, without looking anywhere else."""
 
-    @staticmethod
-    def create_module(spec: Any) -> ModuleType:
+    def create_module(self, spec: Any) -> ModuleType:
         module: ModuleType = _imp.create_dynamic(spec)
         return module
 
-    @staticmethod
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(self, module: ModuleType) -> None:
         _imp.exec_dynamic(module)
 
 
 class Finder:
-    """Is asked first for every module; it answers for those that the interpreter would not find, or only by searching."""
+    """Is asked first for every module; answers for those that the interpreter finds only by searching, or not at all."""
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
@@ -52,7 +50,7 @@ class Finder:
             return None
         place = _pyruntime.extensions.get(name)
         if place is not None:
-            return importlib.ModuleSpec(name, Extension, origin=place)
+            return importlib.ModuleSpec(name, Extension(), origin=place)  # type: ignore[arg-type]
         _pyruntime.complete()
         if name.startswith("pyruntime."):
             return on_disk(name)
@@ -87,9 +85,14 @@ class Stream:
 def main(arguments: list[str]) -> int:
     """Make the interpreter usable as far as it is set up, then run one command line."""
     sys.meta_path.insert(0, Finder)
+    if _pyruntime.times():
+        from . import trace
+
+        trace.begin()
     if not _pyruntime.is_complete():
-        sys.stdout = Stream(1, "surrogateescape")  # type: ignore[assignment]
-        sys.stderr = Stream(2, "backslashreplace")  # type: ignore[assignment]
+        sys.path = []  # until there is one: what is sealed must be there to be cleared (engine/init.py)
+        sys.stdout = Stream(1, "surrogateescape")
+        sys.stderr = Stream(2, "backslashreplace")
     from . import cli
 
     return cli.main(arguments)

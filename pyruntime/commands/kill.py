@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import _signal
-
 from ..container import cgroup
 from ..container.status import Status, status_of
 from ..container.store import Store
 from ..errors import Failure, UsageFailure
-from ..kernel import pidfd_send_signal
+from ..kernel import pidfd_send_signal, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from ..container.store import Container
 
 SIGKILL = 9
+LAST = 64
+"""The highest signal number of Linux, SIGRTMAX."""
 DEFAULT = "TERM"
 ALIVE = ("created", "running", "paused")
 
@@ -27,7 +27,7 @@ def kill(options: Options) -> int:
     stopped one is fine, and reaches what has outlived its init. No lock is taken: a start or a delete that hangs must
     not keep anybody from killing.
     """
-    number = signal_number(options.args[1] if len(options.args) > 1 else DEFAULT)
+    number = read_signal(options.args[1] if len(options.args) > 1 else DEFAULT)
     with Store(options.root).open(options.args[0], lock=False) as container:
         now = status_of(container)
         if now.status in ALIVE:
@@ -71,17 +71,18 @@ def kill_all(container: Container) -> None:
         group.kill()
 
 
-def signal_number(text: str) -> int:
+def read_signal(text: str) -> int:
     """Return the number for "TERM", "SIGTERM", "15", "RTMIN+3"; raise UsageFailure for anything else."""
     name = text.upper().removeprefix("SIG")
     number: int | None = None
     if text.isascii() and text.isdecimal():
         number = int(text) if len(text) < 4 else None
     elif name[:5] in ("RTMIN", "RTMAX") and name[6:].isdecimal() and name[5] == ("+" if name[:5] == "RTMIN" else "-"):
-        number = getattr(_signal, f"SIG{name[:5]}") + int(name[5:])
-        number = number if _signal.SIGRTMIN <= number <= _signal.SIGRTMAX else None
+        first, last = signal_number("RTMIN") or 0, signal_number("RTMAX") or 0
+        number = (first if name[:5] == "RTMIN" else last) + int(name[5:])
+        number = number if first <= number <= last else None
     elif name.isalnum() and name.isascii():
-        number = getattr(_signal, f"SIG{name}", None)
-    if number is None or not 0 <= number < _signal.NSIG:
+        number = signal_number(name)
+    if number is None or not 0 <= number <= LAST:
         raise UsageFailure(f"unknown signal {text!r}")
     return number

@@ -6,7 +6,6 @@ caller's terminal is restored whatever happens. ioctl_tty(2), termios(3), signal
 
 from __future__ import annotations
 
-import _signal
 import errno
 import posix
 
@@ -29,25 +28,15 @@ class Signals:
     """Turns signals to this process into bytes on a descriptor, from construction to restore()."""
 
     def __init__(self) -> None:
-        self.fd, self._write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
-        self._before: dict[int, Any] = {}
-        _signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for number in FORWARDED:
-            self._before[number] = _signal.signal(number, lambda *_: None)
+        self.fd = kernel.signal_fd(FORWARDED)
 
     def read(self) -> bytes:
         """Return the numbers of the signals that came, one byte each."""
-        try:
-            return posix.read(self.fd, 64)
-        except BlockingIOError:
-            return b""
+        return kernel.read_signals(self.fd)
 
     def restore(self) -> None:
-        _signal.set_wakeup_fd(-1)
-        for number, handler in self._before.items():
-            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
+        kernel.unblock_signals(FORWARDED)
         posix.close(self.fd)
-        posix.close(self._write_end)
 
 
 def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None) -> int:

@@ -21,12 +21,14 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Byte code of the modules that every command needs, made by setup.py: a start reads no files for them. */
 #include "frozen.h"
 
 #define HOME "_PYRUNTIME_HOME"
+#define BEGAN "_PYRUNTIME_BEGAN"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 extern char **environ;
@@ -131,6 +133,38 @@ static int sealed_copy(const char *path)
 	return fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -1 : copy;
 }
 
+/* For --trace: when this program began, when it began again, when the interpreter was ready; ns since the epoch. */
+static int is_traced;
+static long long times[3];
+
+static long long now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_REALTIME, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* Look for --trace or -trace; a word of the container's program that looks like it costs only some clock readings. */
+static void begin_trace(int argc, char **argv)
+{
+	for (int i = 1; i < argc && !is_traced; i++)
+		is_traced = argv[i][0] == '-' && strncmp(argv[i] + 1 + (argv[i][1] == '-'), "trace", 5) == 0;
+	if (!is_traced)
+		return;
+	const char *began = getenv(BEGAN);
+	times[1] = now();
+	times[0] = began == NULL ? times[1] : atoll(began);
+	unsetenv(BEGAN);
+}
+
+static void hand_over_begin(void)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%lld", times[0]);
+	if (is_traced)
+		setenv(BEGAN, text, 1);
+}
+
 /* Execute this program again, out of the container's reach; `path` is handed over, since the clone has no path. */
 static void protect(const char *path, char **argv)
 {
@@ -141,6 +175,7 @@ static void protect(const char *path, char **argv)
 		die("can't protect the runtime's binary from the container (CVE-2019-5736)");
 	if (setenv(HOME, path, 1) < 0)
 		die("setenv");
+	hand_over_begin();
 	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
 	die("execveat");
 }
@@ -226,9 +261,17 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *launcher_times(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return is_traced ? Py_BuildValue("LLL", times[0], times[1], times[2]) : PyTuple_New(0);
+}
+
 static PyMethodDef launcher_methods[] = {
     {"is_complete", launcher_is_complete, METH_NOARGS, "Whether the interpreter is set up beyond its core."},
     {"complete", launcher_complete, METH_NOARGS, "Set up what is missing: sys.path, codecs, text streams, signals."},
+    {"times", launcher_times, METH_NOARGS, "With --trace: when the program began, began again, and was ready; else ()."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -347,6 +390,7 @@ int main(int argc, char **argv)
 {
 	char path[4096];
 	const char *home = getenv(HOME);
+	begin_trace(argc, argv);
 	open_stdio();
 	/* As python3 does: a peer that is gone, or a file that may not grow, is an error that names what failed, not a death
 	 * without a word. */
@@ -362,6 +406,7 @@ int main(int argc, char **argv)
 	}
 	unsetenv(HOME);
 	start_python(argc, argv, path);
+	times[2] = is_traced ? now() : 0;
 	int status = run_main(argc, argv);
 	flush("stdout");
 	flush("stderr");

@@ -142,7 +142,7 @@ def _find_outside_strings(text: str, word: str) -> int:
 def _refuse_lone_surrogates(value: Any, what: str) -> None:
     """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can hold it."""
     for text in _strings(value):
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        if not text.isascii() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise InvalidConfig(f"{what} is not valid JSON: the string {quote(text)} has half of a surrogate pair")
 
 

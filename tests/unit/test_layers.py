@@ -13,13 +13,15 @@ ALLOWED = {
     "errors": set(),
     "log": set(),
     "step": set(),
+    "trace": {"step", "kernel", "spec.jsontext", "errors"},
     "kernel": {"errors"},
     "spec": {"errors"},
     "plan": {"step", "spec", "errors"},
     "engine": {"step", "kernel", "errors", "log", "spec.jsontext"},
     "container": {"kernel", "spec.jsontext", "errors"},
     "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli"},
-    "cli": {"errors", "log", "commands"},
+    "cli": {"errors", "log", "commands", "trace"},
+    "core": {"cli", "trace"},
     "__main__": {"cli"},
 }
 """Package or module of the project -> what it may import of the project, itself excepted."""

@@ -46,7 +46,7 @@ struct names {
 const char *flag_names(struct names *names, const char *prefixes, unsigned long long value);
 
 extern PyMethodDef process_methods[], credential_methods[], mount_methods[], path_methods[], socket_methods[],
-    terminal_methods[], bpf_methods[], program_methods[];
+    terminal_methods[], bpf_methods[], program_methods[], signal_methods[];
 int add_constants(PyObject *module);
 
 #endif

@@ -91,7 +91,8 @@ const char *text_show(const struct text *text)
 static int add_methods(PyObject *module)
 {
 	PyMethodDef *tables[] = {process_methods, credential_methods, mount_methods, path_methods,
-				 socket_methods,  terminal_methods,   bpf_methods,   program_methods};
+				 socket_methods,  terminal_methods,   bpf_methods,   program_methods,
+				 signal_methods};
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
 		if (PyModule_AddFunctions(module, tables[i]) < 0)
 			return -1;

@@ -200,6 +200,18 @@ static PyObject *linux_keyctl_join_session_keyring(PyObject *self, PyObject *arg
 	return PyLong_FromLong(key);
 }
 
+static PyObject *linux_shared_memory(PyObject *self, PyObject *args)
+{
+	(void)self;
+	Py_ssize_t size;
+	if (!PyArg_ParseTuple(args, "n:shared_memory", &size))
+		return NULL;
+	void *memory = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return raise_errno("mmap(NULL, %zd, MAP_SHARED|MAP_ANONYMOUS)", size);
+	return PyMemoryView_FromMemory(memory, size, PyBUF_WRITE);
+}
+
 static PyObject *linux_reset_signals(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -229,6 +241,9 @@ static PyObject *linux_exit_on_signals(PyObject *self, PyObject *args)
 		sigaction(ending[i], &action, NULL);
 	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
 		sigaction(number, &action, NULL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	Py_RETURN_NONE;
 }
 
@@ -247,8 +262,11 @@ PyMethodDef process_methods[] = {
     {"set_mempolicy", linux_set_mempolicy, METH_VARARGS, "set_mempolicy(mode, [node, ...]); set_mempolicy(2)"},
     {"keyctl_join_session_keyring", linux_keyctl_join_session_keyring, METH_VARARGS,
      "keyctl_join_session_keyring(name) -> key; keyctl(2)"},
+    {"shared_memory", linux_shared_memory, METH_VARARGS,
+     "shared_memory(size) -> memoryview of zeros that children share, never unmapped; mmap(2)"},
     {"reset_signals", linux_reset_signals, METH_NOARGS, "Give every signal its default action and unblock all."},
     {"exit_on_signals", linux_exit_on_signals, METH_NOARGS,
-     "Exit with 128+n on the signals that end a program by default: pid 1 of a namespace would ignore them."},
+     "Unblock all signals, and exit with 128+n on those that end a program by default: pid 1 of a namespace would\n"
+     "ignore them."},
     {NULL, NULL, 0, NULL},
 };

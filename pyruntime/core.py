@@ -38,7 +38,7 @@ class Extension:
 
 
 class Finder:
-    """Is asked first for every module; answers for those that the interpreter finds only by searching, or not at all."""
+    """Is asked first for every module; answers for those that are found only by a search, or not at all."""
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> Any:

@@ -45,8 +45,7 @@ PHASES = {
 class Trace:
     """What was seen so far: events of the host in a list, steps of all sides in shared memory.
 
-    It begins with the imports, before anything else of pyruntime is there; watch_steps() comes when the command line
-    is known.
+    It begins before anything else of pyruntime is imported, and imports nothing itself that the command would not.
     """
 
     def __init__(self) -> None:
@@ -55,6 +54,9 @@ class Trace:
         self.steps: dict[int, Step] = {}
         self.memory: Any = None
         self._watch_imports()
+        for name in (*PHASES, "pyruntime.step"):
+            if name in sys.modules:
+                self._watch(name)
 
     def _watch_imports(self) -> None:
         """Time every import from now on, and the functions of PHASES as soon as their module is there."""
@@ -82,7 +84,9 @@ class Trace:
             if name == "pyruntime.plan.build":
                 original = self._remember(original)
             setattr(module, function, self.function("phase", f"{name.removeprefix('pyruntime.')}.{function}", original))
-        if name == "pyruntime.engine.launch":
+        if name == "pyruntime.step":
+            self._watch_steps()
+        elif name == "pyruntime.engine.launch":
             # The one step that the engine does not apply: two processes come back from it.
             module.clone = self._timed_clone(module.clone)
 
@@ -135,7 +139,7 @@ class Trace:
         if record >= 0:
             self.memory[record + 2] = time.time_ns()
 
-    def watch_steps(self) -> None:
+    def _watch_steps(self) -> None:
         """Put into the place of Step.apply what notes the step, its begin, and its end if it comes back."""
         from . import step
         from .kernel import shared_memory
@@ -155,7 +159,7 @@ class Trace:
     def step_events(self, last: int) -> list[dict[str, Any]]:
         """Return the events of the steps; last: when what has not come back is taken to have ended."""
         found = []
-        for number, side in enumerate(SIDES):
+        for number, side in enumerate(SIDES if self.memory else ()):
             place = number * (1 + MOST * FIELDS)
             for record in range(place + 1, place + 1 + self.memory[place] * FIELDS, FIELDS):
                 each, begin = self.steps[self.memory[record]], self.memory[record + 1]
@@ -196,7 +200,6 @@ def run(path: str, command: str, work: Callable[[], int]) -> int:
     """Do the work and write the trace of it, also when it fails. Raises Failure when the file can't be written."""
     trace = _begun[0] if _begun else Trace()
     fd = open_file(path)
-    trace.watch_steps()
     try:
         return int(trace.function("command", command, work)())
     finally:

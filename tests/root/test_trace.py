@@ -1,5 +1,6 @@
 """`--trace FILE`: Chrome's trace format, every step of the plan on its side, in the plan's order."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class TestRun:
     @pytest.mark.parametrize("side", ["host", "init"])
     def test_one_step_of_a_side_after_the_other(self, events: list[Event], side: str) -> None:
         steps = sorted(steps_of(events, side), key=lambda event: event["ts"])
-        for before, after in zip(steps, steps[1:], strict=False):
+        for before, after in itertools.pairwise(steps):
             assert before["ts"] + before["dur"] <= after["ts"] + 0.001, (before, after)
 
     def test_the_two_sides_share_a_clock(self, events: list[Event]) -> None:

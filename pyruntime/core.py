@@ -65,6 +65,39 @@ def on_disk(name: str) -> Any:
     return PathFinder.find_spec(name, [f"{sys.path[-1]}/{folder}"])
 
 
+def load_frozen(name: str, _import: object) -> ModuleType:
+    """Load a module of pyruntime from the launcher: what importlib does, without specs, locks and loaders.
+
+    These cost four times as much as the module itself, for each of the sixty modules of `create`. For all other
+    modules, and once the import system is sealed, importlib does the work.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        return module
+    parent, _, child = name.rpartition(".")
+    if not (parent and sys.meta_path and name.startswith("pyruntime.") and _imp.is_frozen(name)):
+        return find_and_load(name, _import)
+    above = sys.modules.get(parent) or load_frozen(parent, _import)
+    module = Module(name)
+    if _imp.is_frozen_package(name):
+        module.__path__ = []
+        module.__package__ = name
+    else:
+        module.__package__ = parent
+    sys.modules[name] = module
+    try:
+        exec(_imp.get_frozen_object(name), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    setattr(above, child, module)
+    return module
+
+
+Module: Any = type(sys)
+find_and_load = importlib._find_and_load
+
+
 class Stream:
     """Text to a descriptor, at once: all that a command needs of sys.stdout and sys.stderr."""
 
@@ -85,6 +118,7 @@ class Stream:
 def main(arguments: list[str]) -> int:
     """Make the interpreter usable as far as it is set up, then run one command line."""
     sys.meta_path.insert(0, Finder)
+    importlib._find_and_load = load_frozen
     if _pyruntime.times():
         from . import trace
 

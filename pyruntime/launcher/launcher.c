@@ -228,6 +228,7 @@ int __wrap__Py_Deepfreeze_Init(void);
 int __wrap__Py_Deepfreeze_Init(void)
 {
 	_PyStaticCode_InternStrings((PyCodeObject *)_Py_get_importlib__bootstrap_toplevel());
+	PyGC_Disable(); /* also while the interpreter's own types are made */
 	return 0;
 }
 

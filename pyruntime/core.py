@@ -8,7 +8,7 @@ launcher: then the rest is set up, once, and the import goes on as in any Python
 
 from __future__ import annotations
 
-import _frozen_importlib as importlib
+import _frozen_importlib
 import _imp
 import posix
 import sys
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+importlib: Any = _frozen_importlib
+"""What `import` is written in; its own names are no part of its types."""
 BUILT_IN = "pyruntime.kernel._linux"
 """Linked into the launcher. BuiltinImporter finds only modules without a package by itself."""
 NEEDS_ALL = ("_signal",)
@@ -50,7 +52,7 @@ class Finder:
             return None
         place = _pyruntime.extensions.get(name)
         if place is not None:
-            return importlib.ModuleSpec(name, Extension(), origin=place)  # type: ignore[arg-type]
+            return importlib.ModuleSpec(name, Extension(), origin=place)
         _pyruntime.complete()
         if name.startswith("pyruntime."):
             return on_disk(name)
@@ -65,7 +67,7 @@ def on_disk(name: str) -> Any:
     return PathFinder.find_spec(name, [f"{sys.path[-1]}/{folder}"])
 
 
-def load_frozen(name: str, _import: object) -> ModuleType:
+def load_frozen(name: str, _import: object) -> Any:
     """Load a module of pyruntime from the launcher: what importlib does, without specs, locks and loaders.
 
     These cost four times as much as the module itself, for each of the sixty modules of `create`. For all other

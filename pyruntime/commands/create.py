@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ..step import Plan, Slots
 
 
+LATER_HOOKS = ("poststart", "poststop")
+"""The hooks that other commands than create run."""
+
+
 class Request:
     """What create needs before it makes anything: the config, the facts, the plan and the warnings."""
 
@@ -177,6 +181,9 @@ def record_of(request: Request) -> dict[str, Any]:
         **unit,
         "mounts": [] if has_mount_namespace else [[found.rootfs, mount_id(found.rootfs)]],
         "own_pid_namespace": "pid" in found.new_namespaces,
+        # So that start and delete need not read a config of any size for the answer no.
+        "has_process": bool(request.config.get("process")),
+        "later_hooks": [kind for kind in LATER_HOOKS if (request.config.get("hooks") or {}).get(kind)],
     }
 
 
@@ -205,7 +212,8 @@ def run(options: Options) -> int:
     container, launched = make(options, request, slots)
     try:
         terminal = take_terminal(ours, slots) if own_terminal else None
-        start_command.start_container(container)
+        group = cgroup.of(container.record)
+        start_command.start_created(container, launched.pid, group, group.oom_kills())
         if signals is None:
             launched.close()
             container.close()

@@ -189,6 +189,8 @@ def unmount(path: str, before: int) -> None:
 
 def run_poststop(container: Container) -> None:
     """Run the poststop hooks of a container whose config can be read."""
+    if "poststop" not in container.record.get("later_hooks", ("poststop",)):
+        return
     config = readable_config(container)
     if not (config.get("hooks") or {}).get("poststop"):
         return

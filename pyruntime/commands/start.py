@@ -8,6 +8,7 @@ from ..errors import Failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cli import Options
+    from ..container.cgroup import Cgroup
     from ..container.store import Container
 
 
@@ -25,7 +26,6 @@ def start_container(container: Container) -> None:
     """Start a locked container. Raises Failure when it is not `created`; it is then left as it was."""
     from ..container import cgroup
     from ..container.status import status_of
-    from ..engine import start as engine_start
 
     now = status_of(container)
     group = cgroup.of(container.record)
@@ -33,8 +33,17 @@ def start_container(container: Container) -> None:
     if now.status != "created":
         hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
         raise Failure(f'cannot start container "{container.id}" in the {now.status} state', hint=hint)
-    config = container.config()
-    if not config.get("process"):
+    start_created(container, now.pid, group, kills)
+
+
+def start_created(container: Container, pid: int, group: Cgroup, kills: int) -> None:
+    """Start a locked container that is known to be `created`. Raises Failure, as start_container.
+
+    kills: how many processes of its cgroup had been killed for lack of memory before.
+    """
+    from ..engine import start as engine_start
+
+    if not container.record["has_process"]:
         refuse_to_start(container)
         return
     try:
@@ -44,8 +53,8 @@ def start_container(container: Container) -> None:
 
         limits.explain(failure, group, kills)
         raise
-    if (config.get("hooks") or {}).get("poststart"):
-        run_poststart(container, config, now.pid)
+    if "poststart" in container.record["later_hooks"]:
+        run_poststart(container, container.config(), pid)
 
 
 def refuse_to_start(container: Container) -> None:

@@ -26,6 +26,8 @@ NEEDED = {
     "cgroup_made": list,
     "mounts": list,
     "annotations": dict,
+    "has_process": bool,
+    "later_hooks": list,
 }
 """What every record holds, and of which type; `pid` and `start_time` come with the first process."""
 

@@ -36,6 +36,8 @@ def container(tmp_path: Path) -> Iterator[Container]:
         "cgroup": "/c",
         "cgroup_mount": f"{tmp_path}/cgroup",
         "cgroup_made": [],
+        "has_process": True,
+        "later_hooks": [],
         "mounts": [],
     }
     with Store(f"{tmp_path}/root").create("c", record, b"{}") as made:

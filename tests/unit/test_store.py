@@ -32,6 +32,8 @@ def record(container_id: str = "c") -> dict[str, Any]:
         "cgroup": f"/no-such/{container_id}",
         "cgroup_mount": "/sys/fs/cgroup",
         "cgroup_made": [],
+        "has_process": True,
+        "later_hooks": [],
         "mounts": [],
         "own_pid_namespace": True,
     }

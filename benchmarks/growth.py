@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from operations import LIFE, MS, Progress, shuffled
-from runtimes import Life, Runtime
+from runtimes import BenchmarkError, Life, Runtime
 from samples import Table, put
 from surroundings import TOKEN
 
@@ -54,16 +54,27 @@ def measure(name: str, runtimes: list[Runtime], rounds: int, quick: bool, progre
 
 
 def lives(subject: Subject, level: int, runtimes: list[Runtime], rounds: int, table: Table, progress: Progress) -> None:
-    """Take containers from create to delete, and note the times; the first of each runtime warms up."""
+    """Take containers from create to delete, and note the times; the first of each runtime warms up.
+
+    A runtime that fails is left out of this level.
+    """
     places = {}
     for runtime in runtimes:
         config = bundles.waiting(runtime)
         places[runtime.name] = bundles.save(runtime, "growth", subject.grow(config, level) if subject.grow else config)
+    left = list(runtimes)
     for number in range(-1, rounds):
         progress(f"{subject.title}: {level}, round {max(number, 0) + 1} of {rounds}")
-        for runtime in shuffled(runtimes):
+        for runtime in shuffled(left):
             life = Life(runtime, places[runtime.name], f"{TOKEN}-growth")
-            took = {"create": life.create(), "start": life.start(), "kill": life.kill(), "delete": life.delete()}
+            try:
+                took = {"create": life.create(), "start": life.start(), "kill": life.kill(), "delete": life.delete()}
+            except BenchmarkError as error:
+                # A peer's limit is a result; the others go on.
+                progress(f"{subject.title}: {level}: {error}")
+                left.remove(runtime)
+                runtime.delete(life.id)
+                continue
             took["life"] = sum(took[operation] for operation in LIFE)
             if number >= 0:
                 for operation, value in took.items():
@@ -91,6 +102,8 @@ def existing(runtimes: list[Runtime], count: int, progress: Progress) -> Iterato
 
 def slope(samples: dict[int, Table], operation: str, runtime: str) -> float:
     """Return the cost of one more (ms), from the lowest to the highest level, by the medians."""
-    levels = sorted(samples)
+    levels = [level for level in sorted(samples) if runtime in samples[level].get(operation, {})]
+    if len(levels) < 2:
+        return 0.0
     first, last = (samples[level][operation][runtime].median for level in (levels[0], levels[-1]))
     return (last - first) / (levels[-1] - levels[0])

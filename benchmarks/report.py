@@ -150,7 +150,8 @@ def growth_table(name: str, levels: dict[int, Table], names: list[str], charts: 
     yield "| --- | --- |" + " --- |" * (len(levels) + 1)
     for operation in ("create", "start", "kill", "delete"):
         for runtime in names:
-            medians = [f"{table[operation][runtime].median:.1f}" for table in levels.values()]
+            found = [table.get(operation, {}).get(runtime) for table in levels.values()]
+            medians = [f"{samples.median:.1f}" if samples else "fails" for samples in found]
             more = growth.slope(levels, operation, runtime) * 1000
             yield f"| {operation} | {runtime} | " + " | ".join(medians) + f" | {more:.1f} |"
     yield ""
@@ -166,7 +167,10 @@ def charts(results: Results) -> dict[str, str]:
     for name, levels in results.growth.items():
         subject = growth.SUBJECTS[name]
         series = {
-            runtime: [point(level, table["create"][runtime]) for level, table in levels.items()] for runtime in names
+            runtime: [
+                point(level, table["create"][runtime]) for level, table in levels.items() if runtime in table["create"]
+            ]
+            for runtime in names
         }
         found[f"{name}.svg"] = plot.lines(f"create: {subject.title}", subject.axis, "ms", series)
     return found

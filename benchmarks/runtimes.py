@@ -98,8 +98,12 @@ class Runtime:
     def delete_all(self) -> None:
         """Delete every container by force; what can't be deleted stays for the surroundings' clean-up."""
         for name in self.ids():
-            with contextlib.suppress(BenchmarkError):
-                self.timed(*FORCE, name)
+            self.delete(name)
+
+    def delete(self, name: str) -> None:
+        """Delete a container by force, if it can be done."""
+        with contextlib.suppress(BenchmarkError):
+            self.timed(*FORCE, name)
 
 
 class Life:

@@ -180,7 +180,7 @@ def show(arg: Any) -> str:
         text = quote(arg)
         return text if len(text) <= SHOWN else text[:SHOWN] + '"...'
     if type(arg) is bytes:
-        return show(arg.decode("utf-8", "backslashreplace"))
+        return show(arg.decode("utf-8", "surrogateescape"))
     if isinstance(arg, list | tuple):
         inner = ", ".join(map(show, arg[:16])) + (", ..." if len(arg) > 16 else "")
         return f"[{inner}]"

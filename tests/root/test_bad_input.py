@@ -327,3 +327,10 @@ def _reach(config: Any, pointer: str) -> tuple[Any, Any]:
     for key in way:
         config = config[key]
     return config, last
+
+
+@pytest.mark.parametrize("shift", ["", "a"])
+def test_a_message_that_is_cut_within_a_character(runtime: Runtime, bundle: Bundle, shift: str) -> None:
+    """Init tells it without looking up a codec: inside the container that would be an import."""
+    bundle.process["cwd"] = f"/{shift}" + "ü" * 400
+    says(runtime.fails("create", "--bundle", bundle.save(), new_id()), "ENAMETOOLONG", "/process/cwd", "ü")

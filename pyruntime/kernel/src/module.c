@@ -3,11 +3,41 @@
 
 #include <stdarg.h>
 
+/* Whether a decoded text has bytes in it that were no UTF-8 (surrogateescape). */
+static int has_raw_bytes(PyObject *text)
+{
+	for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(text); i++) {
+		Py_UCS4 character = PyUnicode_READ_CHAR(text, i);
+		if (character >= 0xdc80 && character <= 0xdcff)
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * Decode UTF-8; of a text that is none, or was cut within a character, show all bytes beyond ASCII by number. Python's
+ * own way to do so looks up a codec, which init can't.
+ */
+static PyObject *decode(const char *text)
+{
+	char shown[4 * 512 + 1];
+	size_t length = 0;
+	PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "surrogateescape");
+	if (result == NULL || !has_raw_bytes(result))
+		return result;
+	Py_DECREF(result);
+	for (; *text != 0 && length + 4 < sizeof shown; text++) {
+		unsigned char byte = (unsigned char)*text;
+		length += (size_t)snprintf(shown + length, 5, byte < 128 ? "%c" : "\\x%02x", byte);
+	}
+	return PyUnicode_DecodeUTF8(shown, (Py_ssize_t)length, NULL);
+}
+
 static PyObject *raise_va(int number, const char *message, const char *format, va_list arguments)
 {
 	char text[512];
 	vsnprintf(text, sizeof text, format, arguments);
-	PyObject *call = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
+	PyObject *call = decode(text);
 	if (call == NULL)
 		return NULL;
 	PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", number, strerror(number));
@@ -16,7 +46,7 @@ static PyObject *raise_va(int number, const char *message, const char *format, v
 		return NULL;
 	}
 	if (PyObject_SetAttrString(error, "call", call) == 0 && message != NULL) {
-		PyObject *words = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "backslashreplace");
+		PyObject *words = decode(message);
 		if (words != NULL) {
 			PyObject_SetAttrString(error, "kernel_message", words);
 			Py_DECREF(words);

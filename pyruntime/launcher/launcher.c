@@ -257,7 +257,9 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 	if (!is_complete) {
 		is_complete = 1; /* what it imports comes by here again */
 		intern_the_rest();
+#if PY_VERSION_HEX < 0x030e0000
 		check(_Py_InitializeMain());
+#endif
 	}
 	Py_RETURN_NONE;
 }
@@ -320,7 +322,9 @@ static void start_python(int argc, char **argv, const char *path)
 
 	PyConfig config;
 	PyConfig_InitIsolatedConfig(&config);
+#if PY_VERSION_HEX < 0x030e0000
 	config._init_main = is_complete;
+#endif
 	config.site_import = 0;
 	config.write_bytecode = 0;
 	config.install_signal_handlers = 0;

@@ -11,6 +11,7 @@ import time
 
 from .. import kernel
 from ..errors import Failure, UsageFailure, os_error_text
+from ..kernel.files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Cgroup:
     def write(self, name: str, text: str) -> bool:
         """Write a file; False when the cgroup or the file does not exist."""
         try:
-            kernel.write_file(f"{self.path}/{name}", text)
+            write_file(f"{self.path}/{name}", text)
         except OSError as error:
             if error.errno in GONE:
                 return False

@@ -90,49 +90,56 @@ from ._linux import (
     unlock_pty,
     unshare,
 )
-from .attributes import (
-    preload,
-    set_child_subreaper,
-    set_dumpable,
-    set_keepcaps,
-    set_name,
-    set_no_new_privs,
-    set_pdeathsig,
-)
-from .cgroups import (
-    check_cgroup_free,
-    chown_cgroup,
-    enable_controllers,
-    make_cgroup,
-    settle_cgroup_type,
-    write_first_at,
-)
-from .files import (
-    check_procfs,
-    host_pid,
-    open_proc_pid,
-    open_procfs,
-    write_at,
-    write_file,
-    write_proc_pid,
-    write_procfs,
-)
-from .paths import (
-    make_console,
-    make_device,
-    make_mountpoint,
-    make_real_directory,
-    make_symlink,
-    mkdir_in_root,
-    open_device,
-    open_in_root,
-)
-from .rootfs import detach_host_procfs, make_parent_private, mask, set_mode_of
-from .terminal import open_ptmx, open_pty_peer, pty_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .composite import (
+        check_cgroup_free,
+        check_procfs,
+        chown_cgroup,
+        copy_up,
+        detach_host_procfs,
+        enable_controllers,
+        find_device_filter,
+        host_pid,
+        idmap_userns,
+        make_cgroup,
+        make_console,
+        make_device,
+        make_mountpoint,
+        make_parent_private,
+        make_real_directory,
+        make_symlink,
+        mask,
+        mkdir_in_root,
+        move_net_device,
+        open_device,
+        open_in_root,
+        open_proc_pid,
+        open_procfs,
+        open_ptmx,
+        open_pty_peer,
+        preload,
+        pty_name,
+        replace_device_filter,
+        sched_setaffinity,
+        seccomp_compile,
+        set_child_subreaper,
+        set_dumpable,
+        set_keepcaps,
+        set_mode_of,
+        set_name,
+        set_no_new_privs,
+        set_pdeathsig,
+        settle_cgroup_type,
+        write_at,
+        write_file,
+        write_first_at,
+        write_proc_pid,
+        write_procfs,
+    )
 
 __all__ = [
     "accept",
@@ -288,50 +295,8 @@ def errno_name(number: int | None) -> str:
     return _errno.errorcode.get(number or 0, str(number))
 
 
-def seccomp_compile(profile: Any) -> bytes:
-    """Compile a profile (plan.seccomp.Profile) to a BPF program with libseccomp; loaded only when it is needed."""
-    from .seccomp import seccomp_compile as compile_profile
+def __getattr__(name: str) -> Any:
+    """Return a function of `composite`: half of the commands need none, and do not load them."""
+    from .composite import find
 
-    return compile_profile(profile)
-
-
-def idmap_userns(uid_map: str, gid_map: str) -> int:
-    """Return a descriptor of a new user namespace with these maps, for an idmapped mount."""
-    from .idmap import idmap_userns as make
-
-    return make(uid_map, gid_map)
-
-
-def copy_up(root: int, path: str, mount_fd: int) -> None:
-    """Copy what is at path below root into a mount that is about to cover it (`tmpcopyup`)."""
-    from .copyup import copy_up as copy
-
-    copy(root, path, mount_fd)
-
-
-def find_device_filter(cgroup: int) -> int:
-    """Return a descriptor of the device filter that the runtime has attached to a cgroup, -1 when there is none."""
-    from .device_filter import find_device_filter as find
-
-    return find(cgroup)
-
-
-def replace_device_filter(cgroup: int, old: int, new: int) -> None:
-    """Put one device filter in another's place at once; -1 stands for none."""
-    from .device_filter import replace_device_filter as replace
-
-    replace(cgroup, old, new)
-
-
-def move_net_device(name: str, wanted: str, namespace: int) -> Any:
-    """Move a network device into another network namespace; what is returned can be given back."""
-    from .network import move_net_device as move
-
-    return move(name, wanted, namespace)
-
-
-def sched_setaffinity(pid: int, cpus: list[int]) -> None:
-    """Bind a process to CPUs; sched_setaffinity(2)."""
-    from posix import sched_setaffinity as set_affinity
-
-    set_affinity(pid, cpus)
+    return find(name)

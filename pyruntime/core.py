@@ -1,9 +1,12 @@
-"""What a start from the launcher does before the command line is looked at.
+"""What a start from the launcher does before the command line is looked at: it makes imports cheap.
 
 The launcher sets up no more than the interpreter's core: types, builtins, built-in and frozen modules. The rest - a
 search for the standard library, codecs, text streams - takes as long as all else that a hot command does, and none of
 them needs it. What does (a message that is made by `re`, jsonschema, pyroute2) imports a module that is not in the
 launcher: then the rest is set up, once, and the import goes on as in any Python.
+
+The modules of hot commands are loaded here, without importlib's specs, finders, locks and loaders, which cost more than
+many a module itself.
 """
 
 from __future__ import annotations
@@ -22,82 +25,70 @@ if TYPE_CHECKING:
 
 importlib: Any = _frozen_importlib
 """What `import` is written in; its own names are no part of its types."""
-BUILT_IN = "pyruntime.kernel._linux"
-"""Linked into the launcher. BuiltinImporter finds only modules without a package by itself."""
+find_and_load = importlib._find_and_load
+importer: Any = _imp
+Module: Any = type(sys)
 NEEDS_ALL = ("_signal",)
 """Built-in modules that can't be used before the interpreter is complete."""
 
 
-class Extension:
-    """Loads an extension module from where the build has found it, without looking anywhere else."""
+class Spec:
+    """All that the interpreter asks of a module's spec when it makes a built-in or an extension module."""
 
-    def create_module(self, spec: Any) -> ModuleType:
-        module: ModuleType = _imp.create_dynamic(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        _imp.exec_dynamic(module)
+    def __init__(self, name: str, origin: str) -> None:
+        self.name = name
+        self.origin = origin
 
 
-class Finder:
-    """Is asked first for every module; answers for those that are found only by a search, or not at all."""
+def load(name: str, import_: object) -> Any:
+    """Return a module that is not imported yet; takes the place of importlib's function of the same job.
 
-    @staticmethod
-    def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
-        if name == BUILT_IN:
-            return importlib.BuiltinImporter.find_spec(name)
-        if _imp.is_builtin(name) or _imp.is_frozen(name):
-            if name in NEEDS_ALL:
-                _pyruntime.complete()
-            return None
-        place = _pyruntime.extensions.get(name)
-        if place is not None:
-            return importlib.ModuleSpec(name, Extension(), origin=place)
-        _pyruntime.complete()
-        if name.startswith("pyruntime."):
-            return on_disk(name)
-        return None
-
-
-def on_disk(name: str) -> Any:
-    """Find a module of pyruntime that is not in the launcher, in site-packages: the last entry of sys.path."""
-    from _frozen_importlib_external import PathFinder
-
-    folder = name.rpartition(".")[0].replace(".", "/")
-    return PathFinder.find_spec(name, [f"{sys.path[-1]}/{folder}"])
-
-
-def load_frozen(name: str, _import: object) -> Any:
-    """Load a module of pyruntime from the launcher: what importlib does, without specs, locks and loaders.
-
-    These cost four times as much as the module itself, for each of the sixty modules of `create`. For all other
-    modules, and once the import system is sealed, importlib does the work.
+    Once the import system is sealed (engine/init.py), and for everything that is not in the launcher, importlib does
+    the work.
     """
     module = sys.modules.get(name)
     if module is not None:
         return module
+    if sys.meta_path:
+        if _imp.is_builtin(name) and name not in NEEDS_ALL:
+            return place(name, importer.create_builtin(Spec(name, "built-in")), _imp.exec_builtin)
+        origin = _pyruntime.extensions.get(name)
+        if origin is not None:
+            return place(name, importer.create_dynamic(Spec(name, origin)), _imp.exec_dynamic)
+        if name.startswith("pyruntime.") and _imp.is_frozen(name):
+            return place(name, new_module(name), run_frozen)
+        _pyruntime.complete()
+    return find_and_load(name, import_)
+
+
+def place(name: str, module: ModuleType, execute: Any) -> ModuleType:
+    """Enter a module where imports look for it, below its package (loaded first), and execute it."""
     parent, _, child = name.rpartition(".")
-    if not (parent and sys.meta_path and name.startswith("pyruntime.") and _imp.is_frozen(name)):
-        return find_and_load(name, _import)
-    above = sys.modules.get(parent) or load_frozen(parent, _import)
-    module = Module(name)
-    if _imp.is_frozen_package(name):
-        module.__path__ = []
-        module.__package__ = name
-    else:
-        module.__package__ = parent
+    above = (sys.modules.get(parent) or load(parent, None)) if parent else None
     sys.modules[name] = module
     try:
-        exec(_imp.get_frozen_object(name), module.__dict__)
+        execute(module)
     except BaseException:
         del sys.modules[name]
         raise
-    setattr(above, child, module)
+    if above is not None:
+        setattr(above, child, module)
     return module
 
 
-Module: Any = type(sys)
-find_and_load = importlib._find_and_load
+def new_module(name: str) -> ModuleType:
+    """Return an empty module; a package can also be looked up on disk, where the modules are that are not frozen."""
+    module: ModuleType = Module(name)
+    if _imp.is_frozen_package(name):
+        module.__path__ = [f"{_pyruntime.packages}/{name.replace('.', '/')}"]
+        module.__package__ = name
+    else:
+        module.__package__ = name.rpartition(".")[0]
+    return module
+
+
+def run_frozen(module: ModuleType) -> None:
+    exec(_imp.get_frozen_object(module.__name__), module.__dict__)
 
 
 class Stream:
@@ -119,8 +110,9 @@ class Stream:
 
 def main(arguments: list[str]) -> int:
     """Make the interpreter usable as far as it is set up, then run one command line."""
-    sys.meta_path.insert(0, Finder)
-    importlib._find_and_load = load_frozen
+    importlib._find_and_load = load
+    # The package itself came by importlib, which has no folder for it.
+    sys.modules["pyruntime"].__path__ = [f"{_pyruntime.packages}/pyruntime"]
     if _pyruntime.times():
         from . import trace
 

@@ -1,6 +1,7 @@
 """The launcher's own module (pyruntime/launcher/launcher.c)."""
 
 extensions: dict[str, str]
+packages: str
 
 def is_complete() -> bool: ...
 def complete() -> None: ...

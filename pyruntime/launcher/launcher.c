@@ -298,7 +298,8 @@ static PyObject *extensions(void)
 static PyObject *PyInit__pyruntime(void)
 {
 	PyObject *module = PyModule_Create(&launcher_module);
-	if (module != NULL && PyModule_AddObject(module, "extensions", extensions()) < 0)
+	if (module != NULL && (PyModule_AddObject(module, "extensions", extensions()) < 0 ||
+			       PyModule_AddStringConstant(module, "packages", packages) < 0))
 		Py_CLEAR(module);
 	return module;
 }

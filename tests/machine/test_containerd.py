@@ -8,11 +8,6 @@ from support.runtime import wait_for
 OURS = ("--runc-binary", paths.RUNTIME_BIN)
 
 
-def task_pid(containerd: Containerd, name: str) -> int:
-    lines = [line.split() for line in containerd.ok("tasks", "list").splitlines()[1:]]
-    return next(int(words[1]) for words in lines if words[0] == name)
-
-
 def test_run(containerd: Containerd) -> None:
     assert containerd.ok("run", "--rm", *OURS, IMAGE, "one", "echo", "hello") == "hello"
 
@@ -24,7 +19,7 @@ def test_exit_status(containerd: Containerd) -> None:
 def test_limits(containerd: Containerd) -> None:
     limits = ("--memory-limit", str(64 << 20), "--cpus", "0.5")
     containerd.ok("run", "-d", *OURS, *limits, IMAGE, "two", "sleep", "1000")
-    group = cgroup_of(task_pid(containerd, "two"))
+    group = cgroup_of(containerd.pid("two"))
     assert (group / "memory.max").read_text() == f"{64 << 20}\n"
     assert (group / "cpu.max").read_text() == "50000 100000\n"
     assert containerd.ok("tasks", "exec", "--exec-id", "e", "two", "echo", "inside") == "inside"

@@ -38,7 +38,7 @@ def steps_of(events: list[Event], side: str) -> list[Event]:
 def planned(runtime: Runtime, bundle: Path, name: str, side: str) -> list[str]:
     """Return the descriptions that `explain` prints for one side."""
     rows = [line.split(maxsplit=2) for line in runtime.ok("explain", "--bundle", bundle, name).splitlines()]
-    return [row[2] for row in rows if row[1] == side]
+    return [row[2] for row in rows if len(row) == 3 and row[0].isdecimal() and row[1] == side]
 
 
 class TestRun:

@@ -67,6 +67,11 @@ class Containerd:
         assert result.status == 0, f"ctr {' '.join(map(str, args))}: {result}; containerd: {log}"
         return result.stdout.removesuffix("\n")
 
+    def pid(self, task: str) -> int:
+        """Return the host's pid of a task's first process."""
+        lines = [line.split() for line in self.ok("tasks", "list").splitlines()[1:]]
+        return next(int(words[1]) for words in lines if words[0] == task)
+
     def stop(self) -> None:
         """Remove the containers, end the daemon by its pid, and take away what it mounted."""
         for task in self.run("tasks", "list", "-q").stdout.split():

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     Table = dict[str, tuple[str, str, str]]
 
-FLAG, VALUE, NUMBER, MANY = "flag", "value", "number", "many"
-"""Kinds of option: without a value, with one, with a number from 0 on, and with a value each time it is given."""
+FLAG, SWITCH, VALUE, NUMBER, MANY = "flag", "switch", "value", "number", "many"
+"""Kinds of option: without a value (a switch tells whether it was given: None), with one, with a number from 0 on, and
+with a value each time it is given."""
 
 GLOBAL = {
     "root": (VALUE, "", "directory for the state of containers (default /run/pyruntime)"),
@@ -60,7 +61,7 @@ EXEC = {
     "cwd": (VALUE, "", "working directory"),
     "additional-gids": (MANY, "g", "add a supplementary group"),
     "cap": (MANY, "c", "add a capability"),
-    "no-new-privs": (FLAG, "", "set no_new_privs"),
+    "no-new-privs": (SWITCH, "", "set no_new_privs"),
     "process-label": (VALUE, "", "SELinux label"),
     "apparmor": (VALUE, "", "AppArmor profile"),
     "cgroup": (MANY, "", "run in this cgroup below the container's"),
@@ -158,7 +159,11 @@ COMMANDS = {
         "kill:kill",
         "ID [SIGNAL]",
         "send a signal to a container (default TERM)",
-        {**TRACE, "all": (FLAG, "a", "to all its processes")},
+        {
+            **TRACE,
+            "all": (FLAG, "a", "to all its processes"),
+            "regex": (FLAG, "r", "ID is a regular expression"),
+        },
         most=2,
     ),
     "delete": Command(
@@ -196,6 +201,7 @@ COMMANDS = {
         "write a default config.json",
         {
             "bundle": (VALUE, "b", "directory to write it to"),
+            "file": (VALUE, "f", "file to write, instead of config.json"),
             "rootless": (FLAG, "", "for a user without privilege"),
         },
         least=0,
@@ -354,7 +360,7 @@ def names_of(text: str, table: Table, shorts: dict[str, str]) -> list[str]:
     """Return the option that a word means, or all of them when it is several short flags (`-td`)."""
     if text not in table and len(text) > 1 and all(letter in shorts for letter in text):
         names = [shorts[letter] for letter in text]
-        if all(table[name][0] == FLAG for name in names):
+        if all(table[name][0] in (FLAG, SWITCH) for name in names):
             return names
     return [shorts.get(text, text)]
 
@@ -362,7 +368,7 @@ def names_of(text: str, table: Table, shorts: dict[str, str]) -> list[str]:
 def set_option(options: Options, name: str, kind: str, value: str | None, words: Iterator[str]) -> None:
     """Set one option; a value that is not joined by `=` is the next word."""
     attribute = name.replace("-", "_")
-    if kind == FLAG:
+    if kind in (FLAG, SWITCH):
         if value not in (None, "true", "false"):
             raise UsageFailure(f"option --{name} takes no value but true or false")
         setattr(options, attribute, value != "false")
@@ -382,12 +388,17 @@ def set_option(options: Options, name: str, kind: str, value: str | None, words:
 
 
 def check_count(name: str, command: Command, args: list[str]) -> None:
-    if len(args) < command.least:
-        raise UsageFailure(f"{name} needs an argument: pyruntime {name} {command.usage}")
-    if len(args) > command.most:
-        raise UsageFailure(
-            f"{name} takes no argument {args[command.most]!r}: pyruntime {name} {command.usage}".rstrip()
-        )
+    """Raise UsageFailure, in runc's words, unless the command can have that many arguments."""
+    if command.least <= len(args) <= command.most:
+        return
+    if command.least == command.most:
+        wanted = f"exactly {command.least}"
+    elif len(args) < command.least:
+        wanted = f"a minimum of {command.least}"
+    else:
+        wanted = f"a maximum of {command.most}"
+    text = f'"{name}" requires {wanted} argument(s), not {len(args)}; usage: pyruntime {name} {command.usage}'
+    raise UsageFailure(text.rstrip())
 
 
 def settle(options: Options) -> None:
@@ -396,6 +407,8 @@ def settle(options: Options) -> None:
         options.root = default_root()
     elif not options.root.startswith("/"):
         options.root = f"{working_directory()}/{options.root}"
+    if {"", ".", ".."}.issuperset(options.root.split("/")):
+        raise UsageFailure("option --root should not be set to /")
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
         raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs or systemd")
     options.systemd_cgroup = options.systemd_cgroup or options.cgroup_manager == "systemd"

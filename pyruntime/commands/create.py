@@ -46,6 +46,8 @@ def prepare(options: Options, container_id: str) -> Request:
     bundle = options.bundle or working_directory()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     warnings = spec.validate(config)
+    sockets = activated()
+    tell_sockets(config, sockets)
     found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
     if options.command == "run" and not options.detach and not options.console_socket:
         found.console_size = foreground.window_size()
@@ -54,7 +56,7 @@ def prepare(options: Options, container_id: str) -> Request:
     found.console_socket = absolute(options.console_socket)
     found.pidfd_socket = absolute(options.pidfd_socket)
     found.pid_file = absolute(options.pid_file)
-    found.preserve_fds = preserved(options.preserve_fds)
+    found.preserve_fds = preserved(sockets + (options.preserve_fds or 0))
     request = Request(container_id, raw, config, found)
     request.warnings = warnings + request.plan.warnings
     return request
@@ -78,10 +80,24 @@ def absolute(path: str | None) -> str | None:
     return path or None
 
 
-def preserved(value: Any) -> int:
-    """Return how many descriptors above 2 the program keeps: --preserve-fds, and LISTEN_FDS of sd_listen_fds(3)."""
-    listen = posix.environ.get(b"LISTEN_FDS", b"")
-    count = int(value or 0) + (int(listen) if listen.isdigit() else 0)
+def activated() -> int:
+    """Return how many sockets the caller passes from 3 on, by the protocol of sd_listen_fds(3).
+
+    LISTEN_PID must be this process where it is set; as crun does, LISTEN_FDS alone is taken too.
+    """
+    count, meant = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID")
+    return int(count) if count.isdigit() and meant in (None, b"", b"%d" % posix.getpid()) else 0
+
+
+def tell_sockets(config: dict[str, Any], count: int) -> None:
+    """Tell the program of the sockets it gets; it is the container's first process, as runc and crun have it."""
+    program = config.get("process")
+    if count and program:
+        program["env"] = [*(program.get("env") or ()), f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+
+
+def preserved(count: int) -> int:
+    """Return how many descriptors from 3 on the program keeps, once they are seen to be open."""
     for fd in range(3, 3 + count):
         try:
             posix.fstat(fd)
@@ -94,10 +110,10 @@ def check_terminal(options: Options, config: dict[str, Any], *, foreground_run: 
     """Return whether this command carries the terminal itself; refuse what can't work."""
     terminal = bool((config.get("process") or {}).get("terminal"))
     if not terminal and options.console_socket:
-        raise Failure("--console-socket is given, but process.terminal is false in config.json")
+        raise Failure("cannot use console socket: process.terminal is false in config.json")
     if terminal and not options.console_socket and not foreground_run:
         raise InvalidConfig(
-            "a terminal without --console-socket",
+            "cannot allocate tty for a container that runs detached without a console socket",
             pointer="/process/terminal",
             hint="give --console-socket PATH",
         )

@@ -39,14 +39,8 @@ def delete(options: Options) -> int:
 
 def delete_matching(store: Store, options: Options) -> int:
     """`delete --regex PATTERN`: every container whose whole id matches; one that fails does not keep the others."""
-    import re
-
-    try:
-        pattern = re.compile(options.args[0])
-    except re.error as error:
-        raise Failure(f"--regex {options.args[0]!r}: {error}") from None
     failures = []
-    for container_id in filter(pattern.fullmatch, store.ids()):
+    for container_id in store.matching(options.args[0]):
         try:
             delete_one(store, container_id, force=options.force)
         except NotFound:
@@ -99,7 +93,7 @@ def check_stopped(container: Container) -> None:
     now.close()
     if now.status != "stopped":
         raise Failure(
-            f'cannot delete container "{container.id}" that is not stopped: it is {now.status}',
+            f"cannot delete container {container.id} that is not stopped: {now.status}",
             hint="kill it first, or use --force",
         )
 

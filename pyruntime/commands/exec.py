@@ -50,7 +50,7 @@ def exec_(options: Options) -> int:
     except Failure as failure:
         raise about_exec(failure) from None
     except OSError as error:
-        raise Failure("exec", error, status=NOT_STARTED) from None
+        raise Failure("exec failed", error, status=NOT_STARTED) from None
     container.close()
     if signals is None:
         launched.close()
@@ -74,9 +74,9 @@ def about_exec(failure: Failure) -> Failure:
 def check_status(container: Container, now: Status, options: Options) -> None:
     """Raise Failure unless a process can be added: the container is created or running (or paused, if ignored)."""
     if now.status == "paused" and not options.ignore_paused:
-        raise Failure(f'cannot exec in the paused container "{container.id}"', hint="resume it, or use --ignore-paused")
+        raise Failure(f'cannot exec in a paused container (use --ignore-paused to override): "{container.id}"')
     if now.status not in ("created", "running", "paused"):
-        raise Failure(f'cannot exec in container "{container.id}": container not running (it is {now.status})')
+        raise Failure(f'cannot exec in a {now.status} container: "{container.id}": container not running')
 
 
 def read_process(options: Options, config: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def read_process(options: Options, config: dict[str, Any]) -> dict[str, Any]:
     if options.process:
         return spec.load_process(options.process)
     if len(options.args) < 2:
-        raise UsageFailure("exec needs a command, or --process FILE")
+        raise UsageFailure("exec args cannot be empty: give a command, or --process FILE")
     program: dict[str, Any] = dict(config.get("process") or {"cwd": "/", "user": {}})
     program.pop("execCPUAffinity", None)
     program["args"] = options.args[1:]
@@ -99,8 +99,8 @@ def read_process(options: Options, config: dict[str, Any]) -> dict[str, Any]:
         program["apparmorProfile"] = options.apparmor
     if options.process_label:
         program["selinuxLabel"] = options.process_label
-    if options.no_new_privs:
-        program["noNewPrivileges"] = True
+    if options.no_new_privs is not None:
+        program["noNewPrivileges"] = options.no_new_privs
     program["user"] = read_user(options, program.get("user") or {})
     if options.cap:
         program["capabilities"] = with_capabilities(program.get("capabilities") or {}, options.cap)
@@ -108,13 +108,19 @@ def read_process(options: Options, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_user(options: Options, user: dict[str, Any]) -> dict[str, Any]:
-    """Apply --user UID[:GID] and --additional-gids; only numbers, strictly (CVE-2026-30892)."""
+    """Apply --user UID[:GID] and --additional-gids; only numbers, strictly (CVE-2026-30892).
+
+    What is not named stays as config.json has it, groups too; runc does the same.
+    """
     user = dict(user)
     if options.user is not None:
         uid, colon, gid = options.user.partition(":")
-        user = {"uid": number(uid, "--user"), "gid": number(gid, "--user") if colon else 0}
+        user["uid"] = number(uid, "--user")
+        if colon:
+            user["gid"] = number(gid, "--user")
     if options.additional_gids:
-        user["additionalGids"] = [number(gid, "--additional-gids") for gid in options.additional_gids]
+        added = [number(gid, "--additional-gids") for gid in options.additional_gids]
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), *added]
     return user
 
 
@@ -126,12 +132,19 @@ def number(text: str, option: str) -> int:
 
 
 def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str, list[str]]:
-    """Add --cap to the sets that a new program has at once; never to the inheritable one (CVE-2022-29162)."""
+    """Add --cap to the sets that a new program has at once; never to the inheritable one (CVE-2022-29162).
+
+    What config.json makes inheritable becomes ambient too, so that a user other than root keeps it over execve.
+    """
     names = [name if name.startswith("CAP_") else f"CAP_{name}" for name in (cap.upper() for cap in added)]
     result = dict(sets)
     for kind in ("bounding", "effective", "permitted"):
         have = list(result.get(kind) or ())
         result[kind] = have + [name for name in names if name not in have]
+    inheritable = [name for name in names if name in (result.get("inheritable") or ())]
+    if inheritable:
+        have = list(result.get("ambient") or ())
+        result["ambient"] = have + [name for name in inheritable if name not in have]
     return result
 
 
@@ -139,9 +152,9 @@ def check_terminal(options: Options, program: dict[str, Any]) -> bool:
     """Return whether this command carries the terminal itself; refuse what can't work."""
     terminal = bool(program.get("terminal"))
     if terminal and options.detach and not options.console_socket:
-        raise UsageFailure("a detached process with a terminal needs --console-socket")
+        raise UsageFailure("cannot allocate tty for a process that runs detached without a console socket")
     if options.console_socket and not terminal:
-        raise UsageFailure("--console-socket is given, but the process wants no terminal")
+        raise UsageFailure("cannot use console socket: the process wants no terminal")
     return terminal and not options.console_socket
 
 
@@ -162,7 +175,7 @@ def add_process(
     facts.probe_capabilities(found)
     found.no_new_keyring = True
     found.console_socket = absolute(options.console_socket)
-    found.preserve_fds = preserved(options.preserve_fds)
+    found.preserve_fds = preserved(options.preserve_fds or 0)
     if "console" in slots:
         found.console_size = foreground.window_size()
     merged = {**config, "process": program}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import SPEC_VERSION, __version__
-from ..cli import COMMANDS, FLAG, GLOBAL
+from ..cli import COMMANDS, FLAG, GLOBAL, SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,6 @@ def help_of(name: str) -> str:
 def option_lines(table: Table) -> str:
     lines = []
     for name, (kind, short, text) in table.items():
-        left = f"--{name}" + ("" if kind == FLAG else " VALUE") + (f", -{short}" if short else "")
+        left = f"--{name}" + ("" if kind in (FLAG, SWITCH) else " VALUE") + (f", -{short}" if short else "")
         lines.append(f"  {left:28} {text}\n")
     return "".join(lines)

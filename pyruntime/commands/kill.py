@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..container import cgroup
 from ..container.status import Status, status_of
 from ..container.store import Store
-from ..errors import Failure, UsageFailure
+from ..errors import Failure, NotFound, UsageFailure
 from ..kernel import pidfd_send_signal, signal_number
 
 TYPE_CHECKING = False
@@ -27,20 +27,43 @@ def kill(options: Options) -> int:
     stopped one is fine, and reaches what has outlived its init. No lock is taken: a start or a delete that hangs must
     not keep anybody from killing.
     """
-    number = read_signal(options.args[1] if len(options.args) > 1 else DEFAULT)
-    with Store(options.root).open(options.args[0], lock=False) as container:
+    number = read_signal("".join(options.args[1:]) or DEFAULT)
+    store = Store(options.root)
+    if options.regex:
+        return kill_matching(store, options, number)
+    kill_one(store, options.args[0], number, everything=options.all)
+    return 0
+
+
+def kill_matching(store: Store, options: Options, number: int) -> int:
+    """`kill --regex PATTERN`: every running container whose whole id matches; what is not running is passed over."""
+    failures = []
+    for container_id in store.matching(options.args[0]):
+        try:
+            kill_one(store, container_id, number, everything=options.all, only_alive=True)
+        except NotFound:
+            continue
+        except Failure as failure:
+            failures.append(str(failure))
+    if failures:
+        raise Failure("; ".join(failures))
+    return 0
+
+
+def kill_one(store: Store, container_id: str, number: int, *, everything: bool, only_alive: bool = False) -> None:
+    """Signal a container, or with everything all its processes; only_alive: one that is not running is left alone."""
+    with store.open(container_id, lock=False) as container:
         now = status_of(container)
         if now.status in ALIVE:
-            if options.all:
+            if everything:
                 send_to_all(container, number)
             else:
                 send(container, now, number)
             now.close()
-        elif options.all and now.status == "stopped":
+        elif everything and now.status == "stopped":
             send_to_all(container, number)
-        else:
+        elif not only_alive:
             raise Failure(f'cannot kill container "{container.id}": container not running (it is {now.status})')
-    return 0
 
 
 def send(container: Container, now: Status, number: int) -> None:

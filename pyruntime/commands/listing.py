@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..cli import Options
 
 KEYS = ("id", "pid", "status", "bundle", "created", "owner")
+NARROWEST = 12
+"""Characters of the narrowest column of a table."""
 
 
 def list_(options: Options) -> int:
@@ -24,7 +26,7 @@ def list_(options: Options) -> int:
     One with a damaged record is told on stderr, and the others follow.
     """
     if options.format not in (None, "table", "json"):
-        raise UsageFailure(f"--format {options.format!r} is neither table nor json")
+        raise UsageFailure(f"invalid format option: {options.format!r} is neither table nor json")
     store = Store(options.root)
     if options.quiet:
         sys.stdout.write("".join(f"{container_id}\n" for container_id in store.ids()))
@@ -58,7 +60,7 @@ def describe(store: Store, container_id: str) -> dict[str, Any] | None:
 
 
 def columns(rows: list[list[str]]) -> str:
-    """Return rows of cells as lines, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    """Return rows of cells as lines, each column as wide as its widest cell and three spaces, as runc sets tables."""
+    widths = [max(NARROWEST, 3 + max(map(len, column))) for column in zip(*rows, strict=True)]
+    lines = ("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)

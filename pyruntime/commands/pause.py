@@ -18,7 +18,7 @@ def pause(options: Options) -> int:
         now = status_of(container)
         now.close()
         if now.status == "paused":
-            raise Failure(f'cannot pause container "{container.id}": it is paused already')
+            raise Failure(f'cannot pause container "{container.id}": container not running (it is paused already)')
         if now.status not in ("created", "running"):
             raise Failure(f'cannot pause container "{container.id}": container not running (it is {now.status})')
         cgroup.of(container.record).freeze()
@@ -31,6 +31,6 @@ def resume(options: Options) -> int:
         now = status_of(container)
         now.close()
         if now.status != "paused":
-            raise Failure(f'cannot resume container "{container.id}": it is not paused but {now.status}')
+            raise Failure(f'cannot resume container "{container.id}": container not paused (it is {now.status})')
         cgroup.of(container.record).thaw()
     return 0

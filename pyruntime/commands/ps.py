@@ -11,20 +11,21 @@ from ..container.status import owner_name, status_of
 from ..container.store import Store
 from ..errors import Failure, UsageFailure, one_line
 from ..spec.jsontext import dumps
-from .listing import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cli import Options
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TITLES = ["UID", "PID", "PPID", "STIME", "TIME", "CMD"]
+TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+LINE = "{:<8} {:>7} {:>7} {:>2} {:>5} {:<8} {:>8} {}\n"
+"""The columns of `ps -ef`."""
 
 
 def ps(options: Options) -> int:
     """`ps [-f table|json] ID [ps options]`: host pids as JSON, or a table; ps options ask ps(1) for their own."""
     if options.format not in (None, "table", "json"):
-        raise UsageFailure(f"--format {options.format!r} is neither table nor json")
+        raise UsageFailure(f"invalid format option: {options.format!r} is neither table nor json")
     with Store(options.root).open(options.args[0], lock=False) as container:
         now = status_of(container)
         now.close()
@@ -37,13 +38,13 @@ def ps(options: Options) -> int:
     elif arguments:
         text = selected(listing(arguments), set(pids))
     else:
-        text = columns([TITLES, *filter(None, map(describe, pids))])
+        text = "".join(LINE.format(*cells) for cells in (TITLES, *map(describe, pids)) if cells)
     sys.stdout.write(text)
     return 0
 
 
-def describe(pid: int) -> list[str] | None:
-    """Return the line of a process, None when it is gone; proc_pid_stat(5)."""
+def describe(pid: int) -> tuple[str, ...] | None:
+    """Return the cells of a process, None when it is gone; proc_pid_stat(5)."""
     try:
         uid = posix.stat(f"/proc/{pid}").st_uid
         stat = cgroup.read_file(f"/proc/{pid}/stat").decode(errors="backslashreplace")
@@ -54,17 +55,33 @@ def describe(pid: int) -> list[str] | None:
     name, _, rest = stat.partition("(")[2].rpartition(") ")
     fields = rest.split()
     ticks = posix.sysconf("SC_CLK_TCK")
-    began = time.localtime(time.time() - uptime + int(fields[19]) / ticks)
+    age = max(uptime - int(fields[19]) / ticks, 1)
     used = (int(fields[11]) + int(fields[12])) // ticks
     command = words.decode(errors="backslashreplace") or f"[{name}]"
-    return [
+    return (
         owner_name(uid),
         str(pid),
         fields[1],
-        time.strftime("%H:%M:%S" if time.localtime()[:3] == began[:3] else "%Y-%m-%d", began),
+        str(min(int(100 * used / age), 99)),
+        began(time.time() - age),
+        terminal_name(int(fields[4])),
         f"{used // 3600:02}:{used // 60 % 60:02}:{used % 60:02}",
         one_line(command),
-    ]
+    )
+
+
+def began(moment: float) -> str:
+    """Return when a process began as ps(1) tells it: the time if it was today, the day if it was this year."""
+    now, then = time.localtime(), time.localtime(moment)
+    return time.strftime("%H:%M" if now[:3] == then[:3] else "%b%d" if now[0] == then[0] else "%Y", then)
+
+
+def terminal_name(device: int) -> str:
+    """Return the name of a controlling terminal by its device number (proc_pid_stat(5), tty_nr), `?` for none."""
+    major, minor = posix.major(device), posix.minor(device)
+    if 136 <= major <= 143:
+        return f"pts/{(major - 136) * 256 + minor}"
+    return f"tty{minor}" if major == 4 else "console" if (major, minor) == (5, 1) else "?"
 
 
 def listing(arguments: list[str]) -> str:

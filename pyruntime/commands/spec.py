@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def spec(options: Options) -> int:
-    """`spec [--bundle DIR] [--rootless]`: write DIR/config.json; a file that is there is left alone, an error."""
+    """`spec [--bundle DIR] [--file NAME] [--rootless]`: write DIR/config.json; a file that is there is an error."""
     import json
 
     from ..spec import default
@@ -21,12 +21,14 @@ def spec(options: Options) -> int:
         config = default.rootless_config(posix.geteuid(), posix.getegid())
     else:
         config = default.default_config()
-    path = f"{(options.bundle or '.').rstrip('/')}/config.json"
-    data = (json.dumps(config, indent=2) + "\n").encode()
+    path = options.file or "config.json"
+    if options.bundle and not path.startswith("/"):
+        path = f"{options.bundle.rstrip('/')}/{path}"
+    data = (json.dumps(config, indent="\t") + "\n").encode()
     try:
         fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
     except FileExistsError:
-        raise Failure(f"{path} exists already", hint="remove it first") from None
+        raise Failure(f"File {path} exists. Remove it first") from None
     except OSError as error:
         raise Failure(f"write {path}", _plain(error)) from None
     try:

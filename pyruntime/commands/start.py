@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ..container.cgroup import Cgroup
     from ..container.store import Container
 
+REFUSED = {"running": "an already running container", "stopped": "a container that has stopped"}
+"""What can't be started, in runc's words."""
+
 
 def start(options: Options) -> int:
     """`start ID`: let the waiting init execute the program, then run the poststart hooks."""
@@ -32,7 +35,8 @@ def start_container(container: Container) -> None:
     kills = group.oom_kills()
     if now.status != "created":
         hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
-        raise Failure(f'cannot start container "{container.id}" in the {now.status} state', hint=hint)
+        what = REFUSED.get(now.status, f"a container in the {now.status} state")
+        raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
     start_created(container, now.pid, group, kills)
 
 

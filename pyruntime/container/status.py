@@ -147,6 +147,7 @@ def waits_for_start(container: Container, *, held: bool = False) -> bool:
 def state_document(container: Container, now: Status) -> dict[str, Any]:
     """Return the state as `state` and `list` print it (runtime.md "State", and what runc adds to it)."""
     record = container.record
+    owner = owner_name(record.get("owner_uid"))
     return {
         "ociVersion": record["ociVersion"],
         "id": container.id,
@@ -156,7 +157,7 @@ def state_document(container: Container, now: Status) -> dict[str, Any]:
         "rootfs": record["rootfs"],
         "created": record["created"],
         "annotations": record.get("annotations") or {},
-        "owner": owner_name(record.get("owner_uid")),
+        "owner": f"#{owner}" if owner.isdecimal() else owner,
     }
 
 

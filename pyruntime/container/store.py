@@ -49,8 +49,10 @@ def check_id(container_id: str) -> str:
     if is_id(container_id):
         return container_id
     if len(container_id) > MAX_ID:
-        raise Failure(f"invalid container id: {len(container_id)} characters, at most {MAX_ID} are possible")
-    raise Failure(f"invalid container id {container_id!r}", hint="use letters, digits and _ + . -")
+        raise Failure(f"invalid container ID format: {len(container_id)} characters, at most {MAX_ID} are possible")
+    if not container_id:
+        raise Failure("container id cannot be empty")
+    raise Failure(f"invalid container ID format: {container_id!r}", hint="use letters, digits and _ + . -")
 
 
 class Container:
@@ -249,7 +251,7 @@ class Store:
                 raise
         except OSError as error:
             if container is not None and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise Failure(f'container "{container_id}" already exists') from None
+                raise Failure(f'container with given ID already exists: "{container_id}"') from None
             raise Failure(f"make state directory {self.root}/{container_id}", error) from None
         return container
 
@@ -280,6 +282,15 @@ class Store:
     def ids(self) -> list[str]:
         """Return the ids of all containers, sorted; a directory without a record is none."""
         return sorted(name for name in self._names() if is_id(name) and self._has_record(name))
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the ids that match a regular expression as a whole. Raises Failure for an expression that is none."""
+        import re
+
+        try:
+            return list(filter(re.compile(pattern).fullmatch, self.ids()))
+        except re.error as error:
+            raise Failure(f"--regex {pattern!r}: {error}") from None
 
     def sweep(self, container_id: str) -> None:
         """Remove what commands on this id that were killed have left of directories that are no containers."""
@@ -315,7 +326,7 @@ class Store:
 
 
 def not_found(container_id: str) -> NotFound:
-    return NotFound(f'container "{container_id}" does not exist')
+    return NotFound(f'container does not exist: "{container_id}"')
 
 
 def aside_path(root: str, container_id: str) -> str:

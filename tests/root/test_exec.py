@@ -110,6 +110,12 @@ class TestOptions:
     def test_additional_groups(self, box: Container) -> None:
         assert status_inside(box, "--user", "7:8", "-g", "11", "-g", "12")["Groups"] == "11 12"
 
+    def test_groups_of_the_config_are_kept(self, container: Make, bundle: Bundle) -> None:
+        bundle.process["user"] = {"uid": 1, "gid": 2, "additionalGids": [3], "umask": 0o27}
+        box = container()
+        assert box.sh("echo $(id -u; id -g; umask; id -G)", "-u", "5", "-g", "6") == "5 2 0027 2 3 6"
+        assert box.sh("echo $(id -u; id -g; id -G)", "-u", "5:7") == "5 7 7 3"
+
     def test_capabilities_are_the_containers(self, box: Container) -> None:
         wanted = host_status(box.pid)
         found = status_inside(box)
@@ -122,11 +128,22 @@ class TestOptions:
         assert not before & more
         assert int(status_inside(box, "--cap", "CAP_SYS_NICE")["CapEff"], 16) == before | more
 
+    def test_a_capability_that_may_be_inherited_is_ambient(self, container: Make, bundle: Bundle) -> None:
+        """So that a user other than root has it in the program; what is not inheritable is not made so."""
+        bundle.capabilities(bounding=["CAP_SYS_NICE"], inheritable=["CAP_SYS_NICE"])
+        box = container()
+        status = status_inside(box, "-u", "1000", "--cap", "CAP_SYS_NICE", "--cap", "CAP_CHOWN")
+        assert int(status["CapAmb"], 16) == int(status["CapEff"], 16) == int(status["CapInh"], 16) == 1 << 23
+
     def test_no_new_privileges(self, container: Make, bundle: Bundle) -> None:
         bundle.process["noNewPrivileges"] = False
         box = container()
         assert status_inside(box)["NoNewPrivs"] == "0"
         assert status_inside(box, "--no-new-privs")["NoNewPrivs"] == "1"
+
+    def test_no_new_privileges_taken_back(self, box: Container) -> None:
+        assert status_inside(box)["NoNewPrivs"] == "1"
+        assert status_inside(box, "--no-new-privs=false")["NoNewPrivs"] == "0"
 
     def test_rlimits_and_umask_are_the_containers(self, container: Make, bundle: Bundle) -> None:
         bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]

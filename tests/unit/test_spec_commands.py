@@ -50,11 +50,17 @@ class TestSpec:
         run("spec")
         assert (tmp_path / "config.json").is_file()
 
+    def test_to_a_file(self, tmp_path: Path) -> None:
+        """crun's option; a relative name is below the bundle."""
+        run("spec", "-b", str(tmp_path), "-f", "other.json")
+        run("spec", "--file", f"{tmp_path}/third.json")
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["other.json", "third.json"]
+
     def test_leaves_a_config_alone(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("mine")
         with pytest.raises(Failure) as caught:
             run("spec", "-b", str(tmp_path))
-        assert str(caught.value) == f"{tmp_path}/config.json exists already; remove it first"
+        assert str(caught.value) == f"File {tmp_path}/config.json exists. Remove it first"
         assert (tmp_path / "config.json").read_text() == "mine"
 
     def test_no_bundle(self, tmp_path: Path) -> None:

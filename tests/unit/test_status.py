@@ -208,6 +208,14 @@ def test_owner_name() -> None:
     assert status_module.owner_name(4000000000) == "4000000000"
 
 
+def test_an_owner_without_a_name(container: Container, process: Any) -> None:
+    container.record["owner_uid"] = 4000000000
+    container.save_created(process.pid)
+    found = status_of(container)
+    found.close()
+    assert state_document(container, found)["owner"] == "#4000000000"
+
+
 def test_a_damaged_record_has_no_status(container: Container) -> None:
     (Path(container.path) / "state.json").write_text("{")
     with Store(container.root).open("c") as other, pytest.raises(Failure, match="delete --force"):

@@ -1,0 +1,177 @@
+"""What users of runc and crun rely on: the words of errors, the layout of tables, the environment's part."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import paths
+from support.bundle import Bundle
+from support.fixtures import Make
+from support.runtime import Runtime, new_id, says, wait_for
+
+pytestmark = pytest.mark.skipif(paths.PEER is not None, reason="words and layouts are the runtime's own")
+
+
+class TestWords:
+    """Callers look for these words of runc."""
+
+    def test_of_an_unknown_container(self, runtime: Runtime) -> None:
+        for command in ("state", "start", "kill", "delete", "pause", "resume", "ps"):
+            assert 'container does not exist: "nosuch"' in runtime.fails(command, "nosuch")
+        result = runtime.run("exec", "nosuch", "ls")
+        assert result.status == 255
+        assert 'exec failed: container does not exist: "nosuch"' in result.stderr
+
+    def test_of_ids(self, container: Make, runtime: Runtime) -> None:
+        box = container(start=False)
+        says(runtime.fails("create", "-b", box.bundle, box.id), "container with given ID already exists", box.id)
+        says(runtime.fails("create", "-b", box.bundle, "a/b"), "invalid container ID format")
+        says(runtime.fails("create", "-b", box.bundle, ""), "container id cannot be empty")
+
+    def test_of_a_running_container(self, container: Make) -> None:
+        box = container()
+        says(box.runtime.fails("start", box.id), "cannot start an already running container")
+        says(box.runtime.fails("delete", box.id), f"cannot delete container {box.id} that is not stopped: running")
+        says(box.runtime.fails("resume", box.id), "container not paused")
+
+    def test_of_a_paused_container(self, container: Make) -> None:
+        box = container()
+        box.runtime.ok("pause", box.id)
+        says(box.runtime.fails("pause", box.id), "container not running")
+        says(box.runtime.fails("start", box.id), "cannot start a container in the paused state")
+        result = box.exec("ls")
+        assert result.status == 255
+        says(result.stderr, "exec failed: cannot exec in a paused container (use --ignore-paused to override)")
+        box.runtime.ok("resume", box.id)
+        assert box.exec("true").status == 0
+
+    def test_of_a_stopped_container(self, container: Make) -> None:
+        box = container()
+        box.kill()
+        box.wait_stopped()
+        says(box.runtime.fails("start", box.id), "cannot start a container that has stopped")
+        for command in ("kill", "pause", "ps"):
+            says(box.runtime.fails(command, box.id), "container not running")
+        result = box.exec("ls")
+        assert result.status == 255
+        says(result.stderr, "exec failed: cannot exec in a stopped container", "container not running")
+
+    def test_of_terminals(self, container: Make, bundle: Bundle) -> None:
+        box = container()
+        says(box.exec("-d", "-t", "--", "ls").stderr, "cannot allocate tty")
+        says(box.exec("--console-socket", "/s", "--", "ls").stderr, "cannot use console socket")
+        says(box.runtime.fails("create", "-b", bundle.path, "--console-socket", "/s", new_id()), "use console socket")
+        bundle.process["terminal"] = True
+        says(box.runtime.fails("create", "-b", bundle.save(), new_id()), "cannot allocate tty")
+
+    def test_of_formats(self, container: Make) -> None:
+        box = container(start=False)
+        says(box.runtime.fails("list", "-f", "x"), "invalid format option")
+        says(box.runtime.fails("ps", "-f", "x", box.id), "invalid format option")
+
+
+class TestTables:
+    def test_list(self, container: Make) -> None:
+        """The columns begin where runc's do: each is at least 12 wide, and 3 wider than its widest cell."""
+        assert (
+            container(create=False).runtime.ok("list")
+            == "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        )
+        box = container(start=False)
+        header, line = box.runtime.ok("list").splitlines()
+        state = box.state()
+        widths = [max(12, len(str(cell)) + 3) for cell in (box.id, box.pid, "created", box.bundle, state["created"])]
+        starts = [sum(widths[:column]) for column in range(6)]
+        assert [match.start() for match in re.finditer(r"\S+", header)] == starts
+        assert [match.start() for match in re.finditer(r"\S+", line)] == starts
+        assert line.split() == [box.id, str(box.pid), "created", str(box.bundle), state["created"], "root"]
+
+    def test_ps(self, container: Make) -> None:
+        """The columns of `ps -ef`."""
+        box = container()
+        header, *lines = box.runtime.ok("ps", box.id).splitlines()
+        assert header.split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        shown = {int(line.split()[1]): line.split(None, 7) for line in lines}
+        assert box.pid in shown
+        user, _, parent, used, began, terminal, time, command = shown[box.pid]
+        assert (user, terminal, time) == ("root", "?", "00:00:00") and used.isdecimal() and parent.isdecimal()
+        assert re.fullmatch(r"\d\d:\d\d", began) and command.startswith("sh -c ")
+        told = box.runtime.ok("ps", box.id, "-ef").splitlines()
+        assert told[0].split() == header.split()
+        assert told[1].split()[:2] == ["root", str(box.pid)]
+
+    def test_ps_names_the_terminal(self, container: Make, bundle: Bundle) -> None:
+        bundle.process["terminal"] = True
+        bundle.args("sleep", "100")
+        box = container(create=False)
+        command = box.runtime.command("run", "-b", bundle.path, box.id)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: box.id in box.runtime.ids() and box.status == "running", "it runs")
+            assert box.runtime.ok("ps", box.id).splitlines()[1].split()[5] == "pts/0"
+        finally:
+            box.runtime.ok("delete", "--force", box.id)
+            process.wait(10)
+
+
+class TestKill:
+    def test_an_empty_signal_is_term(self, container: Make, bundle: Bundle) -> None:
+        bundle.sh("trap 'echo term; exit' TERM; echo ready; while :; do sleep 0.05; done")
+        box = container()
+        wait_for(lambda: "ready" in box.output, "the trap is set")
+        box.kill("")
+        box.wait_stopped()
+        assert box.output == "ready\nterm\n"
+
+    def test_regex(self, container: Make) -> None:
+        """Every container that matches and runs; others are not touched, and a stopped one is no error."""
+        first, second, stopped, other = container(), container(), container(), container()
+        stopped.kill()
+        stopped.wait_stopped()
+        pattern = "|".join(re.escape(box.id) for box in (first, second, stopped))
+        first.runtime.ok("kill", "--regex", pattern, "KILL")
+        first.wait_stopped()
+        second.wait_stopped()
+        assert other.status == "running"
+        says(first.runtime.fails("kill", "--regex", "(", "KILL"), "--regex '('")
+
+
+class TestSocketActivation:
+    """sd_listen_fds(3): who starts the runtime may have sockets for the program."""
+
+    @pytest.fixture
+    def shown(self, runtime: Runtime, bundle: Bundle) -> str:
+        bundle.sh("echo $(ls /proc/self/fd) ${LISTEN_FDS-none} ${LISTEN_PID-none}; [ ! -e /proc/self/fd/3 ] || cat <&3")
+        return shlex.join(runtime.command("run", "-b", bundle.save(), new_id()))
+
+    def run(self, command: str, bundle: Bundle) -> str:
+        """Run a shell command whose descriptor 3 is a file, as a socket would be."""
+        given = bundle.path / "given"
+        given.write_text("given\n")
+        words = ["sh", "-c", f"exec 3<{given}; {command}"]
+        return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, timeout=30).stdout
+
+    def test_passed(self, shown: str, bundle: Bundle) -> None:
+        said = self.run(f"LISTEN_FDS=1 LISTEN_PID=$$ exec {shown}", bundle)
+        assert said == "0 1 2 3 4 1 1\ngiven\n", "4 is ls's own"
+
+    def test_without_a_pid(self, shown: str, bundle: Bundle) -> None:
+        assert self.run(f"LISTEN_FDS=1 exec {shown}", bundle) == "0 1 2 3 4 1 1\ngiven\n"
+
+    def test_meant_for_another(self, shown: str, bundle: Bundle) -> None:
+        assert self.run(f"LISTEN_FDS=1 LISTEN_PID=1 {shown}", bundle) == "0 1 2 3 none none\n"
+
+    def test_exec_takes_none(self, container: Make) -> None:
+        with open("/dev/null") as extra:
+            result = container().exec(
+                *("sh", "-c", "echo ${LISTEN_FDS-none} ${LISTEN_PID-none}; ls /proc/self/fd"),
+                env={"LISTEN_FDS": "1", "PATH": paths.SYSTEM_PATH},
+                fds=[extra.fileno()],
+            )
+        assert result.stdout.split() == ["none", "none", "0", "1", "2", "3"]
+
+
+def test_a_root_directory_is_not_the_root(runtime: Runtime) -> None:
+    assert "--root should not be set to /" in Runtime(Path("/")).fails("list")

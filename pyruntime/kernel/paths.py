@@ -76,9 +76,14 @@ def make_mountpoint(root: int, path: str, source: int | None) -> int:
     if source is None or posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         return below_root(root, mkdir_in_root(root, path, 0o755), path)
     try:
-        return _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
+        target = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
     except FileNotFoundError:
         return make_file(root, path)
+    if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
+        # move_mount(2) would only say EINVAL.
+        posix.close(target)
+        raise named(OSError(errno.ENOTDIR, posix.strerror(errno.ENOTDIR)), f'mount(a file, "{path}", a directory)')
+    return target
 
 
 def below_root(root: int, fd: int, path: str) -> int:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 WORK_UMASK = 0o022
 """While init makes directories and devices, whatever the caller's umask is."""
+DEFAULT_UMASK = Octal(0o022)
+"""Of a container's program, whoever starts it; what runc and crun give it."""
 
 
 def build_create(config: dict[str, Any], facts: Facts) -> Plan:
@@ -70,7 +72,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *process.keyring_steps(config, facts),
         *file_system_steps(config, facts),
         *kernel_settings(config, facts),
-        *(become_user(program, config, facts, plan) if program else ()),
+        *(become_user(program, config, facts, plan, DEFAULT_UMASK) if program else ()),
         *release_steps(facts),
         # Init: `start` has been called.
         Step(
@@ -109,7 +111,8 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),
         *console.terminal_steps(program, facts, root=False),
-        *become_user(program, config, facts, plan),
+        # Where config.json has no umask, the caller's counts, which guard_steps kept; as with runc and crun.
+        *become_user(program, config, facts, plan, Slot("umask")),
         # From here on the process is the container's: it goes on when the runtime ends.
         Step(INIT, "", "set_pdeathsig", 0),
         *execute_steps(program, config, facts, report="channel"),
@@ -197,7 +200,9 @@ def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
     return steps + sysctl.sysctl_steps(config, facts)
 
 
-def become_user(program: dict[str, Any], config: dict[str, Any], facts: Facts, plan: Plan) -> list[Step]:
+def become_user(
+    program: dict[str, Any], config: dict[str, Any], facts: Facts, plan: Plan, default_umask: Octal | Slot
+) -> list[Step]:
     """From init's rights to the program's: limits, directory, groups, user, capabilities."""
     user = program.get("user") or {}
     env = program.get("env") or []
@@ -230,7 +235,7 @@ def become_user(program: dict[str, Any], config: dict[str, Any], facts: Facts, p
                 into="program",
             )
         )
-    return [*steps, *process.umask_steps(program)]
+    return [*steps, *process.umask_steps(program, default_umask)]
 
 
 def release_steps(facts: Facts) -> list[Step]:

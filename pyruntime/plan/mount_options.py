@@ -118,6 +118,12 @@ class Attributes:
             names.append(ATIME)
         return "|".join(names)
 
+    @property
+    def others(self) -> str:
+        """What is not chosen, while something is: attributes that a bind mount would take over from its source."""
+        names = dict.fromkeys(name for name, _ in ATTRIBUTES.values() if name not in self.chosen)
+        return "|".join(names) if self else ""
+
     def __bool__(self) -> bool:
         return bool(self.chosen or self.atime)
 

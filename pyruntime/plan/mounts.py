@@ -131,6 +131,7 @@ def one_mount(index: int, mount: dict[str, Any], facts: Facts) -> list[Step]:
     bind = is_bind(mount, options)
     if bind:
         steps = [] if opened_by_host(mount, facts) else _clone_source(INIT, index, mount, options, facts)
+        steps += _drop_inherited(index, options.attributes)
         steps += _attributes(index, options.attributes, EMPTY)
         if target_of(mount) == "/proc":
             steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
@@ -212,6 +213,31 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
         )
     )
     return steps
+
+
+def _drop_inherited(index: int, attributes: Attributes) -> list[Step]:
+    """A bind mount whose attributes are chosen has only these, not its source's; with none chosen it keeps those.
+
+    runc and crun do the same: "bind,ro" of a noexec source may be executed from. What is locked for a user namespace
+    (mount_namespaces(7)) stays.
+    """
+    inherited = attributes.others
+    if not inherited:
+        return []
+    return [
+        Step(
+            INIT,
+            f"/mounts/{index}/options",
+            "mount_setattr",
+            Slot(f"mount{index}"),
+            "",
+            EMPTY,
+            0,
+            Flags(inherited),
+            0,
+            ignore=("EPERM",),
+        )
+    ]
 
 
 def _attributes(index: int, attributes: Attributes, flags: Flags) -> list[Step]:

@@ -134,9 +134,9 @@ def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
-def umask_steps(program: dict[str, Any]) -> list[Step]:
-    """The config's umask, else the caller's, which slot "umask" kept."""
+def umask_steps(program: dict[str, Any], default: Octal | Slot) -> list[Step]:
+    """The config's umask, else a default."""
     mask = (program.get("user") or {}).get("umask")
     if mask is None:
-        return [Step(INIT, "", "umask", Slot("umask"))]
+        return [Step(INIT, "", "umask", default)]
     return [Step(INIT, "/process/user/umask", "umask", Octal(mask))]

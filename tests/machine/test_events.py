@@ -213,7 +213,7 @@ class TestErrors:
         )
         wait_for(lambda: box.status == "stopped", "it has stopped")
         again = box.runtime.fails("start", box.id)
-        says(again, "in the stopped state", "memory.events counts", "killed for lack of memory")
+        says(again, "a container that has stopped", "memory.events counts", "killed for lack of memory")
 
     def test_exec(self, container: Make, bundle: Bundle) -> None:
         limit(bundle, memory={"limit": 64 * MIB, "swap": 64 * MIB})

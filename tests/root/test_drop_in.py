@@ -3,12 +3,13 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import paths
+from support import mountinfo, paths, session
 from support.bundle import Bundle
-from support.fixtures import Make
+from support.fixtures import Inside, Make
 from support.runtime import Runtime, new_id, says, wait_for
 
 pytestmark = pytest.mark.skipif(paths.PEER is not None, reason="words and layouts are the runtime's own")
@@ -171,6 +172,66 @@ class TestSocketActivation:
                 fds=[extra.fileno()],
             )
         assert result.stdout.split() == ["none", "none", "0", "1", "2", "3"]
+
+
+class TestUmask:
+    """A container has 022 whoever starts it; what exec adds has its caller's, as with runc and crun."""
+
+    def test_of_a_container(self, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.sh("umask")
+        command = shlex.join(runtime.command("run", "-b", bundle.save(), new_id()))
+        assert subprocess.check_output(["sh", "-c", f"umask 077; {command}"], text=True) == "0022\n"
+
+    def test_of_exec(self, container: Make) -> None:
+        box = container()
+        command = shlex.join(box.runtime.command("exec", box.id, "sh", "-c", "umask"))
+        assert subprocess.check_output(["sh", "-c", f"umask 077; {command}"], text=True) == "0077\n"
+
+
+class TestBindMounts:
+    @pytest.fixture
+    def source(self, workdir: Path) -> Iterator[Path]:
+        """A file system whose files can't be executed."""
+        path = workdir / "source"
+        path.mkdir()
+        session.mount("tmpfs", str(path), "tmpfs", session.MS_NOSUID | session.MS_NODEV | session.MS_NOEXEC)
+        yield path
+        session.umount(str(path))
+
+    @pytest.mark.parametrize("userns", [False, True])
+    @pytest.mark.parametrize(
+        ("options", "there"),
+        [
+            ([], {"rw", "nosuid", "nodev", "noexec"}),
+            (["ro"], {"ro"}),
+            (["rw"], {"rw"}),
+            (["nosuid", "noatime"], {"rw", "nosuid", "noatime"}),
+            (["rro"], {"ro", "nosuid", "nodev", "noexec"}),
+        ],
+    )
+    def test_flags_of_the_source(
+        self, inside: Inside, bundle: Bundle, source: Path, options: list[str], there: set[str], userns: bool
+    ) -> None:
+        """Kept when the mount has none of its own, else not; recursive ones change what they name, and no more."""
+        if userns:
+            bundle.namespaces(user="")
+            for kind in ("uidMappings", "gidMappings"):
+                bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+        bundle.mount("/mnt", "bind", str(source), "rbind", *options)
+        found = mountinfo.at(mountinfo.parse(inside("cat /proc/self/mountinfo")), "/mnt").options
+        assert found - {"relatime"} == there
+
+    def test_a_file_on_a_directory(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """Docker adds its advice to errors that say so."""
+        (workdir / "file").touch()
+        bundle.mount("/etc", "bind", str(workdir / "file"), "bind")
+        error = runtime.fails("run", "-b", bundle.save(), new_id())
+        says(error, "not a directory (ENOTDIR)", "/etc", f"config.json#/mounts/{len(bundle.mounts) - 1}")
+
+    def test_a_directory_on_a_file(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        bundle.mount("/etc/passwd", "bind", str(workdir), "bind")
+        error = runtime.fails("run", "-b", bundle.save(), new_id())
+        says(error, "not a directory (ENOTDIR)", "/etc/passwd", f"config.json#/mounts/{len(bundle.mounts) - 1}")
 
 
 def test_a_root_directory_is_not_the_root(runtime: Runtime) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import posix
-import sys
 import time
 
 LEVELS = ("debug", "info", "warning", "error")
 ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
 """What runc and crun call levels beside these."""
+STDERR = 2
 
 
 class Log:
-    """Where lines go: a file opened for append (shared by many processes), and stderr with --debug.
+    """Where lines go: a file opened for append (shared by many processes), else stderr with --debug.
 
     held: warnings that are not written yet. Podman reads the whole JSON file of a failed command as one object, so
     that the error must be alone in it.
@@ -42,14 +42,23 @@ def setup(path: str | None, log_format: str, level: str, debug: bool) -> None:
         _log.fd = posix.open(path, flags, 0o644)
 
 
+def wants_debug() -> bool:
+    """Whether lines of the lowest level are written: ask before making a costly one."""
+    return _log.level == 0
+
+
+def debug(text: str) -> None:
+    """Tell what is being done: with --debug, or --log-level debug. Without a log file it goes to stderr, as runc's."""
+    if _log.level == 0:
+        write("debug", text)
+
+
 def warning(text: str) -> None:
     """Tell something that went not quite as asked. stderr stays empty unless --debug: callers read it as an answer."""
     if _log.json and not _log.debug:
         _log.held.append(text)
     else:
         write("warning", text)
-    if _log.debug:
-        sys.stderr.write(f"pyruntime: warning: {quote(text)[1:-1]}\n")
 
 
 def error(text: str) -> None:
@@ -67,11 +76,14 @@ def success() -> None:
 
 def write(level: str, text: str) -> None:
     """Append one line; a log that can't be written must not change what the command does."""
-    if _log.fd < 0 or LEVELS.index(level) < _log.level:
+    fd = _log.fd
+    if fd < 0 and _log.debug and level != "error":  # an error reaches stderr in any case
+        fd = STDERR
+    if fd < 0 or LEVELS.index(level) < _log.level:
         return
     line = json_line(level, text) if _log.json else text_line(level, text)
     try:
-        posix.write(_log.fd, line.encode("utf-8", "backslashreplace"))
+        posix.write(fd, line.encode("utf-8", "backslashreplace"))
     except OSError:
         return
 

@@ -28,9 +28,12 @@ LATER_HOOKS = ("poststart", "poststop")
 
 
 class Request:
-    """What create needs before it makes anything: the config, the facts, the plan and the warnings."""
+    """What create needs before it makes anything: the config, the facts, the plan and the warnings.
 
-    __slots__ = ("config", "facts", "id", "plan", "raw", "warnings")
+    tells_ready: whether the program gets a socket to say that it is ready (sd_notify(3)).
+    """
+
+    __slots__ = ("config", "facts", "id", "plan", "raw", "tells_ready", "warnings")
 
     def __init__(self, container_id: str, raw: bytes, config: dict[str, Any], found: facts.Facts) -> None:
         self.id = container_id
@@ -38,6 +41,7 @@ class Request:
         self.config = config
         self.facts = found
         self.warnings: list[str] = []
+        self.tells_ready = False
         self.plan: Plan = build.build_create(config, found)
 
 
@@ -48,6 +52,7 @@ def prepare(options: Options, container_id: str) -> Request:
     warnings = spec.validate(config)
     sockets = activated()
     tell_sockets(config, sockets)
+    tells_ready = add_notify(options, config, container_id)
     found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
     if options.command == "run" and not options.detach and not options.console_socket:
         found.console_size = foreground.window_size()
@@ -59,6 +64,7 @@ def prepare(options: Options, container_id: str) -> Request:
     found.preserve_fds = preserved(sockets + (options.preserve_fds or 0))
     request = Request(container_id, raw, config, found)
     request.warnings = warnings + request.plan.warnings
+    request.tells_ready = tells_ready
     return request
 
 
@@ -94,6 +100,15 @@ def tell_sockets(config: dict[str, Any], count: int) -> None:
     program = config.get("process")
     if count and program:
         program["env"] = [*(program.get("env") or ()), f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+
+
+def add_notify(options: Options, config: dict[str, Any], container_id: str) -> bool:
+    """Let the program say that it is ready, when a service manager wants to know; return whether it can."""
+    if not posix.environ.get(b"NOTIFY_SOCKET"):
+        return False
+    from . import notify
+
+    return notify.prepare(config, f"{options.root}/{container_id}")
 
 
 def preserved(count: int) -> int:
@@ -132,6 +147,10 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
     spare = posix.dup(container.dirfd)
     kills = 0
     try:
+        if request.tells_ready:
+            from . import notify
+
+            notify.make_directory(container)
         if not request.facts.cgroup_missing:
             # A cgroup that is made now has seen no kill yet; this one may have.
             kills = cgroup.of(container.record).oom_kills()
@@ -228,14 +247,16 @@ def run(options: Options) -> int:
     container, launched = make(options, request, slots)
     try:
         terminal = take_terminal(ours, slots) if own_terminal else None
+        notify = start_command.listen(container)
         group = cgroup.of(container.record)
         start_command.start_created(container, launched.pid, group, group.oom_kills())
         if signals is None:
             launched.close()
+            start_command.wait_ready(container, notify)
             container.close()
             return 0
         container.unlock()
-        status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
+        status = foreground.wait(launched.pid, launched.pidfd, signals, terminal, notify)
         signals.restore()
     except BaseException as error:
         launched.kill()

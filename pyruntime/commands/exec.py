@@ -66,6 +66,7 @@ def about_exec(failure: Failure) -> Failure:
     if failure.errno == errno.ESRCH:
         # Init is on its way out, or has gone since the look at its status.
         failure.what = f"container not running: {failure.what}"
+    failure.what = f"exec failed: {failure.what}"
     if failure.pointer and failure.pointer.startswith("/process/"):
         failure.document, failure.pointer = "process", failure.pointer.removeprefix("/process")
     return failure

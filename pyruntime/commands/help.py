@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 def version() -> str:
     """Return the version, as engines parse it: the first line is `pyruntime version X`."""
-    return f"pyruntime version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n"
+    from .features import libseccomp_version
+
+    libseccomp = libseccomp_version()
+    last = f"libseccomp: {libseccomp}\n" if libseccomp else ""
+    return f"pyruntime version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n{last}"
 
 
 def commit() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 from ..container.store import Store
 from ..errors import Failure
 
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from ..cli import Options
     from ..container.cgroup import Cgroup
     from ..container.store import Container
+    from .notify import Notify
 
 REFUSED = {"running": "an already running container", "stopped": "a container that has stopped"}
 """What can't be started, in runc's words."""
@@ -19,10 +22,28 @@ def start(options: Options) -> int:
     """`start ID`: let the waiting init execute the program, then run the poststart hooks."""
     container = Store(options.root).open(options.args[0])
     try:
+        notify = listen(container)
         start_container(container)
+        wait_ready(container, notify)
     finally:
         container.close()
     return 0
+
+
+def listen(container: Container) -> Notify | None:
+    """Open the socket on which the program says that it is ready, when a service manager asks for that."""
+    if not posix.environ.get(b"NOTIFY_SOCKET"):
+        return None
+    from . import notify
+
+    return notify.listen(container, notify.manager() or "")
+
+
+def wait_ready(container: Container, notify: Notify | None) -> None:
+    """Wait until the program is ready or has ended, without the container's lock, and tell the service manager."""
+    if notify is not None:
+        container.unlock()
+        notify.wait(container)
 
 
 def start_container(container: Container) -> None:

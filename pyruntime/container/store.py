@@ -345,9 +345,17 @@ def discard(container: Container) -> None:
 
 
 def empty(dirfd: int) -> None:
-    """Remove the files of a state directory."""
+    """Remove what is in a state directory."""
     for name in posix.listdir(dirfd):
-        posix.unlink(name, dir_fd=dirfd)
+        try:
+            posix.unlink(name, dir_fd=dirfd)
+        except IsADirectoryError:
+            below = posix.open(name, DIRECTORY, dir_fd=dirfd)
+            try:
+                empty(below)
+            finally:
+                posix.close(below)
+            posix.rmdir(name, dir_fd=dirfd)
 
 
 def make_directories(path: str) -> None:

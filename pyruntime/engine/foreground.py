@@ -39,8 +39,11 @@ class Signals:
         posix.close(self.fd)
 
 
-def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None) -> int:
-    """Wait for the program and return its exit status: its own, or 128+signal."""
+def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None, notify: Any = None) -> int:
+    """Wait for the program and return its exit status: its own, or 128+signal.
+
+    notify: what hears the program say that it is ready (fd, read); this process is then the service manager's to watch.
+    """
     stdin_open = terminal is not None
     if terminal is not None:
         terminal.raw()
@@ -48,6 +51,8 @@ def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = Non
     try:
         while True:
             watched = [(pidfd, POLLIN), (signals.fd, POLLIN)]
+            if notify is not None and notify.fd >= 0:
+                watched.append((notify.fd, POLLIN))
             if terminal is not None:
                 watched.append((terminal.pty, POLLIN))
                 if stdin_open:
@@ -55,6 +60,8 @@ def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = Non
             ready = dict(kernel.poll(watched, -1))
             if signals.fd in ready:
                 forward(signals.read(), pidfd, terminal)
+            if notify is not None and notify.fd in ready:
+                notify.read(posix.getpid())
             if terminal is not None and terminal.pty in ready:
                 terminal.output()
             if terminal is not None and 0 in ready:

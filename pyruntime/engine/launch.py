@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import posix
 
-from .. import kernel
+from .. import kernel, log
 from ..errors import Failure
 from ..step import HOST, INIT, JOIN, resolve
 from . import calls, channel, init
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..step import Plan, Slots, Step
 
 SIGKILL = 9
+WITH_ENVIRONMENT = ("exec_program", "find_program", "run_hook", "with_home")
+"""Steps that have the environment of the program or of a hook among their arguments."""
 
 
 class Launched:
@@ -84,6 +86,7 @@ def run_before_clone(plan: Plan, slots: Slots) -> int:
 
 def apply(step: Step, slots: Slots) -> None:
     """Run one step on the host; raise the Failure that names it."""
+    tell(step)
     try:
         step.apply(calls, slots)
     except (OSError, Failure) as error:
@@ -103,6 +106,7 @@ def preload(plan: Plan) -> None:
 def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     """Make init; in init itself this never returns."""
     step = plan.steps[position]
+    tell(step)
     preload(plan)
     host_end, init_end = kernel.socketpair()
     launched.channel = host_end
@@ -176,9 +180,28 @@ def clone_through(
     launched.pid, launched.pidfd = int(message), fds[0]
 
 
+def tell(step: Step) -> None:
+    """Log a step for --debug; an environment stays out of the log, because it may hold secrets."""
+    if log.wants_debug():
+        text = f"{step.call}(...)" if step.call in WITH_ENVIRONMENT else step.describe()
+        log.debug(f"{step.side}: {text}")
+
+
+def tell_init_steps(plan: Plan, first: int) -> None:
+    """Log what init does next, for --debug; it can't do so itself, because no file of the host stays open in it."""
+    if not log.wants_debug():
+        return
+    for step in plan.steps[first:]:
+        if step.side == HOST:
+            return
+        if step.side == INIT:
+            tell(step)
+
+
 def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
     """Run the host's steps after clone3, in turn with init's."""
     steps = plan.steps
+    tell_init_steps(plan, first)
     last_host = max(
         (i for i in range(first, len(steps)) if steps[i].side == HOST),
         default=first - 1,
@@ -188,6 +211,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
         step = steps[position]
         changes = position > first and steps[position - 1].side != step.side
         if changes and step.side == INIT:
+            tell_init_steps(plan, position)
             channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
             run_start = position
             if position > last_host:

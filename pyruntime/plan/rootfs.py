@@ -115,7 +115,8 @@ def device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     make = _bind_device if facts.has_userns else _make_device
     for number, (path, device) in enumerate(wanted.items()):
         steps += make(number, path, device)
-    steps += [Step(INIT, "", "make_symlink", ROOT, target, path) for path, target in DEFAULT_LINKS]
+    # A directory that the image has in its place stays, as runc has it.
+    steps += [Step(INIT, "", "make_symlink", ROOT, to, path, ignore=("EISDIR",)) for path, to in DEFAULT_LINKS]
     return steps
 
 

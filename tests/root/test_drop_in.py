@@ -1,5 +1,6 @@
 """What users of runc and crun rely on: the words of errors, the layout of tables, the environment's part."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -232,6 +233,37 @@ class TestBindMounts:
         bundle.mount("/etc/passwd", "bind", str(workdir), "bind")
         error = runtime.fails("run", "-b", bundle.save(), new_id())
         says(error, "not a directory (ENOTDIR)", "/etc/passwd", f"config.json#/mounts/{len(bundle.mounts) - 1}")
+
+
+class TestDebug:
+    def test_steps_are_logged(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        """Each step of the plan on both sides, in its order, as explain writes it; but no environment."""
+        bundle.args("true")
+        bundle.process["env"].append("PASSWORD=secret")
+        file = workdir / "log"
+        options = ("--debug", "--log", str(file))
+        Runtime(runtime.root, options=options).ok("run", "-b", bundle.save(), new_id())
+        lines = file.read_text().splitlines()
+        assert all(re.match(r'time="[^"]+" level=debug msg="(host|init): ', line) for line in lines)
+        said = "\n".join(lines)
+        places = [said.find(name) for name in ("host: clone3(", "init: mount_setattr", "init: exec_program(")]
+        assert -1 not in places and places == sorted(places)
+        assert "secret" not in said
+
+    def test_on_standard_error(self, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.args("true")
+        result = Runtime(runtime.root, options=["--debug"]).run("run", "-b", bundle.save(), new_id())
+        assert result.status == 0 and 'level=debug msg="host: clone3(' in result.stderr
+        assert runtime.run("run", "-b", bundle.path, new_id()).stderr == ""
+
+    def test_as_json(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        file = workdir / "log"
+        bundle.args("nosuch")
+        options = ["--debug", "--log", str(file), "--log-format", "json"]
+        assert Runtime(runtime.root, options=options).run("run", "-b", bundle.save(), new_id()).status == 1
+        documents = [json.loads(line) for line in file.read_text().splitlines()]
+        assert {"debug", "error"} == {document["level"] for document in documents}
+        assert documents[-1]["level"] == "error"
 
 
 def test_a_root_directory_is_not_the_root(runtime: Runtime) -> None:

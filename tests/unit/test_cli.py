@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -202,9 +203,10 @@ def test_a_flag_with_a_value(called: list[cli.Options], value: str) -> None:
 @pytest.mark.parametrize("word", ["--version", "-v", "-version"])
 def test_version(capfd: Any, word: str) -> None:
     assert cli.main([word]) == 0
-    first, second, third = capfd.readouterr().out.splitlines()
+    first, second, third, *last = capfd.readouterr().out.splitlines()
     assert first == f"pyruntime version {pyruntime.__version__}"
     assert second.startswith("commit: ") and third == "spec: 1.3.0"
+    assert all(re.fullmatch(r"libseccomp: 2\.\d+\.\d+", line) for line in last) and len(last) < 2
 
 
 @pytest.mark.parametrize("word", ["--help", "-h", "help"])

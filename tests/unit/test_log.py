@@ -84,7 +84,25 @@ def test_warnings_come_after_success_and_not_before_an_error(file: Path, capfd: 
 def test_warnings_reach_stderr_with_debug_only(capfd: Any) -> None:
     log.setup(None, "text", "info", True)
     log.warning("two\nlines")
-    assert capfd.readouterr().err == "pyruntime: warning: two\\nlines\n"
+    assert re.fullmatch(r'time="[^"]+" level=warning msg="two\\nlines"\n', capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("level", "flag", "there"), [("info", False, False), ("info", True, True), ("debug", False, True)]
+)
+def test_debug_lines(file: Path, capfd: Any, level: str, flag: bool, there: bool) -> None:
+    log.setup(str(file), "text", level, flag)
+    log.debug("what is done")
+    assert log.wants_debug() is there
+    assert ('level=debug msg="what is done"' in file.read_text()) is there
+    assert capfd.readouterr() == ("", ""), "the file is enough"
+
+
+def test_debug_lines_without_a_file(capfd: Any) -> None:
+    log.setup(None, "json", "info", True)
+    log.debug("what is done")
+    log.error("told by the command itself")
+    assert json.loads(capfd.readouterr().err)["msg"] == "what is done"
 
 
 @pytest.mark.parametrize(("level", "kept"), [("error", False), ("warning", True), ("warn", True), ("trace", True)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,12 @@ class TestFeatures:
         assert "SCMP_ARCH_X86_64" in linux["seccomp"]["archs"]
         assert {"rro", "idmap", "bind", "tmpcopyup"} <= set(printed["mountOptions"])
         assert printed["mountOptions"] == sorted(printed["mountOptions"])
+
+    def test_the_version_of_libseccomp(self, printed: dict[str, Any]) -> None:
+        name = "io.github.seccomp.libseccomp.version"
+        if printed["linux"]["seccomp"]["enabled"]:
+            assert re.fullmatch(r"2\.\d+\.\d+", printed["annotations"].pop(name))
+        assert printed["annotations"] == {}
 
     def test_what_is_refused_is_not_claimed(self, printed: dict[str, Any]) -> None:
         refused = {path[-1] for path, _ in unsupported.UNSUPPORTED}

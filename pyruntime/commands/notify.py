@@ -1,0 +1,148 @@
+"""sd_notify(3) for the program: it says READY=1 to a socket of the runtime, which tells the caller's service manager.
+
+The manager's own socket never gets into the container: only "it is ready" comes out. The runtime tells it together
+with the pid that the manager is to watch from then on. Only NOTIFY_SOCKET in the environment asks for all this.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from .. import kernel, log
+from ..container.status import open_init
+from ..errors import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from ..container.store import Container
+
+DIRECTORY = "notify"
+"""In the container's state directory; mounted in the container, and the socket comes into it with `start`."""
+SOCKET = "notify.sock"
+INSIDE = "/run/notify"
+MOUNT_OPTIONS = ("bind", "nosuid", "noexec", "nodev", "ro")
+POLLIN = 1
+LARGEST = 65536
+BARRIER_SECONDS = 30.0
+"""How long the manager may take to read what it was told; an old one does not know the message (sd_notify(3))."""
+
+
+def manager() -> str | None:
+    """Return the address of the service manager's socket, None without one."""
+    return posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape") or None
+
+
+def prepare(config: dict[str, Any], state_dir: str) -> bool:
+    """Add the mount and the variable that the program needs; return whether there is a program that could be ready."""
+    program = config.get("process")
+    if not program:
+        return False
+    program["env"] = [*(program.get("env") or ()), f"NOTIFY_SOCKET={INSIDE}/{SOCKET}"]
+    entry = {
+        "destination": INSIDE,
+        "type": "bind",
+        "source": f"{state_dir}/{DIRECTORY}",
+        "options": list(MOUNT_OPTIONS),
+    }
+    config["mounts"] = [*(config.get("mounts") or ()), entry]
+    return True
+
+
+def make_directory(container: Container) -> None:
+    """Make the directory that is mounted; the program's user may be anybody."""
+    posix.mkdir(DIRECTORY, 0o755, dir_fd=container.dirfd)
+    posix.chmod(DIRECTORY, 0o755, dir_fd=container.dirfd)
+
+
+def listen(container: Container, address: str) -> Notify | None:
+    """Connect to the manager and open the container's socket, before its program starts; None where none is expected.
+
+    address: a path, or a name after @ in the abstract space (unix(7)). Raises Failure; nothing was started then.
+    """
+    import _socket
+
+    try:
+        directory = posix.open(DIRECTORY, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
+    except FileNotFoundError:
+        return None
+    inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        outside.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        try:
+            posix.unlink(SOCKET, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        # By descriptor: the path of a state directory may be longer than a socket's address.
+        inside.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+        posix.chmod(SOCKET, 0o777, dir_fd=directory)
+    except OSError as error:
+        inside.close()
+        outside.close()
+        raise Failure(f"sd_notify: NOTIFY_SOCKET={address}", error) from None
+    finally:
+        posix.close(directory)
+    return Notify(inside, outside)
+
+
+class Notify:
+    """Waits for READY=1 of a container's program, and tells it once. fd: -1 when there is nothing more to wait for."""
+
+    def __init__(self, inside: _socket.socket, manager_socket: _socket.socket) -> None:
+        self._inside = inside
+        self._manager = manager_socket
+        self.fd = inside.fileno()
+
+    def read(self, main_pid: int) -> bool:
+        """Take one message; return whether it said that the program is ready, which is then told to the manager."""
+        if b"READY=1" not in self._inside.recv(LARGEST).split(b"\n"):
+            return False
+        self._inside.close()
+        self.fd = -1
+        try:
+            self._manager.send(b"READY=1\nMAINPID=%d" % main_pid)
+        except OSError as error:
+            log.warning(f"tell the service manager that the program is ready: {error.strerror}")
+        return True
+
+    def wait(self, container: Container) -> None:
+        """Wait until the program is ready or has ended. Its pid is the manager's main process from then on.
+
+        Meanwhile other commands may work on the container: it must not be locked.
+        """
+        pid, pidfd, _ = open_init(container.record)
+        if pidfd < 0:
+            return
+        try:
+            while True:
+                ready = dict(kernel.poll([(self.fd, POLLIN), (pidfd, POLLIN)], -1))
+                if self.fd in ready:
+                    if self.read(pid):
+                        self.barrier()
+                        return
+                elif pidfd in ready:
+                    return
+        finally:
+            posix.close(pidfd)
+
+    def barrier(self) -> None:
+        """Wait until the manager has read what it was told, before this process ends (sd_notify_barrier(3))."""
+        read_end, write_end = posix.pipe2(posix.O_CLOEXEC)
+        try:
+            try:
+                kernel.send_message(self._manager.fileno(), b"BARRIER=1", [write_end])
+            except OSError:
+                return
+            finally:
+                posix.close(write_end)
+            if not kernel.poll([(read_end, POLLIN)], int(BARRIER_SECONDS * 1000)):
+                log.warning("the service manager did not take the message that the program is ready in time")
+        finally:
+            posix.close(read_end)
+
+    def close(self) -> None:
+        self._inside.close()
+        self._manager.close()

@@ -203,7 +203,7 @@ def add_process(
 
 def open_cgroup(now: Status, container: Container, options: Options) -> int:
     """Return a descriptor of the cgroup that the new process is born in: init's own, or one below it (--cgroup)."""
-    path = cgroup.own_cgroup(now.pid, container.record["cgroup_mount"], options.cgroup)
+    path = cgroup.exec_cgroup(now.pid, container.record, options.cgroup)
     try:
         return kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
     except OSError as error:

@@ -364,8 +364,25 @@ def remove_made(record: Record) -> None:
             return
 
 
-def own_cgroup(pid: int, mount: str, below: list[str]) -> str:
-    """Return the directory of the cgroup where a process really is, or of one below it (`--cgroup`).
+def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:
+    """Return the directory of the cgroup that exec's process is born in: init's own, unless --cgroup names another.
+
+    given: the values of --cgroup, each below the container's own cgroup; "/" is that cgroup itself. Raises Failure.
+    """
+    if not given:
+        return own_cgroup(pid, record["cgroup_mount"])
+    if len(given) > 1:
+        raise UsageFailure("--cgroup is given more than once; a container is in one hierarchy only")
+    part = given[0]
+    name = part.rpartition(":")[2].rstrip("/")
+    if not part or ".." in name.split("/"):
+        raise UsageFailure(f"--cgroup {part!r} is not a cgroup below the container's")
+    top = f"{record['cgroup_mount']}{record['cgroup'].rstrip('/')}"
+    return f"{top}/{name.lstrip('/')}".rstrip("/")
+
+
+def own_cgroup(pid: int, mount: str) -> str:
+    """Return the directory of the cgroup where a process really is.
 
     A container that nests cgroups may have moved its init; joining the top would be refused (no internal processes).
     Raises Failure when the process is gone, or is outside of what this cgroup namespace shows.
@@ -377,9 +394,4 @@ def own_cgroup(pid: int, mount: str, below: list[str]) -> str:
     path = next((line[3:] for line in lines if line.startswith("0::")), "")
     if not path.startswith("/") or path.startswith("/..") or path.endswith(" (deleted)"):
         raise Failure(f"the cgroup of process {pid}, {path!r}, can't be reached from here")
-    for part in below:
-        name = part.rpartition(":")[2].strip("/")
-        if not name or ".." in name.split("/"):
-            raise UsageFailure(f"--cgroup {part!r} is not a cgroup below the container's")
-        path = f"{path.rstrip('/')}/{name}"
     return f"{mount}{path}"

@@ -299,7 +299,7 @@ def test_ids_stay_in_the_root_directory(runtime: Runtime, bundle: Bundle, name: 
     assert runtime.ids() == []
 
 
-@pytest.mark.parametrize("below", ["..", "../..", "a/../../..", "/", ""])
+@pytest.mark.parametrize("below", ["..", "../..", "a/../../..", "/..", ""])
 def test_exec_cgroup_stays_below_the_container(container: Make, below: str) -> None:
     box = container()
     assert box.exec("--cgroup", below, "--", "true").status == 255

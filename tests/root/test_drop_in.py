@@ -175,6 +175,21 @@ class TestSocketActivation:
         assert result.stdout.split() == ["none", "none", "0", "1", "2", "3"]
 
 
+def test_exec_in_another_cgroup(container: Make) -> None:
+    """--cgroup names one below the container's, and / that one itself, also when init is deeper."""
+    box = container()
+    top = session.CGROUP_ROOT / Path(f"/proc/{box.pid}/cgroup").read_text().rpartition("0::/")[2].strip()
+    for name in ("one", "two"):
+        (top / name).mkdir()
+    (top / "one/cgroup.procs").write_text(str(box.pid))
+    for given, found in (("two", "two"), ("/two", "two"), ("/", ""), (None, "one")):
+        options = ["--cgroup", given] if given else []
+        result = box.exec(*options, "-d", "--pid-file", f"{box.bundle}/pid", "--", "sleep", "100")
+        assert result.status == 0, result
+        assert (box.bundle / "pid").read_text() in (top / found / "cgroup.procs").read_text().split()
+    assert box.exec("--cgroup", "nosuch", "--", "true").status != 0
+
+
 class TestUmask:
     """A container has 022 whoever starts it; what exec adds has its caller's, as with runc and crun."""
 

@@ -205,7 +205,7 @@ def become_user(
 ) -> list[Step]:
     """From init's rights to the program's: limits, directory, groups, user, capabilities."""
     user = program.get("user") or {}
-    env = program.get("env") or []
+    env = process.environment(program)
     sets = capabilities.read(program, facts, plan.warnings)
     cwd = program.get("cwd") or "/"
     steps = [
@@ -264,7 +264,7 @@ def release_steps(facts: Facts) -> list[Step]:
 
 def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, report: str) -> list[Step]:
     """Close what the program must not get, and become it; the seccomp filter is the last thing before execve."""
-    env = program.get("env") or []
+    env = process.environment(program)
     if not program.get("args"):
         return []
     first = 3 + facts.preserve_fds

@@ -134,6 +134,19 @@ def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
+def environment(program: dict[str, Any]) -> list[str]:
+    """Return the program's environment with each name once: the last value counts, as with runc and crun.
+
+    Programs would take the first (getenv(3)), and `exec --env` adds at the end. An empty HOME is left out and found.
+    """
+    last: dict[str, str] = {}
+    for entry in program.get("env") or ():
+        name = entry.partition("=")[0]
+        last.pop(name, None)
+        last[name] = entry
+    return [entry for entry in last.values() if entry != "HOME="]
+
+
 def umask_steps(program: dict[str, Any], default: Octal | Slot) -> list[Step]:
     """The config's umask, else a default."""
     mask = (program.get("user") or {}).get("umask")

@@ -190,6 +190,21 @@ def test_exec_in_another_cgroup(container: Make) -> None:
     assert box.exec("--cgroup", "nosuch", "--", "true").status != 0
 
 
+class TestEnvironment:
+    """The last value of a name counts; the first would be what getenv(3) finds."""
+
+    def test_of_a_container(self, runtime: Runtime, bundle: Bundle) -> None:
+        bundle.process["env"] = ["A=1", "PATH=/nowhere", "B=2", "A=3=4", "PATH=/bin:/usr/bin", "HOME="]
+        bundle.args("cat", "/proc/self/environ")
+        shown = runtime.ok("run", "-b", bundle.save(), new_id())
+        assert shown.split("\0") == ["B=2", "A=3=4", "PATH=/bin:/usr/bin", "HOME=/root", ""]
+
+    def test_of_exec(self, container: Make, bundle: Bundle) -> None:
+        bundle.process["env"] = ["A=1", "PATH=/bin:/usr/bin"]
+        shown = container().exec("-e", "A=2", "-e", "HOME=/h", "-e", "A=3", "--", "cat", "/proc/self/environ").stdout
+        assert shown.split("\0") == ["PATH=/bin:/usr/bin", "HOME=/h", "A=3", ""]
+
+
 class TestUmask:
     """A container has 022 whoever starts it; what exec adds has its caller's, as with runc and crun."""
 

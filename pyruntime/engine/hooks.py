@@ -30,9 +30,11 @@ def run(hook: Any, state: bytes) -> None:
         pid = spawn(hook, stdin, output)
         status = wait(pid, hook.timeout)
         if status is None:
-            raise Failure(f'hook "{hook.path}" took longer than its timeout of {hook.timeout} s and was killed')
+            raise Failure(
+                f'error running hook "{hook.path}": it took longer than its timeout of {hook.timeout} s and was killed'
+            )
         if status:
-            raise Failure(f'hook "{hook.path}" failed: {ended(status)}{last_words(output)}')
+            raise Failure(f'error running hook "{hook.path}": {ended(status)}{last_words(output)}')
     finally:
         posix.close(stdin)
         posix.close(output)
@@ -51,7 +53,7 @@ def memory_file(name: str, content: bytes) -> int:
 def spawn(hook: Any, stdin: int, output: int) -> int:
     """Start the hook in a process group of its own, with default signals; return its pid."""
     dup2 = posix.POSIX_SPAWN_DUP2
-    env = dict(entry.partition("=")[::2] for entry in hook.env)
+    env = posix.environ if hook.env is None else dict(entry.partition("=")[::2] for entry in hook.env)
     try:
         return posix.posix_spawn(
             hook.path,
@@ -63,7 +65,7 @@ def spawn(hook: Any, stdin: int, output: int) -> int:
             setsigdef=ALL_SIGNALS,
         )
     except OSError as error:
-        raise Failure(f'hook "{hook.path}" can\'t be executed: {errno_text(error.errno)}') from None
+        raise Failure(f'error running hook "{hook.path}": it can\'t be executed: {errno_text(error.errno)}') from None
 
 
 def wait(pid: int, timeout: int | None) -> int | None:

@@ -23,16 +23,25 @@ POINTS = {
 """Where each kind of hook runs, and the status that the state on its stdin carries. (prestart stands behind `create` in
 the lifecycle, so its container is created; the three that came after it run while it is being created.)"""
 
+INSIDE = "startContainer"
+"""The one kind whose path is the container's; the others are the host's programs."""
+
 
 class Hook:
-    """One hook of the config; env None means an empty environment (config.md), timeout None means no limit (s)."""
+    """One hook of the config. env: None for the runtime's own environment; timeout: None for no limit (s).
+
+    As with runc and crun, a hook without `env` has the runtime's environment; one that runs inside of the container has
+    an empty one, because the host's is none of the container's business.
+    """
 
     __slots__ = ("path", "args", "env", "timeout")
 
-    def __init__(self, entry: dict[str, Any]) -> None:
+    def __init__(self, entry: dict[str, Any], *, inside: bool = False) -> None:
         self.path: str = entry["path"]
         self.args: list[str] = entry.get("args") or [self.path]
-        self.env: list[str] = entry.get("env") or []
+        self.env: list[str] | None = entry.get("env")
+        if self.env is None and inside:
+            self.env = []
         self.timeout: int | None = entry.get("timeout")
 
     def __repr__(self) -> str:
@@ -69,6 +78,6 @@ def hook_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
     state = HookState(config, facts, status)
     pid = Slot("init_pid") if side == HOST else None
     return [
-        Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry), state, pid)
+        Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry, inside=point == INSIDE), state, pid)
         for index, entry in enumerate((config.get("hooks") or {}).get(point) or ())
     ]

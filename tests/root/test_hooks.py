@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import leaks, session
+from support import leaks, paths, session
 from support.bundle import Bundle, Config, dict_of
 from support.fixtures import Make
 from support.runtime import Runtime, namespace, new_id, process_runs, wait_for
@@ -133,6 +133,22 @@ def test_arguments_and_environment(container: Make, hook: AddHook, shared: Path,
     names = (shared / "out").read_text().removeprefix("[one two][]").splitlines()
     assert "A=b c" in names
     assert {name.partition("=")[0] for name in names} <= {"A", "OUT", "PATH", "PWD", "SHLVL", "OLDPWD", "_"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_an_environment(runtime: Runtime, bundle: Bundle, hook: AddHook, shared: Path, kind: str) -> None:
+    """It has the runtime's, as with runc and crun; but nothing of the host's gets into the container."""
+    (shared / "script").write_text(f"#!/bin/sh\necho ${{OF_THE_HOST-none}} > {shared}/{kind}\n")
+    (shared / "script").chmod(0o755)
+    entry = hook(kind, "", path=str(shared / "script"))
+    del entry["env"]
+    bundle.args("true")
+    env = {"PATH": paths.SYSTEM_PATH, "OF_THE_HOST": "yes"}
+    runtime.ok("run", "-b", bundle.save(), new_id(), env=env)
+    assert (shared / kind).read_text() == ("none\n" if kind == "startContainer" else "yes\n")
+    entry["env"] = []
+    runtime.ok("run", "-b", bundle.save(), new_id(), env=env)
+    assert (shared / kind).read_text() == "none\n", "an empty list is an empty environment"
 
 
 class TestFailure:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .. import SPEC_VERSION, __version__
-from ..cli import COMMANDS, FLAG, GLOBAL, SWITCH
+from ..options import COMMANDS, FLAG, GLOBAL, SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Table
+    from ..options import Table
 
 
 def version() -> str:

@@ -71,7 +71,9 @@ def listen(container: Container, address: str) -> Notify | None:
     inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
-        outside.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        # As bytes: a string with NUL in it is refused while the interpreter is not set up completely.
+        name = address.encode("utf-8", "surrogateescape")
+        outside.connect(b"\0" + name[1:] if name.startswith(b"@") else name)
         try:
             posix.unlink(SOCKET, dir_fd=directory)
         except FileNotFoundError:

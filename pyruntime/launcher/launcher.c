@@ -72,7 +72,7 @@ static int takes_value(const char *option)
 	return 0;
 }
 
-/* Return the first word that is no global option (cli.py has the same rules), or "". */
+/* Return the first word that is no global option (cli.py has the same rules, options.py the names), or "". */
 static const char *command_of(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {

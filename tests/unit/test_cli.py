@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pyruntime
-from pyruntime import cli, log
+from pyruntime import cli, log, options
 from pyruntime.errors import Failure
 
 CRIU_CREATE = (
@@ -213,25 +213,25 @@ def test_version(capfd: Any, word: str) -> None:
 def test_help(capfd: Any, word: str) -> None:
     assert cli.main([word]) == 0
     text = capfd.readouterr().out
-    assert all(f"  {name} " in text for name in cli.COMMANDS) and "--root" in text
+    assert all(f"  {name} " in text for name in options.COMMANDS) and "--root" in text
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", options.COMMANDS)
 def test_help_of_a_command_names_all_its_options(capfd: Any, name: str) -> None:
     for word in ("--help", "-h"):
         assert cli.main([name, word]) == 0
         out, err = capfd.readouterr()
-        assert all(f"--{option}" in out for option in cli.COMMANDS[name].options) and err == ""
+        assert all(f"--{option}" in out for option in options.COMMANDS[name].options) and err == ""
 
 
 def test_every_command_has_its_function() -> None:
-    for command in cli.COMMANDS.values():
+    for command in options.COMMANDS.values():
         module = __import__(f"pyruntime.commands.{command.module}", fromlist=["x"])
         assert callable(getattr(module, command.function)), command.module
 
 
 def test_no_short_option_is_given_twice() -> None:
-    for table in (cli.GLOBAL, *(command.options for command in cli.COMMANDS.values())):
+    for table in (options.GLOBAL, *(command.options for command in options.COMMANDS.values())):
         shorts = [short for _, short, _ in table.values() if short]
         assert len(shorts) == len(set(shorts))
 

@@ -12,6 +12,7 @@ ROOT = Path(pyruntime.__file__).parent
 ALLOWED = {
     "errors": set(),
     "log": set(),
+    "options": set(),
     "step": set(),
     "trace": {"step", "kernel", "spec.jsontext", "errors"},
     "kernel": {"errors"},
@@ -19,8 +20,8 @@ ALLOWED = {
     "plan": {"step", "spec", "errors"},
     "engine": {"step", "kernel", "errors", "log", "spec.jsontext"},
     "container": {"kernel", "spec.jsontext", "errors"},
-    "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli"},
-    "cli": {"errors", "log", "commands", "trace"},
+    "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli", "options"},
+    "cli": {"errors", "log", "options", "commands", "trace"},
     "core": {"cli", "trace"},
     "__main__": {"cli"},
 }

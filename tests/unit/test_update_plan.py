@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pyruntime import cli
+from pyruntime import options as tables
 from pyruntime.commands import update as command
 from pyruntime.engine import change
 from pyruntime.errors import Failure, InvalidConfig, UsageFailure
@@ -19,9 +20,9 @@ MIB = 1 << 20
 def request(line: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what read_request says of a command line."""
     options = cli.Options()
-    cli.clear(options, cli.GLOBAL)
-    cli.clear(options, cli.UPDATE)
-    options.args = cli.parse(line.split(), cli.UPDATE, options, stop=False)
+    cli.clear(options, tables.GLOBAL)
+    cli.clear(options, tables.UPDATE)
+    options.args = cli.parse(line.split(), tables.UPDATE, options, stop=False)
     return command.read_request(options)
 
 
@@ -70,7 +71,7 @@ class TestCommandLine:
         assert places["/memory/swap"] == "--memory-swap" and places["/cpu/shares"] == "--cpu-share"
 
     def test_every_option_is_read_or_refused(self) -> None:
-        assert {*command.OPTIONS, *command.REFUSED, "resources"} == set(cli.UPDATE)
+        assert {*command.OPTIONS, *command.REFUSED, "resources"} == set(tables.UPDATE)
 
     @pytest.mark.parametrize(
         ("line", "said"),

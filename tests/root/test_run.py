@@ -61,14 +61,15 @@ class TestDetach:
         runtime.ok("delete", "--force", id)
 
 
-@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "PWR", "RTMIN", "RTMAX"])
 def test_signals_go_to_the_container(runtime: Runtime, bundle: Bundle, name: str) -> None:
-    bundle.sh(f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done")
+    number = signal.Signals[f"SIG{name}"]
+    bundle.sh(f"trap 'echo got {name}; exit 9' {number:d}; echo ready; while :; do sleep 0.05; done")
     command = runtime.command("run", "-b", bundle.save(), new_id())
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.Signals[f"SIG{name}"])
+        process.send_signal(number)
         assert process.stdout.read() == f"got {name}\n".encode()
         assert process.wait(20) == 9
     assert runtime.ids() == []

@@ -19,8 +19,8 @@ POLLIN = 1
 GONE = 0x18
 """POLLERR | POLLHUP."""
 FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, 23, 28, 29, 30, *range(34, 65))
-"""HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP TTIN TTOU URG WINCH IO PWR and the real-time ones: what a user or supervisor
-may send the runtime. A container with systemd in it is stopped by SIGRTMIN+3."""
+"""HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP TTIN TTOU URG WINCH IO PWR, and the real-time signals: what a user or a
+supervisor may send the runtime. A container with systemd in it is stopped by SIGRTMIN+3."""
 SIGWINCH = 28
 CHUNK = 65536
 

@@ -101,9 +101,12 @@ def existing(runtimes: list[Runtime], count: int, progress: Progress) -> Iterato
 
 
 def slope(samples: dict[int, Table], operation: str, runtime: str) -> float:
-    """Return the cost of one more (ms), from the lowest to the highest level, by the medians."""
+    """Return the cost of one more (ms), from the lowest to the highest level, by the best times.
+
+    The levels are measured one after the other, and what else the machine does changes meanwhile: medians tell it too.
+    """
     levels = [level for level in sorted(samples) if runtime in samples[level].get(operation, {})]
     if len(levels) < 2:
         return 0.0
-    first, last = (samples[level][operation][runtime].median for level in (levels[0], levels[-1]))
+    first, last = (samples[level][operation][runtime].least for level in (levels[0], levels[-1]))
     return (last - first) / (levels[-1] - levels[0])

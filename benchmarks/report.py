@@ -140,7 +140,7 @@ def memory_table(results: Results) -> Iterator[str]:
 
 
 def growth_table(name: str, levels: dict[int, Table], names: list[str], charts: str) -> Iterator[str]:
-    """The medians by level, and what one more costs."""
+    """The medians and, in parentheses, the best times by level, and what one more costs by the best times."""
     subject = growth.SUBJECTS[name]
     yield f"### {subject.title}"
     yield ""
@@ -151,7 +151,7 @@ def growth_table(name: str, levels: dict[int, Table], names: list[str], charts: 
     for operation in ("create", "start", "kill", "delete"):
         for runtime in names:
             found = [table.get(operation, {}).get(runtime) for table in levels.values()]
-            medians = [f"{samples.median:.1f}" if samples else "fails" for samples in found]
+            medians = [f"{samples.median:.1f} ({samples.least:.1f})" if samples else "fails" for samples in found]
             more = growth.slope(levels, operation, runtime) * 1000
             yield f"| {operation} | {runtime} | " + " | ".join(medians) + f" | {more:.1f} |"
     yield ""

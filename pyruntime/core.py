@@ -28,8 +28,9 @@ importlib: Any = _frozen_importlib
 find_and_load = importlib._find_and_load
 importer: Any = _imp
 Module: Any = type(sys)
-NEEDS_ALL = ("_signal",)
-"""Built-in modules that can't be used before the interpreter is complete."""
+NEEDS_ALL = ("_signal", "_socket")
+"""Built-in modules that need a complete interpreter: _signal has no handlers before, and the name of an abstract socket
+begins with a null byte, which only the codec of file names takes."""
 
 
 class Spec:

@@ -22,7 +22,7 @@ def test_paths_beyond_ascii(runtime: Runtime, bundle: Bundle, workdir: Path, nam
 
 
 def test_an_argument_that_is_no_utf8_is_told_in_one_line(runtime: Runtime) -> None:
-    says(runtime.fails("state", os.fsdecode(b"a\xff")), "invalid container id")
+    says(runtime.fails("state", os.fsdecode(b"a\xff")), "invalid container")
 
 
 def test_what_is_not_in_the_launcher_is_imported_as_ever(runtime: Runtime, bundle: Bundle) -> None:

@@ -90,7 +90,8 @@ int text_or_null(PyObject *object, void *target)
 	if (object == Py_None)
 		return 1;
 	if (PyUnicode_Check(object)) {
-		text->owner = PyUnicode_EncodeFSDefault(object);
+		/* As os.fsencode() in UTF-8 mode, but by the codec that C has in itself. */
+		text->owner = PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape");
 	} else if (PyBytes_Check(object)) {
 		text->owner = Py_NewRef(object);
 	} else {

@@ -141,7 +141,7 @@ static PyObject *linux_getcwd_raw(PyObject *self, PyObject *args)
 	char buffer[4096];
 	if (syscall(SYS_getcwd, buffer, sizeof buffer) < 0)
 		return raise_errno("getcwd()");
-	return PyUnicode_DecodeFSDefault(buffer);
+	return PyUnicode_DecodeUTF8(buffer, (Py_ssize_t)strlen(buffer), "surrogateescape");
 }
 
 static PyObject *linux_chdir(PyObject *self, PyObject *args)

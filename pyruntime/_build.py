@@ -1,3 +1,3 @@
 """Made at build time."""
 
-COMMIT = "472d9b69319a59f449f42bf7d974d6a655ed5368-dirty"
+COMMIT = "1c29d4d5109e7041010c8fc398a047af4e58e3f7-dirty"

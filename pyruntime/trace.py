@@ -252,8 +252,13 @@ def document(trace: Trace) -> str:
 
 def start_events(began: int) -> list[dict[str, Any]]:
     """Return what the launcher has noted: protecting the binary and setting up the interpreter's core."""
-    launcher = sys.modules.get("_pyruntime")
-    times: tuple[int, ...] = launcher.times() if launcher is not None else ()
+    times: tuple[int, ...] = ()
+    try:
+        from _pyruntime import times as noted
+
+        times = noted()
+    except ImportError:  # python -m pyruntime
+        pass
     if not times:
         return [event("start", "start", began, began, 1, {})]
     names = ("protect the binary, execve", "interpreter's core")

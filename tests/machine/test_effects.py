@@ -103,7 +103,7 @@ def test_a_throttled_write_is_slow(container: Make, bundle: Bundle) -> None:
     bundle.args("sleep", "1000")
     box = container()
     began = time.monotonic()
-    box.sh("dd if=/dev/zero of=/dev/scratch bs=1M count=4 conv=fsync")
+    box.sh("dd if=/dev/zero of=/dev/scratch bs=1M count=4 oflag=direct")
     assert time.monotonic() - began > 3
 
 

@@ -4,12 +4,8 @@ Source: systemd.scope(5), systemd.slice(5), systemd.resource-control(5); runc's 
 """
 
 import os
-import random
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +13,7 @@ from support import session, systemd
 from support.bundle import Bundle, dict_of
 from support.cgroup import Group, cgroup_of
 from support.fixtures import Make
-from support.runtime import ENVIRONMENT, Runtime, new_id, process_runs, says
+from support.runtime import ENVIRONMENT, Runtime, new_id
 
 pytestmark = pytest.mark.systemd
 
@@ -27,28 +23,17 @@ MIB = 1 << 20
 @pytest.fixture
 def runtime(runtime: Runtime) -> Iterator[Runtime]:
     """The runtime with the systemd driver; no unit may be left by a test."""
-    runtime.options.append("--systemd-cgroup")
-    yield runtime
-    for name in runtime.ids():
-        runtime.ok("delete", "--force", name)
-    left = systemd.scopes()
-    systemd.stop_slices()
-    assert not left, f"scopes left behind: {left}"
+    yield from systemd.as_driver(runtime)
 
 
 def resources(bundle: Bundle) -> dict[str, Any]:
     return dict_of(bundle.linux, "resources")
 
 
-def scope_of(name: str) -> str:
-    """Return the scope of a container without cgroupsPath."""
-    return f"pyruntime-{name}.scope"
-
-
 class TestUnit:
     def test_scope_of_a_container(self, container: Make) -> None:
         box = container()
-        unit = scope_of(box.id)
+        unit = systemd.scope_of(box.id)
         assert cgroup_of(box.pid) == session.CGROUP_ROOT / "system.slice" / unit
         found = systemd.show(
             unit, "Description", "Slice", "Delegate", "DefaultDependencies", "CollectMode", "ActiveState", "Transient",
@@ -116,13 +101,13 @@ class TestUnit:
         runtime.options[:] = ["--cgroup-manager", "systemd"]
         name = new_id()
         runtime.ok("create", "--bundle", bundle.save(), name)
-        assert systemd.units(name) == [scope_of(name)]
+        assert systemd.units(name) == [systemd.scope_of(name)]
         runtime.ok("delete", "--force", name)
 
     def test_id_with_a_plus(self, runtime: Runtime, bundle: Bundle) -> None:
         name = new_id() + "+x"
         runtime.ok("create", "--bundle", bundle.save(), name)
-        assert systemd.show(scope_of(name.replace("+", "\\x2b")), "ActiveState") == {"ActiveState": "active"}
+        assert systemd.show(systemd.scope_of(name.replace("+", "\\x2b")), "ActiveState") == {"ActiveState": "active"}
         runtime.ok("delete", "--force", name)
 
 
@@ -210,7 +195,7 @@ def test_limits_are_in_the_unit_and_in_the_files_and_stay(name: str, container: 
     asked, properties, files = LIMITS[name]
     resources(bundle).update(asked)
     box = container(start=False)
-    group, unit = Group(box), scope_of(box.id)
+    group, unit = Group(box), systemd.scope_of(box.id)
     assert systemd.show(unit, *properties) == properties
     assert {file: group.read(file) for file in files} == files
     systemd.systemctl("daemon-reload")
@@ -255,7 +240,9 @@ class TestDevices:
             {"allow": True, "type": "c", "major": 4, "access": "rw"},
             {"allow": False, "type": "c", "major": 4, "access": "w"},
         )
-        found = systemd.systemctl("show", scope_of(container(start=False).id), "--property=DeviceAllow").splitlines()
+        found = systemd.systemctl(
+            "show", systemd.scope_of(container(start=False).id), "--property=DeviceAllow"
+        ).splitlines()
         assert {line.removeprefix("DeviceAllow=") for line in found} >= {
             "/dev/char/10:200 rw", "block-8 r", "char-4 r", "char-* m", "block-* m", "char-136 rwm",
             "/dev/char/1:3 rwm",
@@ -276,7 +263,7 @@ class TestDevices:
         denied = {"allow": False, "type": "b", "major": os.major(device), "minor": os.minor(device), "access": "rwm"}
         resources(bundle)["devices"] = [{"allow": True, "access": "rwm"}, denied]
         box = container()
-        assert systemd.show(scope_of(box.id), "DevicePolicy") == {"DevicePolicy": "auto"}
+        assert systemd.show(systemd.scope_of(box.id), "DevicePolicy") == {"DevicePolicy": "auto"}
         assert "vdc" not in box.sh(self.OPEN).split()
         systemd.systemctl("daemon-reload")
         assert "vdc" not in box.sh(self.OPEN).split()
@@ -297,7 +284,7 @@ def test_annotations(container: Make, bundle: Bundle) -> None:
         "org.systemd.property.Documentation": "['https://example.org/a', 'https://example.org/b']",
         "org.systemd.property.RuntimeMaxSec": "uint32 3600",
     }
-    unit = scope_of(container().id)
+    unit = systemd.scope_of(container().id)
     assert systemd.show(unit, "TimeoutStopUSec", "CollectMode", "Documentation", "RuntimeMaxUSec") == {
         "TimeoutStopUSec": "7s", "CollectMode": "inactive", "Documentation": "https://example.org/a https://example.org/b",
         "RuntimeMaxUSec": "1h",
@@ -308,7 +295,7 @@ def test_init_ends_with_its_scope(container: Make, bundle: Bundle) -> None:
     """Someone else stops the unit: the container has stopped, and delete finds nothing left to do."""
     bundle.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done")
     box = container()
-    systemd.systemctl("stop", scope_of(box.id))
+    systemd.systemctl("stop", systemd.scope_of(box.id))
     box.wait_stopped()
     box.delete()
     assert systemd.units(box.id) == []
@@ -349,123 +336,5 @@ def test_without_systemd_in_sight(runtime: Runtime, bundle: Bundle) -> None:
         assert said in done.stderr
         assert done.stderr.count("\n") == (1 if said else 0)
     assert runtime.ids() == []
-    assert not (session.CGROUP_ROOT / "system.slice" / scope_of(box)).exists()
+    assert not (session.CGROUP_ROOT / "system.slice" / systemd.scope_of(box)).exists()
     systemd.wait_no_scopes()
-
-
-BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "a path": ({"cgroupsPath": f"/{session.TOKEN}/x"}, ("/linux/cgroupsPath", "slice:prefix:name")),
-    "two parts": ({"cgroupsPath": f"{session.TOKEN}:x"}, ("/linux/cgroupsPath", "slice:prefix:name")),
-    "no slice": ({"cgroupsPath": f"{session.TOKEN}:a:b"}, ("/linux/cgroupsPath", "slice")),
-    "empty part of a slice": ({"cgroupsPath": "a--b.slice:a:b"}, ("/linux/cgroupsPath", "a--b.slice")),
-    "a slice in place of a scope": ({"cgroupsPath": "system.slice:a:b.slice"}, ("/linux/cgroupsPath", "scope")),
-    "letters": ({"cgroupsPath": ":a:b c"}, ("/linux/cgroupsPath", "' '")),
-    "a value out of systemd's range": (
-        {"resources": {"unified": {"cpu.weight": "20000"}}},
-        ("/linux/resources/unified/cpu.weight", "CPUWeight", "20000"),
-    ),
-    "a value that only the kernel sees": (
-        {"resources": {"unified": {"memory.max": "much"}}}, ("/linux/resources/unified/memory.max", "much", "EINVAL"),
-    ),
-    "no such cpu": ({"resources": {"cpu": {"cpus": "64"}}}, ("/linux/resources/cpu/cpus", "64")),
-    "no such controller": (
-        {"resources": {"unified": {"nosuch.max": "1"}}}, ("/linux/resources/unified/nosuch.max", "nosuch"),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_refused_and_nothing_left(name: str, runtime: Runtime, bundle: Bundle) -> None:
-    change, words = BAD[name]
-    bundle.linux.update(change)
-    says(runtime.fails("create", "--bundle", bundle.save(), new_id()), *words)
-    assert runtime.ids() == []
-    assert systemd.scopes() == []
-
-
-ANNOTATIONS = {
-    "not a text of a value": ("org.systemd.property.TimeoutStopUSec", "many", ("many",)),
-    "unknown": ("org.systemd.property.NoSuchThing", "true", ("NoSuchThing",)),
-    "of another type": ("org.systemd.property.TimeoutStopUSec", "'7s'", ("TimeoutStopUSec", "refused")),
-    "the runtime's": ("org.systemd.property.Slice", "'x.slice'", ("Slice",)),
-    "no name": ("org.systemd.property.A/B", "true", ("A/B",)),
-}
-
-
-@pytest.mark.parametrize("name", ANNOTATIONS)
-def test_bad_annotation(name: str, runtime: Runtime, bundle: Bundle) -> None:
-    key, value, words = ANNOTATIONS[name]
-    bundle.config["annotations"] = {key: value}
-    says(runtime.fails("create", "--bundle", bundle.save(), new_id()), "/annotations/org.systemd.property.", *words)
-    assert runtime.ids() == []
-    assert systemd.scopes() == []
-
-
-def test_unit_that_exists_is_left_alone(container: Make, runtime: Runtime, bundle: Bundle) -> None:
-    bundle.linux["cgroupsPath"] = f":engine:{session.TOKEN}"
-    first = container()
-    unit = f"engine-{session.TOKEN}.scope"
-    says(runtime.fails("create", "--bundle", bundle.save(), new_id()), "/linux/cgroupsPath", unit, "already")
-    assert runtime.ids() == [first.id]
-    assert first.status == "running"
-    assert systemd.scopes() == [unit]
-
-
-def test_a_failure_inside_leaves_no_unit(runtime: Runtime, bundle: Bundle) -> None:
-    bundle.args("/no/such/program")
-    name = new_id()
-    says(runtime.fails("create", "--bundle", bundle.save(), name), "/no/such/program")
-    assert runtime.ids() == []
-    assert systemd.units(name) == []
-
-
-def test_the_other_drivers_path(runtime: Runtime, bundle: Bundle) -> None:
-    runtime.options.clear()
-    bundle.linux["cgroupsPath"] = f"system.slice:engine:{session.TOKEN}"
-    says(runtime.fails("create", "--bundle", bundle.save(), new_id()), "/linux/cgroupsPath", "--systemd-cgroup")
-
-
-def test_damaged_record(container: Make, runtime: Runtime) -> None:
-    box = container()
-    pid = box.pid
-    (runtime.root / box.id / "state.json").write_text("{")
-    box.delete("--force")
-    assert not process_runs(pid)
-    assert systemd.units(box.id) == []
-
-
-ROUNDS = 40
-
-
-def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
-    """Whenever create is killed, `delete --force` leaves neither process nor unit."""
-    path = bundle.save()
-    began = time.monotonic()
-    runtime.ok("create", "--bundle", path, name := new_id())
-    whole = time.monotonic() - began
-    runtime.ok("delete", "--force", name)
-    seed = random.Random(5)
-    reached = 0
-    for _ in range(ROUNDS):
-        name = new_id()
-        with subprocess.Popen(
-            runtime.command("create", "--bundle", path, name),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
-        ) as command:  # fmt: skip
-            time.sleep(seed.uniform(0, whole))
-            command.send_signal(signal.SIGKILL)
-        reached += scope_of(name) in systemd.units(name)
-        runtime.ok("delete", "--force", name)
-        assert runtime.ids() == []
-        assert systemd.units(name) == []
-    assert reached, "no create was killed while its scope was there"
-
-
-def test_program_out_of_memory_leaves_no_failed_unit(container: Make, bundle: Bundle) -> None:
-    resources(bundle)["memory"] = {"limit": 32 * MIB, "swap": 32 * MIB}
-    bundle.sh("exec tail -c 200m /dev/zero")
-    box = container()
-    box.wait_stopped()
-    box.delete()
-    assert systemd.units(box.id) == []
-    assert not Path(session.CGROUP_ROOT / "system.slice" / scope_of(box.id)).exists()

@@ -38,12 +38,8 @@ UPDATES: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
 
 @pytest.fixture
 def runtime(runtime: Runtime) -> Iterator[Runtime]:
-    """The runtime with the systemd driver."""
-    runtime.options.append("--systemd-cgroup")
-    yield runtime
-    for name in runtime.ids():
-        runtime.ok("delete", "--force", name)
-    systemd.stop_slices()
+    """The runtime with the systemd driver; no unit may be left by a test."""
+    yield from systemd.as_driver(runtime)
 
 
 def begin(bundle: Bundle) -> None:

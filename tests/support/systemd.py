@@ -1,11 +1,11 @@
 """systemd of the emulated machine, asked through systemctl; and runtimes that use it as cgroup driver."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from support import paths, session
-from support.runtime import ENVIRONMENT, wait_for
+from support.runtime import ENVIRONMENT, Runtime, wait_for
 
 
 def systemctl(*args: str) -> str:
@@ -58,3 +58,19 @@ def peer(name: str) -> str:
     found = paths.system_command(name)
     assert found is not None, f"Debian's {name} is not installed"
     return found
+
+
+def scope_of(name: str) -> str:
+    """Return the scope of a container without cgroupsPath."""
+    return f"pyruntime-{name}.scope"
+
+
+def as_driver(runtime: Runtime) -> Iterator[Runtime]:
+    """Let a runtime use systemd; afterwards delete its containers, and fail when one has left a scope."""
+    runtime.options.append("--systemd-cgroup")
+    yield runtime
+    for name in runtime.ids():
+        runtime.ok("delete", "--force", name)
+    left = scopes()
+    stop_slices()
+    assert not left, f"scopes left behind: {left}"

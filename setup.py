@@ -4,6 +4,7 @@ import __future__
 
 import ast
 import importlib.util
+import json
 import marshal
 import os
 import shlex
@@ -12,12 +13,17 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import static_code  # noqa: E402
+
 SOURCES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "pyruntime/kernel/src").glob("*.c"))
 SECCOMP = "pyruntime/kernel/src/seccomp.c"
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type"]
@@ -58,14 +64,15 @@ class Strip(ast.NodeTransformer):
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
 
-def byte_code(path: Path) -> bytes:
-    """Return the marshalled code of a module, without docstrings and annotations."""
+def byte_code(path: Path) -> CodeType:
+    """Return the code of a module, without docstrings and annotations."""
     shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
     tree = ast.parse(path.read_bytes(), shown)
     if path.is_relative_to(ROOT):
         tree = fill(Strip().visit(tree))
     flags = __future__.annotations.compiler_flag
-    return marshal.dumps(compile(tree, shown, "exec", flags, dont_inherit=True, optimize=2))
+    code: CodeType = compile(tree, shown, "exec", flags, dont_inherit=True, optimize=2)
+    return code
 
 
 def fill(tree: ast.Module) -> ast.Module:
@@ -92,22 +99,44 @@ def frozen_modules() -> dict[str, tuple[Path, bool]]:
         is_package = parts.pop() == "__init__.py"
         name = ".".join(parts if is_package else [*parts, path.stem])
         found[name] = (path, is_package)
-    return found
+    order = hot_modules()
+    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def write_frozen() -> None:
-    """Write the launcher's table of frozen modules: byte code without docstrings, so that a start reads no files.
+def hot_modules() -> dict[str, int]:
+    """Return the place of every module that hot commands import: those that are used together are kept together."""
+    budget = ROOT / "tests/data/budget.json"
+    used = json.loads(budget.read_text())["modules"] if budget.is_file() else {}
+    names = [
+        name
+        for command in ("state", "start", "delete", "kill", "create", "run", "exec")
+        for name in used.get(command, ())
+    ]
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
-    With PYRUNTIME_LIVE set the table is empty, and the modules come from the source tree (scripts/dev-link).
+
+def write_frozen(*, as_data: bool) -> None:
+    """Write the launcher's table of frozen modules: code without docstrings, so that a start reads no files.
+
+    as_data: write code objects, else what a start has to unmarshal. With PYRUNTIME_LIVE set the table is empty, and the
+    modules come from the source tree (scripts/dev-link).
     """
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
+    writer = static_code.Writer()
     arrays, rows = [], []
     for number, (name, (path, is_package)) in enumerate(modules.items()):
         code = byte_code(path)
-        arrays.append(f"static const unsigned char code{number}[] = {{{','.join(map(str, code))}}};")
-        package = "1" if is_package else "0"
-        rows.append(f'{{.name = "{name}", .code = code{number}, .size = {len(code)}, .is_package = {package}}},')
-    lines = [*arrays, "static const struct _frozen frozen_modules[] = {", *rows, "{0}};"]
+        try:
+            where = f".get_code = {writer.module(code)}" if as_data else ""
+        except static_code.Unsupported:
+            where = ""
+        if not where:
+            data = marshal.dumps(code)
+            arrays.append(f"static const unsigned char code{number}[] = {{{','.join(map(str, data))}}};")
+            where = f".code = code{number}, .size = {len(data)}"
+        rows.append(f'{{.name = "{name}", {where}, .is_package = {int(is_package)}}},')
+    objects = writer.lines if as_data and modules else []
+    lines = [*objects, *arrays, "static const struct _frozen frozen_modules[] = {", *rows, "{0}};"]
     (ROOT / FROZEN).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / FROZEN).write_text("\n".join(lines) + "\n")
 
@@ -128,10 +157,13 @@ def build_launcher() -> None:
     A static, non-relocated interpreter starts about a millisecond sooner than the shared one. The kernel extension
     is linked in, which saves loading it.
     """
-    write_frozen()
     get = sysconfig.get_config_var
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
-    command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{sysconfig.get_path('include')}"]
+    is_static = library.suffix == ".a" and library.is_file()
+    write_frozen(as_data=is_static and sys.version_info[:2] == (3, 11))
+    include = sysconfig.get_path("include")
+    command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{include}", f"-I{include}/internal"]
+    command += ["-fno-toplevel-reorder"]  # keeps together what hot_modules() puts together
     command += [
         f'-DSTDLIB="{sysconfig.get_path("stdlib")}"',
         f'-DDYNLOAD="{get("DESTSHARED")}"',
@@ -144,7 +176,7 @@ def build_launcher() -> None:
         "-o",
         str(ROOT / LAUNCHER),
     ]
-    if library.suffix == ".a" and library.is_file():
+    if is_static:
         command += ["-no-pie", str(library), "-Wl,-E"]
         if sys.version_info[:2] == (3, 11):
             command += ["-DWITHOUT_DEEPFREEZE", "-Wl,--wrap=_Py_Deepfreeze_Init"]

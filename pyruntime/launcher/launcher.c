@@ -221,13 +221,14 @@ static int is_complete = !CORE_ONLY;
  * The linker brings the library's call here (--wrap); the names follow when the interpreter is completed.
  */
 extern int __real__Py_Deepfreeze_Init(void);
-extern void _PyStaticCode_InternStrings(PyCodeObject *);
+extern int _PyStaticCode_InternStrings(PyCodeObject *);
 extern PyObject *_Py_get_importlib__bootstrap_toplevel(void);
 
 int __wrap__Py_Deepfreeze_Init(void);
 int __wrap__Py_Deepfreeze_Init(void)
 {
-	_PyStaticCode_InternStrings((PyCodeObject *)_Py_get_importlib__bootstrap_toplevel());
+	if (_PyStaticCode_InternStrings((PyCodeObject *)_Py_get_importlib__bootstrap_toplevel()) < 0)
+		return -1;
 	PyGC_Disable(); /* also while the interpreter's own types are made */
 	return 0;
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-import time
 
 LEVELS = ("debug", "info", "warning", "error")
 ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
@@ -105,5 +104,7 @@ def quote(text: str) -> str:
 
 def now() -> str:
     """Return the time in RFC 3339, with nanoseconds, UTC."""
+    import time
+
     ns = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09}Z"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import posix
-import time
 
 from .. import kernel
 from ..errors import Failure, UsageFailure, os_error_text
@@ -15,7 +14,7 @@ from ..kernel.files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .record import Record
 
@@ -28,6 +27,19 @@ KILL_ROUNDS = 100
 """How often the processes of a cgroup that can't be frozen are listed and killed, until none is left."""
 FILE = posix.O_RDONLY | posix.O_CLOEXEC
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
+
+
+def attempts(seconds: float, longest: float) -> Iterator[None]:
+    """Come back at once, and then after pauses that grow to the longest (s), until the seconds are over."""
+    yield
+    import time
+
+    deadline = time.monotonic() + seconds
+    pause = 0.0005
+    while time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 2, longest)
+        yield
 
 
 class Cgroup:
@@ -166,42 +178,31 @@ class Cgroup:
             self._wait_frozen("0", seconds)
 
     def _wait_frozen(self, wanted: str, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        pause = 0.0005
-        while True:
+        for _ in attempts(seconds, 0.05):
             events = self.events()
             if not events or events.get("frozen") == wanted:
                 return True
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+        return False
 
     def wait_until_empty(self, seconds: float = REMOVE_SECONDS) -> None:
         """Wait until no process is left in the tree, after a kill. Raises Failure naming those that do not end."""
-        deadline = time.monotonic() + seconds
-        pause = 0.0005
-        while self.populated():
-            if time.monotonic() >= deadline:
-                pids = ", ".join(map(str, self.processes()[:8]))
-                raise Failure(f"cgroup {self.path}: process {pids} was killed but does not end")
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+        for _ in attempts(seconds, 0.05):
+            if not self.populated():
+                return
+        pids = ", ".join(map(str, self.processes()[:8]))
+        raise Failure(f"cgroup {self.path}: process {pids} was killed but does not end")
 
     def remove(self, seconds: float = REMOVE_SECONDS) -> None:
         """Remove the tree, children first; EBUSY is retried for a while, because dying processes still count.
 
         Raises Failure naming the processes that are still there.
         """
-        deadline = time.monotonic() + seconds
-        pause = 0.001
-        while not self._try_remove():
-            if time.monotonic() >= deadline:
-                pids = self.processes()
-                left = f"process {', '.join(map(str, pids[:8]))}" if pids else "something, but no process,"
-                raise Failure(f"cgroup {self.path} can't be removed: {left} is still in it after {seconds:g} s")
-            time.sleep(pause)
-            pause = min(pause * 2, 0.25)
+        for _ in attempts(seconds, 0.25):
+            if self._try_remove():
+                return
+        pids = self.processes()
+        left = f"process {', '.join(map(str, pids[:8]))}" if pids else "something, but no process,"
+        raise Failure(f"cgroup {self.path} can't be removed: {left} is still in it after {seconds:g} s")
 
     def _try_remove(self) -> bool:
         try:

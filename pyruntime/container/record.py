@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-import time
 
 from ..errors import Failure, os_error_text
 from ..spec.jsontext import loads
@@ -84,6 +83,8 @@ def write_file(dirfd: int, name: str, data: bytes, *, sync: bool = True) -> None
 
 def rfc3339() -> str:
     """Return the current time in RFC 3339 with nanoseconds, UTC."""
+    import time
+
     ns = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09}Z"
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import posix
-import time
 
 from .. import kernel
 from ..errors import Failure, NotFound
@@ -86,6 +85,8 @@ class Container:
 
     def lock_within(self, seconds: float) -> bool:
         """Take the container's lock; False when another command still holds it after that time."""
+        import time
+
         deadline = time.monotonic() + seconds
         pause = 0.001
         while not self.lock(wait=False):
@@ -331,6 +332,8 @@ def not_found(container_id: str) -> NotFound:
 
 def aside_path(root: str, container_id: str) -> str:
     """Return a new path for a directory that is not yet, or no longer, the container."""
+    import time
+
     return f"{root}/{ASIDE}{container_id[:200]}.{posix.getpid()}.{time.monotonic_ns()}"
 
 

@@ -71,6 +71,8 @@ class Step:
     closes: slots holding descriptors that no later step uses; they are closed after the step.
     share: the result is a descriptor that the other side needs too; the engine hands it over.
     hint: what the user can do when the step fails.
+    meanwhile: a step of the host that needs nothing of init's steps before it, and that they don't need: the host runs
+        it while init runs these, instead of waiting.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class Step:
         "closes",
         "share",
         "hint",
+        "meanwhile",
     )
 
     def __init__(
@@ -96,6 +99,7 @@ class Step:
         closes: tuple[str, ...] = (),
         share: bool = False,
         hint: str | None = None,
+        meanwhile: bool = False,
     ) -> None:
         self.side = side
         self.pointer = pointer
@@ -106,6 +110,7 @@ class Step:
         self.closes = closes
         self.share = share
         self.hint = hint
+        self.meanwhile = meanwhile
 
     def describe(self) -> str:
         """Return the step as strace would print it, with slots in angle brackets: `fsmount(<fs1>, 0, 0) = <mount1>`."""

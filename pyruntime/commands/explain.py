@@ -17,6 +17,7 @@ SIDES = {
     INIT: "the container's first process, in its own namespaces",
 }
 """What each side is, told where it comes first."""
+MEANWHILE = ", while init is busy with the steps above"
 
 
 def explain(options: Options) -> int:
@@ -31,15 +32,18 @@ def explain(options: Options) -> int:
 
 
 def render(plan: Plan) -> str:
-    """Return the plan as text: number, side, config pointer, call; and a line with `#` where the side changes."""
+    """Return the plan as text: number, side, config pointer, call; and a line with `#` where the side changes,
+    or whether it waits for the other."""
     width = max((len(step.pointer) for step in plan), default=0)
     lines, last, seen = [], "", set()
+    meanwhile = False
     for number, step in enumerate(plan, start=1):
-        if step.side != last:
-            lines.append(f"# {step.side}" + ("" if step.side in seen else f": {SIDES[step.side]}"))
+        if step.side != last or step.meanwhile != meanwhile:
+            note = f": {SIDES[step.side]}" if step.side not in seen else MEANWHILE if step.meanwhile else ""
+            lines.append(f"# {step.side}{note}")
         if step.call == "await_start":
             lines.append("# init, from here on when `start` is called")
-        last = step.side
+        last, meanwhile = step.side, step.meanwhile
         seen.add(last)
         lines.append(f"{number:4} {step.side:4}  {step.pointer:{width}}  {step.describe()}")
     return "".join(f"{line}\n" for line in lines)

@@ -8,11 +8,12 @@ side. Where the side changes from one step to the next, the one that has just ru
     steps … clone3 ───────────────────────▶ (born)
     host steps
          ── GO [+ shared descriptors] ────▶
-                                            init steps
+    host steps with `meanwhile`             init steps
          ◀── GO [+ shared descriptors] ──
     host steps
          ── GO ───────────────────────────▶ …
                                             await_start, exec_program
+    Steps with `meanwhile` stand behind those of init that they don't wait for. What comes after them waits for both.
     A step that fails: ERROR (step, errno, text); the sender exits, the receiver raises it.
     The other end is closed without a word: the peer died; the walk ends.
 """

@@ -206,7 +206,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
         (i for i in range(first, len(steps)) if steps[i].side == HOST),
         default=first - 1,
     )
-    run_start = first
+    run_start = done = first
     for position in range(first, len(steps)):
         step = steps[position]
         changes = position > first and steps[position - 1].side != step.side
@@ -216,12 +216,25 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
             run_start = position
             if position > last_host:
                 return
+            done = run_meanwhile(plan, position, slots)
         if step.side != HOST:
             continue
         if changes:
             run_start, begun = position, run_start
             wait_for_init(plan, begun, slots, launched)
-        apply(step, slots)
+        if position >= done:
+            apply(step, slots)
+
+
+def run_meanwhile(plan: Plan, first: int, slots: Slots) -> int:
+    """Run the host's steps behind init's steps from first on that need not wait for these; return where they end."""
+    position = first
+    while plan.steps[position].side != HOST:
+        position += 1
+    while position < len(plan) and plan.steps[position].meanwhile:
+        apply(plan.steps[position], slots)
+        position += 1
+    return position
 
 
 def wait_for_init(plan: Plan, begun: int, slots: Slots, launched: Launched) -> None:

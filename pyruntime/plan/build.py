@@ -73,7 +73,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *file_system_steps(config, facts),
         *kernel_settings(config, facts),
         *(become_user(program, config, facts, plan, DEFAULT_UMASK) if program else ()),
-        *release_steps(facts),
+        *release_steps(config, facts),
         # Init: `start` has been called.
         Step(
             INIT,
@@ -125,7 +125,6 @@ def cgroup_before_init(config: dict[str, Any], facts: Facts) -> list[Step]:
     return [
         *cgroup.cgroup_steps(facts),
         *resources.resource_steps(config, facts),
-        *device_filter.device_steps(config, facts),
     ]
 
 
@@ -163,9 +162,7 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *mounts.mount_steps(config, facts),
         *rootfs.device_steps(config, facts),
         *console.terminal_steps(program, facts, root=True),
-        *hooks.hook_steps(config, facts, "prestart"),
-        *hooks.hook_steps(config, facts, "createRuntime"),
-        *hooks.hook_steps(config, facts, "createContainer"),
+        *early_hooks(config, facts),
         # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
         *paths.readonly_steps(config, facts),
         *paths.masked_steps(config, facts),
@@ -188,6 +185,16 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         ),
         *rootfs.root_attributes(config, facts),
     ]
+
+
+def early_hooks(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """The hooks before `start`; one of them may run in the container, and others change its device filter."""
+    steps = [
+        step
+        for point in ("prestart", "createRuntime", "createContainer")
+        for step in hooks.hook_steps(config, facts, point)
+    ]
+    return [*device_filter.device_steps(config, facts), *steps] if steps else []
 
 
 def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -238,9 +245,10 @@ def become_user(
     return [*steps, *process.umask_steps(program, default_umask)]
 
 
-def release_steps(facts: Facts) -> list[Step]:
+def release_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Hand over: the record is complete before init is let go, and the pid file comes last, because it is a signal."""
     steps = [
+        *(device_filter.device_steps(config, facts) if not early_hooks(config, facts) else ()),
         Step(HOST, "", "save_record", Slot("container"), Slot("init_pid")),
         Step(INIT, "", "set_pdeathsig", 0),
     ]

@@ -48,11 +48,15 @@ class Program(bytes):
 
 
 def device_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
-    """Load the filter and attach it to the cgroup of slot "cgroup", before there is a process in it."""
+    """Load the filter and attach it to the cgroup of slot "cgroup", before any of the container's programs runs.
+
+    While init is still the runtime's own code there is nothing to keep from it, and the kernel's check of the program
+    takes a good part of the time that init needs.
+    """
     rules = ((config.get("linux") or {}).get("resources") or {}).get("devices") or ()
     pointer = "/linux/resources/devices"
     return [
-        Step(HOST, pointer, "bpf_prog_load", device_program(rules), into="device_filter"),
+        Step(HOST, pointer, "bpf_prog_load", device_program(rules), into="device_filter", meanwhile=True),
         Step(
             HOST,
             pointer,
@@ -61,6 +65,7 @@ def device_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
             Slot("device_filter"),
             Flags("BPF_F_ALLOW_MULTI"),
             closes=("device_filter",),
+            meanwhile=True,
         ),
     ]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, Flags, Slot, Step
-from . import cgroup, device_filter, resources, unit_properties
+from . import cgroup, resources, unit_properties
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,6 @@ def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *cgroup.controller_steps(resources.needed_controllers(writes), facts),
         *cgroup.owner_steps(config, facts),
         *(write.step(facts.cgroup_path) for write in writes),
-        *device_filter.device_steps(config, facts),
     ]
 
 

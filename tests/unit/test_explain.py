@@ -10,6 +10,7 @@ def test_sides_and_columns() -> None:
         [
             Step(HOST, "", "a"),
             Step(INIT, "/mounts/0", "b", 1),
+            Step(HOST, "", "m", meanwhile=True),
             Step(HOST, "", "c"),
             Step(INIT, "", "await_start", into="s"),
             Step(INIT, "/process", "d"),
@@ -20,12 +21,14 @@ def test_sides_and_columns() -> None:
         "   1 host             a()",
         "# init: the container's first process, in its own namespaces",
         "   2 init  /mounts/0  b(1)",
+        "# host, while init is busy with the steps above",
+        "   3 host             m()",
         "# host",
-        "   3 host             c()",
+        "   4 host             c()",
         "# init",
         "# init, from here on when `start` is called",
-        "   4 init             await_start() = <s>",
-        "   5 init  /process   d()",
+        "   5 init             await_start() = <s>",
+        "   6 init  /process   d()",
     ]
 
 

@@ -81,6 +81,18 @@ class TestEveryPlan:
         assert plan.steps[-1].call == "exec_program"
         assert plan.steps[-2].call == "close_range"
 
+    def test_what_runs_meanwhile_needs_nothing_of_init_and_gives_it_nothing(self, path: Path) -> None:
+        plan = plan_of(path)
+        assert any(step.meanwhile for step in plan)
+        assert_independent(plan)
+
+    def test_nothing_of_the_container_runs_before_the_device_filter(self, path: Path) -> None:
+        plan = plan_of(path)
+        attached = position(plan, "bpf_prog_attach")
+        assert all(step.call not in ("run_hook", "await_start", "exec_program") for step in plan.steps[:attached])
+        behind = next(step for step in plan.steps[attached:] if not step.meanwhile)
+        assert behind.side == HOST, "init goes on only when the host says so, and that is after the filter"
+
     def test_attributes_are_set_before_a_mount_is_attached(self, path: Path) -> None:
         attached: set[str] = set()
         for step in plan_of(path):
@@ -88,6 +100,51 @@ class TestEveryPlan:
                 attached.add(step.args[0].name)
             if step.call == "mount_setattr" and isinstance(step.args[0], Slot) and isinstance(step.args[3], Flags):
                 assert step.args[0].name not in attached, f"for a moment without its attributes: {step}"
+
+
+def assert_independent(plan: Plan) -> None:
+    """Fail when a step that runs meanwhile uses what init's steps before it make, or these use what it makes."""
+    for place, step in enumerate(plan):
+        if not step.meanwhile:
+            continue
+        assert step.side == HOST, step
+        begin = max(i for i, each in enumerate(plan.steps[:place]) if each.side == HOST and not each.meanwhile)
+        beside = [each for each in plan.steps[begin:place] if each.side == INIT]
+        assert beside, f"there is nothing to wait for: {step}"
+        assert used_by(step).isdisjoint(each.into for each in beside), step
+        for each in beside:
+            taken = {step.into, *step.closes, *(used_by(step) if step.call == "close" else ())}
+            assert used_by(each).isdisjoint(taken), (step, each)
+
+
+def used_by(step: Step) -> set[str]:
+    return {arg.name for arg in step.args if isinstance(arg, Slot)}
+
+
+def test_the_invariant_of_meanwhile_sees_a_bad_plan() -> None:
+    clone = Step(HOST, "", "clone3", into="init_pid")
+    made = Step(INIT, "", "openat2", into="made")
+    for bad in (
+        [clone, made, Step(HOST, "", "close", Slot("made"), meanwhile=True)],
+        [clone, Step(INIT, "", "use", Slot("given")), Step(HOST, "", "open", into="given", meanwhile=True)],
+        [clone, Step(HOST, "", "open", meanwhile=True), made],
+        [clone, made, Step(INIT, "", "open", meanwhile=True)],
+    ):
+        with pytest.raises(AssertionError):
+            assert_independent(Plan(bad))
+
+
+@pytest.mark.parametrize("point", ["prestart", "createRuntime", "createContainer"])
+def test_the_device_filter_is_attached_before_any_hook(point: str) -> None:
+    config = json.loads(CONFIGS[-1].read_text())
+    config["hooks"] = {point: [{"path": "/bin/true"}]}
+    plan = build.build_create(config, facts_for(config))
+    attached = [i for i, step in enumerate(plan) if step.call == "bpf_prog_attach"]
+    assert len(attached) == 1
+    hook = position(plan, "run_hook")
+    assert attached[0] < hook
+    assert any(step.side == INIT for step in plan.steps[: attached[0]])
+    assert_independent(plan)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -265,7 +265,14 @@ class TestPlan:
         first = next(i for i, step in enumerate(plan) if step.side == INIT)
         memory = lines.index('write_at(<cgroup>, "memory.max", "1048576")')
         filtered = next(i for i, line in enumerate(lines) if line.startswith("bpf_prog_attach(<cgroup>"))
-        assert clone < scope < memory < filtered < first
+        assert (
+            clone
+            < scope
+            < memory
+            < first
+            < filtered
+            < next(i for i, step in enumerate(plan) if step.call == "await_start")
+        )
         assert lines[scope + 1].startswith('open("/sys/fs/cgroup/a.slice/a-b.slice/p-n.scope", ')
         assert lines[scope + 2] == "save_cgroup(<container>, <cgroup>)"
 

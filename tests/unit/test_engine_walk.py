@@ -1,0 +1,88 @@
+"""The walk of a plan in two processes, without privilege: the host's steps with `meanwhile` don't wait for init."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pyruntime.engine import launch
+from pyruntime.errors import Failure
+from pyruntime.step import HOST, INIT, Flags, Plan, Slot, Step
+
+LATE = 5.0
+"""Seconds after which an init that waits in vain is let go, so that the test fails and doesn't hang."""
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for fd in ends:
+        os.close(fd)
+
+
+def plan_of(*meanwhile: Step) -> Plan:
+    """A plan whose init waits for a byte in the pipe, beside steps of the host."""
+    return Plan(
+        [
+            Step(HOST, "", "clone3", Flags(""), -1, into="init_pid"),
+            Step(HOST, "", "getcwd_raw"),
+            Step(INIT, "", "read", Slot("read_end"), 1),
+            *meanwhile,
+            Step(HOST, "", "getcwd_raw"),
+        ]
+    )
+
+
+def slots_of(pipe: tuple[int, int]) -> dict[str, Any]:
+    return {"read_end": pipe[0], "write_end": pipe[1]}
+
+
+def is_child(pid: int) -> bool:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def test_the_host_goes_on_while_init_is_busy(pipe: tuple[int, int]) -> None:
+    late: list[int] = []
+
+    def let_go() -> None:
+        late.append(os.write(pipe[1], b"t"))
+
+    timer = threading.Timer(LATE, let_go)
+    timer.start()
+    try:
+        launched = launch.launch(
+            plan_of(Step(HOST, "", "write", Slot("write_end"), b"x", meanwhile=True)), slots_of(pipe)
+        )
+        assert is_child(launched.pid)
+        launched.kill()
+        launched.close()
+    finally:
+        timer.cancel()
+    assert late == [], "init had to wait for the host, and the host for init"
+
+
+def test_a_failure_meanwhile_ends_init(pipe: tuple[int, int]) -> None:
+    slots = slots_of(pipe)
+    step = Step(HOST, "/linux/resources/devices", "close", 1 << 20, meanwhile=True)
+    with pytest.raises(Failure, match=r"close\(1048576\): bad file descriptor \(EBADF\)") as caught:
+        launch.launch(plan_of(step), slots)
+    assert caught.value.pointer == "/linux/resources/devices"
+    assert not is_child(slots["init_pid"])
+
+
+def test_a_failure_of_init_is_told_after_what_ran_meanwhile(pipe: tuple[int, int]) -> None:
+    plan = plan_of(Step(HOST, "", "write", Slot("write_end"), b"x", meanwhile=True))
+    plan.steps.insert(2, Step(INIT, "/hostname", "close", 1 << 20))
+    slots = slots_of(pipe)
+    with pytest.raises(Failure, match=r"close\(1048576\): bad file descriptor \(EBADF\)") as caught:
+        launch.launch(plan, slots)
+    assert caught.value.pointer == "/hostname"
+    assert os.read(pipe[0], 1) == b"x"
+    assert not is_child(slots["init_pid"])

@@ -8,10 +8,9 @@ from .. import kernel, log, spec
 from ..cli import working_directory
 from ..container import cgroup
 from ..container.store import Store
-from ..engine import foreground, launch
+from ..engine import launch
 from ..errors import Failure, InvalidConfig, os_error_text
 from ..plan import build, facts
-from . import start as start_command
 from .delete import destroy, mount_id
 
 TYPE_CHECKING = False
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..cli import Options
     from ..container.store import Container
+    from ..engine import foreground
     from ..step import Plan, Slots
 
 
@@ -55,6 +55,8 @@ def prepare(options: Options, container_id: str) -> Request:
     tells_ready = add_notify(options, config, container_id)
     found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
     if options.command == "run" and not options.detach and not options.console_socket:
+        from ..engine import foreground
+
         found.console_size = foreground.window_size()
     found.no_pivot = bool(options.no_pivot)
     found.no_new_keyring = bool(options.no_new_keyring)
@@ -234,6 +236,9 @@ def create(options: Options) -> int:
 
 def run(options: Options) -> int:
     """`run ID`: create, start, and unless detached wait and delete; returns the program's exit status."""
+    from ..engine import foreground
+    from . import start as start_command
+
     detach = bool(options.detach)
     request = prepare(options, options.args[0])
     own_terminal = check_terminal(options, request.config, foreground_run=not detach)
@@ -271,6 +276,8 @@ def run(options: Options) -> int:
 
 def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
     """Receive the terminal that the new process made."""
+    from ..engine import foreground
+
     posix.close(slots["console"])
     _, fds = kernel.recv_message(ours, 4096, 1)
     posix.close(ours)

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Byte code of the modules that every command needs, made by setup.py: a start reads no files for them. */
+/* Code objects of the modules that every command needs, made by setup.py: a start reads no files for them. */
 #include "frozen.h"
 
 #define HOME "_PYRUNTIME_HOME"

@@ -34,6 +34,8 @@ WORK_UMASK = 0o022
 """While init makes directories and devices, whatever the caller's umask is."""
 DEFAULT_UMASK = Octal(0o022)
 """Of a container's program, whoever starts it; what runc and crun give it."""
+EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
+"""Those before `start`, in the order in which they run."""
 
 
 def build_create(config: dict[str, Any], facts: Facts) -> Plan:
@@ -162,7 +164,7 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *mounts.mount_steps(config, facts),
         *rootfs.device_steps(config, facts),
         *console.terminal_steps(program, facts, root=True),
-        *early_hooks(config, facts),
+        *early_hook_steps(config, facts),
         # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
         *paths.readonly_steps(config, facts),
         *paths.masked_steps(config, facts),
@@ -187,14 +189,16 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     ]
 
 
-def early_hooks(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """The hooks before `start`; one of them may run in the container, and others change its device filter."""
-    steps = [
-        step
-        for point in ("prestart", "createRuntime", "createContainer")
-        for step in hooks.hook_steps(config, facts, point)
+def has_early_hooks(config: dict[str, Any]) -> bool:
+    return any((config.get("hooks") or {}).get(point) for point in EARLY_HOOKS)
+
+
+def early_hook_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """The hooks before `start`; one may run in the container, and others change its device filter: it comes first."""
+    return [
+        *(device_filter.device_steps(config, facts) if has_early_hooks(config) else ()),
+        *(step for point in EARLY_HOOKS for step in hooks.hook_steps(config, facts, point)),
     ]
-    return [*device_filter.device_steps(config, facts), *steps] if steps else []
 
 
 def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -248,7 +252,7 @@ def become_user(
 def release_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Hand over: the record is complete before init is let go, and the pid file comes last, because it is a signal."""
     steps = [
-        *(device_filter.device_steps(config, facts) if not early_hooks(config, facts) else ()),
+        *(device_filter.device_steps(config, facts) if not has_early_hooks(config) else ()),
         Step(HOST, "", "save_record", Slot("container"), Slot("init_pid")),
         Step(INIT, "", "set_pdeathsig", 0),
     ]

@@ -293,3 +293,16 @@ def test_stderr_that_nobody_reads_ends_nothing_halfway(runtime: Runtime, bundle:
         os.close(writing)
         assert process.wait(30) == 1
     assert runtime.ids() == []
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["denied", "allowed"])
+def test_the_device_filter_is_there_first(
+    container: Make, hook: AddHook, bundle: Bundle, shared: Path, allowed: bool
+) -> None:
+    """A hook in the container sees the host's devices, and opens those that the config allows."""
+    rules = [{"allow": False, "access": "rwm"}, {"allow": allowed, "type": "c", "major": 1, "minor": 11, "access": "r"}]
+    dict_of(bundle.linux, "resources")["devices"] = rules
+    looks = [f"if true < /dev/{name}; then echo {name}; fi >> {shared}/opened" for name in ("null", "kmsg")]
+    hook("createContainer", "; ".join(looks))
+    container(start=False)
+    assert (shared / "opened").read_text().split() == (["null", "kmsg"] if allowed else ["null"])

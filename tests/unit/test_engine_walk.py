@@ -17,10 +17,23 @@ LATE = 5.0
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe; the test fails when init had to be let go, because it and the host waited for each other."""
     ends = os.pipe()
-    yield ends
-    for fd in ends:
-        os.close(fd)
+    late: list[int] = []
+
+    def let_go() -> None:
+        late.append(os.write(ends[1], b"t"))
+
+    timer = threading.Timer(LATE, let_go)
+    timer.start()
+    try:
+        yield ends
+    finally:
+        timer.cancel()
+        timer.join()
+        for fd in ends:
+            os.close(fd)
+    assert late == [], "init had to wait for the host, and the host for init"
 
 
 def plan_of(*meanwhile: Step) -> Plan:
@@ -49,23 +62,11 @@ def is_child(pid: int) -> bool:
 
 
 def test_the_host_goes_on_while_init_is_busy(pipe: tuple[int, int]) -> None:
-    late: list[int] = []
-
-    def let_go() -> None:
-        late.append(os.write(pipe[1], b"t"))
-
-    timer = threading.Timer(LATE, let_go)
-    timer.start()
-    try:
-        launched = launch.launch(
-            plan_of(Step(HOST, "", "write", Slot("write_end"), b"x", meanwhile=True)), slots_of(pipe)
-        )
-        assert is_child(launched.pid)
-        launched.kill()
-        launched.close()
-    finally:
-        timer.cancel()
-    assert late == [], "init had to wait for the host, and the host for init"
+    plan = plan_of(Step(HOST, "", "write", Slot("write_end"), b"x", meanwhile=True))
+    launched = launch.launch(plan, slots_of(pipe))
+    assert is_child(launched.pid)
+    launched.kill()
+    launched.close()
 
 
 def test_a_failure_meanwhile_ends_init(pipe: tuple[int, int]) -> None:

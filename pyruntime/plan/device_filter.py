@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Key = tuple[str, int | None, int | None]
+    Rule = tuple[bool, str, int | None, int | None, int]
 
 MKNOD, READ, WRITE = 1, 2, 4
 """BPF_DEVCG_ACC_*."""
@@ -22,6 +23,10 @@ ACCESS = {"m": MKNOD, "r": READ, "w": WRITE}
 KIND = {"b": 1, "c": 2}
 """BPF_DEVCG_DEV_*."""
 ALL = MKNOD | READ | WRITE
+TESTED = (3, 5, 6)
+"""The registers that hold type, major and minor number of the device."""
+MOST_TOGETHER = 1000
+"""Rules that one test jumps over: an offset has 16 bits."""
 
 RUNTIME_RULES: tuple[tuple[str, int | None, int | None, int], ...] = (
     ("c", None, None, MKNOD),
@@ -105,7 +110,7 @@ def covers(wide: Key, narrow: Key) -> bool:
     )
 
 
-def normal(rule: dict[str, Any]) -> tuple[bool, str, int | None, int | None, int]:
+def normal(rule: dict[str, Any]) -> Rule:
     """Return a rule as (allow, type, major, minor, access); None is any number; the type `a` is any device."""
     access = 0
     for letter in rule.get("access") or "rwm":
@@ -121,7 +126,7 @@ def wildcard(number: int | None) -> int | None:
     return None if number is None or number < 0 else number
 
 
-def assemble(rules: list[tuple[bool, str, int | None, int | None, int]]) -> Program:
+def assemble(rules: list[Rule]) -> Program:
     """Return BPF that decides an access.
 
     R4 holds the access bits still undecided. The last rule is looked at first: where it matches, the bits it names are
@@ -136,42 +141,55 @@ def assemble(rules: list[tuple[bool, str, int | None, int | None, int]]) -> Prog
         instruction(LOAD, 5, 1, 4),  # major
         instruction(LOAD, 6, 1, 8),  # minor
     ]
-    end = len(rules)
     # A rule for all devices decides everything: nothing before it matters.
     start = max((i for i, rule in enumerate(rules) if rule[1] == "a"), default=-1)
     final = rules[start][0] if start >= 0 else False
-    for rule in reversed(rules[start + 1 : end]):
-        code += rule_code(*rule)
+    code += matched(rules[start + 1 :][::-1], 0)
     code += [instruction(MOVE_NUMBER, 0, 0, 0, int(final)), instruction(EXIT)]
     return Program(b"".join(code))
 
 
-def rule_code(allow: bool, kind: str, major: int | None, minor: int | None, access: int) -> list[bytes]:
-    """Return the instructions of one rule; each test that fails jumps behind them."""
-    tests = [(3, KIND[kind])]
-    if major is not None:
-        tests.append((5, major))
-    if minor is not None:
-        tests.append((6, minor))
+def matched(rules: list[Rule], level: int) -> list[bytes]:
+    """Return the instructions of rules, in the order in which they are looked at.
+
+    Neighbours that ask for the same type (level 0), the same major (1) or the same minor number (2) share one test,
+    which jumps behind all of them: the kernel checks every way through the program, and there are fewer.
+    """
+    code: list[bytes] = []
+    position = 0
+    while position < len(rules):
+        wanted, end = rules[position][1 + level], position + 1
+        while end < len(rules) and rules[end][1 + level] == wanted and end - position < MOST_TOGETHER:
+            end += 1
+        group = rules[position:end]
+        inner = matched(group, level + 1) if level < 2 else [each for rule in group for each in decided(rule)]
+        if wanted is not None:
+            number = KIND[wanted] if isinstance(wanted, str) else int(wanted)
+            code.append(instruction(JUMP_NOT_EQUAL, TESTED[level], 0, len(inner), number))
+        code += inner
+        position = end
+    return code
+
+
+def decided(rule: Rule) -> list[bytes]:
+    """Return the instructions of a rule that matches: bits are undecided, or one before it had ended the program."""
+    allow, _, _, _, access = rule
+    if access == ALL:
+        return [instruction(MOVE_NUMBER, 0, 0, 0, int(allow)), instruction(EXIT)]
     if allow:
-        body = [
+        return [
             instruction(AND_NUMBER, 4, 0, 0, ALL & ~access),
             instruction(JUMP_NOT_EQUAL, 4, 0, 2, 0),
             instruction(MOVE_NUMBER, 0, 0, 0, 1),
             instruction(EXIT),
         ]
-    else:
-        body = [
-            instruction(MOVE, 7, 4),
-            instruction(AND_NUMBER, 7, 0, 0, access),
-            instruction(JUMP_EQUAL, 7, 0, 2, 0),
-            instruction(MOVE_NUMBER, 0, 0, 0, 0),
-            instruction(EXIT),
-        ]
-    code = []
-    for number, (register, value) in enumerate(tests):
-        code.append(instruction(JUMP_NOT_EQUAL, register, 0, len(tests) - number - 1 + len(body), value))
-    return code + body
+    return [
+        instruction(MOVE, 7, 4),
+        instruction(AND_NUMBER, 7, 0, 0, access),
+        instruction(JUMP_EQUAL, 7, 0, 2, 0),
+        instruction(MOVE_NUMBER, 0, 0, 0, 0),
+        instruction(EXIT),
+    ]
 
 
 # Opcodes of bpf(2), 32-bit where values are compared, so that no number is sign-extended.

@@ -16,10 +16,11 @@ def run(program: bytes, kind: str, major: int, minor: int, access: int) -> bool:
     context = {0: access << 16 | KINDS[kind], 4: major, 8: minor}
     registers = [0] * 10
     at = 0
-    for _ in range(10000):
+    for _ in range(100000):
         code, both, low, high = program[at * 8], program[at * 8 + 1], program[at * 8 + 2], program[at * 8 + 3]
         number = int.from_bytes(program[at * 8 + 4 : at * 8 + 8], "little")
         target, source, offset = both & 15, both >> 4, low | high << 8
+        assert offset < 0x8000, "a jump that goes back"
         at += 1
         if code == 0x61:
             registers[target] = context[offset]
@@ -82,6 +83,19 @@ def test_any_rules(seed: int) -> None:
                 for access in range(1, 8):
                     expected = model(rules, kind, major, minor, access)
                     assert run(program, kind, major, minor, access) == expected, (rules, kind, major, minor, access)
+
+
+def test_more_neighbours_than_one_jump_reaches() -> None:
+    """A jump goes 32767 instructions far; these rules need more."""
+    rules: list[Rule] = [(True, "c", 10, minor, READ) for minor in range(12000)]
+    program = assemble(rules)
+    assert len(program) // 8 > 0x7FFF
+    for minor in (0, 1, 999, 1000, 11999):
+        assert run(program, "c", 10, minor, READ)
+        assert not run(program, "c", 10, minor, WRITE)
+        assert not run(program, "b", 10, minor, READ)
+    assert not run(program, "c", 10, 12000, READ)
+    assert not run(program, "c", 9, 0, READ)
 
 
 def test_without_rules_only_the_runtimes_own_are_allowed() -> None:

@@ -161,35 +161,44 @@ def matched(rules: list[Rule], level: int) -> list[bytes]:
         wanted, end = rules[position][1 + level], position + 1
         while end < len(rules) and rules[end][1 + level] == wanted and end - position < MOST_TOGETHER:
             end += 1
-        group = rules[position:end]
-        inner = matched(group, level + 1) if level < 2 else [each for rule in group for each in decided(rule)]
+        inner = matched(rules[position:end], level + 1) if level < 2 else decided(rules[position:end])
         if wanted is not None:
             number = KIND[wanted] if isinstance(wanted, str) else int(wanted)
             code.append(instruction(JUMP_NOT_EQUAL, TESTED[level], 0, len(inner), number))
         code += inner
+        if wanted is None and ends(rules[position:end], level):
+            break  # The kernel refuses a program with instructions that are never reached.
         position = end
     return code
 
 
-def decided(rule: Rule) -> list[bytes]:
-    """Return the instructions of a rule that matches: bits are undecided, or one before it had ended the program."""
-    allow, _, _, _, access = rule
-    if access == ALL:
-        return [instruction(MOVE_NUMBER, 0, 0, 0, int(allow)), instruction(EXIT)]
-    if allow:
-        return [
-            instruction(AND_NUMBER, 4, 0, 0, ALL & ~access),
-            instruction(JUMP_NOT_EQUAL, 4, 0, 2, 0),
-            instruction(MOVE_NUMBER, 0, 0, 0, 1),
-            instruction(EXIT),
-        ]
-    return [
-        instruction(MOVE, 7, 4),
-        instruction(AND_NUMBER, 7, 0, 0, access),
-        instruction(JUMP_EQUAL, 7, 0, 2, 0),
-        instruction(MOVE_NUMBER, 0, 0, 0, 0),
-        instruction(EXIT),
-    ]
+def ends(rules: list[Rule], level: int) -> bool:
+    """Whether one of the rules decides every access to a device that has passed the tests up to this level."""
+    return any(rule[2 + level : 4] == (None,) * (2 - level) and rule[4] == ALL for rule in rules)
+
+
+def decided(rules: list[Rule]) -> list[bytes]:
+    """Return the instructions of rules that match: bits are undecided, or a rule before them had ended the program."""
+    code: list[bytes] = []
+    for allow, _, _, _, access in rules:
+        if access == ALL:
+            return [*code, instruction(MOVE_NUMBER, 0, 0, 0, int(allow)), instruction(EXIT)]
+        if allow:
+            code += [
+                instruction(AND_NUMBER, 4, 0, 0, ALL & ~access),
+                instruction(JUMP_NOT_EQUAL, 4, 0, 2, 0),
+                instruction(MOVE_NUMBER, 0, 0, 0, 1),
+                instruction(EXIT),
+            ]
+        else:
+            code += [
+                instruction(MOVE, 7, 4),
+                instruction(AND_NUMBER, 7, 0, 0, access),
+                instruction(JUMP_EQUAL, 7, 0, 2, 0),
+                instruction(MOVE_NUMBER, 0, 0, 0, 0),
+                instruction(EXIT),
+            ]
+    return code
 
 
 # Opcodes of bpf(2), 32-bit where values are compared, so that no number is sign-extended.

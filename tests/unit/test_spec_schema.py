@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from support.paths import REPO
 from support.spec_documents import DROP, Changes, names, patched
 
 from pyruntime import spec
@@ -136,3 +137,9 @@ def test_without_the_schema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatc
 
 def test_good_documents_are_not_explained() -> None:
     schema.explain(json.loads('{"ociVersion": "1.0.0", "root": {"path": "x"}}'), "config")
+
+
+def test_there_is_one_schema() -> None:
+    """A build copies it; a copy in the source tree would grow old unseen."""
+    beside = REPO / "pyruntime/spec/config.schema.json"
+    assert beside.is_symlink() and beside.resolve() == (REPO / "specs/config.schema.json").resolve()

@@ -147,15 +147,14 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
     container = store.create(request.id, record_of(request), request.raw)
     # What fails may be that no descriptor is left; the clean-up needs one, and this is it.
     spare = posix.dup(container.dirfd)
-    kills = 0
     try:
         if request.tells_ready:
             from . import notify
 
             notify.make_directory(container)
         if not request.facts.cgroup_missing:
-            # A cgroup that is made now has seen no kill yet; this one may have.
-            kills = cgroup.of(container.record).oom_kills()
+            # A cgroup that is made now has seen no kill yet; this one may have, before the container was in it.
+            container.record["oom_kills"] = cgroup.of(container.record).oom_kills()
         slots["state_dir"] = container.dirfd
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
@@ -166,7 +165,7 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         try:
             from ..container import limits
 
-            limits.explain(error, cgroup.of(container.record), kills)
+            limits.explain(error, cgroup.of(container.record), container.record.get("oom_kills", 0))
             give_back_devices(slots, error)
         finally:
             clean_up(container, options, error)
@@ -253,8 +252,7 @@ def run(options: Options) -> int:
     try:
         terminal = take_terminal(ours, slots) if own_terminal else None
         notify = start_command.listen(container)
-        group = cgroup.of(container.record)
-        start_command.start_created(container, launched.pid, group, group.oom_kills())
+        start_command.start_created(container, launched.pid)
         if signals is None:
             launched.close()
             start_command.wait_ready(container, notify)

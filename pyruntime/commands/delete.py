@@ -32,23 +32,9 @@ def delete(options: Options) -> int:
     """`delete [--force] ID`: a container that is not stopped is deleted only with --force (runtime.md "Delete")."""
     store = Store(options.root)
     if options.regex:
-        return delete_matching(store, options)
-    delete_one(store, options.args[0], force=options.force)
-    return 0
-
-
-def delete_matching(store: Store, options: Options) -> int:
-    """`delete --regex PATTERN`: every container whose whole id matches; one that fails does not keep the others."""
-    failures = []
-    for container_id in store.matching(options.args[0]):
-        try:
-            delete_one(store, container_id, force=options.force)
-        except NotFound:
-            continue
-        except Failure as failure:
-            failures.append(str(failure))
-    if failures:
-        raise Failure("; ".join(failures))
+        store.each_matching(options.args[0], lambda each: delete_one(store, each, force=options.force))
+    else:
+        delete_one(store, options.args[0], force=options.force)
     return 0
 
 

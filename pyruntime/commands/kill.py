@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..container import cgroup
 from ..container.status import Status, status_of
 from ..container.store import Store
-from ..errors import Failure, NotFound, UsageFailure
+from ..errors import Failure, UsageFailure
 from ..kernel import pidfd_send_signal, signal_number
 
 TYPE_CHECKING = False
@@ -30,23 +30,12 @@ def kill(options: Options) -> int:
     number = read_signal("".join(options.args[1:]) or DEFAULT)
     store = Store(options.root)
     if options.regex:
-        return kill_matching(store, options, number)
-    kill_one(store, options.args[0], number, everything=options.all)
-    return 0
-
-
-def kill_matching(store: Store, options: Options, number: int) -> int:
-    """`kill --regex PATTERN`: every running container whose whole id matches; what is not running is passed over."""
-    failures = []
-    for container_id in store.matching(options.args[0]):
-        try:
-            kill_one(store, container_id, number, everything=options.all, only_alive=True)
-        except NotFound:
-            continue
-        except Failure as failure:
-            failures.append(str(failure))
-    if failures:
-        raise Failure("; ".join(failures))
+        # What is not running is passed over.
+        store.each_matching(
+            options.args[0], lambda each: kill_one(store, each, number, everything=options.all, only_alive=True)
+        )
+    else:
+        kill_one(store, options.args[0], number, everything=options.all)
     return 0
 
 

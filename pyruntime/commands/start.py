@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posix
 
+from ..container import cgroup
 from ..container.store import Store
 from ..errors import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cli import Options
-    from ..container.cgroup import Cgroup
     from ..container.store import Container
     from .notify import Notify
 
@@ -48,24 +48,19 @@ def wait_ready(container: Container, notify: Notify | None) -> None:
 
 def start_container(container: Container) -> None:
     """Start a locked container. Raises Failure when it is not `created`; it is then left as it was."""
-    from ..container import cgroup
     from ..container.status import status_of
 
     now = status_of(container)
-    group = cgroup.of(container.record)
-    kills = group.oom_kills()
     if now.status != "created":
+        kills = cgroup.of(container.record).oom_kills()
         hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
         what = REFUSED.get(now.status, f"a container in the {now.status} state")
         raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
-    start_created(container, now.pid, group, kills)
+    start_created(container, now.pid)
 
 
-def start_created(container: Container, pid: int, group: Cgroup, kills: int) -> None:
-    """Start a locked container that is known to be `created`. Raises Failure, as start_container.
-
-    kills: how many processes of its cgroup had been killed for lack of memory before.
-    """
+def start_created(container: Container, pid: int) -> None:
+    """Start a locked container that is known to be `created`. Raises Failure, as start_container."""
     from ..engine import start as engine_start
 
     if not container.record["has_process"]:
@@ -76,7 +71,7 @@ def start_created(container: Container, pid: int, group: Cgroup, kills: int) -> 
     except Failure as failure:
         from ..container import limits
 
-        limits.explain(failure, group, kills)
+        limits.explain(failure, cgroup.of(container.record), container.record.get("oom_kills", 0))
         raise
     if "poststart" in container.record["later_hooks"]:
         run_poststart(container, container.config(), pid)

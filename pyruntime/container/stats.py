@@ -76,9 +76,8 @@ def memory(group: Cgroup) -> Document:
     """Bytes. `swap` is memory and swap together, as in version 1; failcnt: how often the limit was reached."""
     stat = keyed(read(group, "memory.stat"))
     main, swap = usage(group, "memory"), usage(group, "memory.swap")
-    together = {"limit": 0, "failcnt": 0}
-    if main is None:
-        main = dict(together)
+    nothing = {"limit": 0, "failcnt": 0}
+    main, together = main or nothing, nothing
     if swap is not None:
         limit = swap["limit"] if swap["limit"] == NO_LIMIT else swap["limit"] + main["limit"]
         together = {
@@ -86,7 +85,6 @@ def memory(group: Cgroup) -> Document:
             **given(usage=swap.get("usage", 0) + main.get("usage", 0)),
             "failcnt": swap["failcnt"],
         }
-    nothing = {"limit": 0, "failcnt": 0}
     return {
         **given(cache=stat.get("file", 0)),
         "usage": main,

@@ -17,11 +17,12 @@ import posix
 from .. import kernel
 from ..errors import Failure, NotFound
 from ..spec.jsontext import dumps, loads
-from .cgroup import identity
+from .cgroup import attempts, identity
 from .record import boot_id, read_file, read_record, rfc3339, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .record import Record
@@ -85,16 +86,7 @@ class Container:
 
     def lock_within(self, seconds: float) -> bool:
         """Take the container's lock; False when another command still holds it after that time."""
-        import time
-
-        deadline = time.monotonic() + seconds
-        pause = 0.001
-        while not self.lock(wait=False):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-        return True
+        return any(self.lock(wait=False) for _ in attempts(seconds, 0.05))
 
     def unlock(self) -> None:
         """Let go of the lock, also where a child has a copy of the descriptor."""
@@ -284,14 +276,28 @@ class Store:
         """Return the ids of all containers, sorted; a directory without a record is none."""
         return sorted(name for name in self._names() if is_id(name) and self._has_record(name))
 
-    def matching(self, pattern: str) -> list[str]:
-        """Return the ids that match a regular expression as a whole. Raises Failure for an expression that is none."""
+    def each_matching(self, pattern: str, act: Callable[[str], object]) -> None:
+        """Call a function for every id that matches a regular expression as a whole.
+
+        A container that is gone by then is passed over, and one that fails does not keep the others: their failures are
+        raised as one. Raises Failure for an expression that is none, too.
+        """
         import re
 
         try:
-            return list(filter(re.compile(pattern).fullmatch, self.ids()))
+            found = list(filter(re.compile(pattern).fullmatch, self.ids()))
         except re.error as error:
             raise Failure(f"--regex {pattern!r}: {error}") from None
+        failures = []
+        for container_id in found:
+            try:
+                act(container_id)
+            except NotFound:
+                continue
+            except Failure as failure:
+                failures.append(str(failure))
+        if failures:
+            raise Failure("; ".join(failures))
 
     def sweep(self, container_id: str) -> None:
         """Remove what commands on this id that were killed have left of directories that are no containers."""

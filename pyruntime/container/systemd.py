@@ -195,14 +195,7 @@ class Manager:
 
     def wait_until_gone(self, unit: str, seconds: float = VANISH_SECONDS) -> bool:
         """Wait until systemd has forgotten the unit; False when it has not in that time."""
-        deadline = time.monotonic() + seconds
-        pause = 0.0005
-        while self.knows(unit):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-        return True
+        return any(not self.knows(unit) for _ in cgroup.attempts(seconds, 0.05))
 
     def set_properties(self, unit: str, properties: Iterable[Property]) -> None:
         """Change properties of a unit that runs, until the next boot. Raises Failure; then none was changed."""
@@ -281,6 +274,7 @@ def remove_scope(record: Record) -> None:
     """
     unit = record["systemd_unit"]
     group = cgroup.owned(record)
+    ended = group is not None
     try:
         manager = connect(user=record["systemd_user"])
     except Failure:
@@ -294,18 +288,23 @@ def remove_scope(record: Record) -> None:
             # Nothing is left, unless the container's own cgroups below it were in systemd's way.
             group.remove()
         elif "cgroup_id" not in record:
-            await_orphan(cgroup.of(record))
+            ended = end_orphan(manager, unit, cgroup.of(record))
         if manager.knows(unit):
             manager.reset_failed(unit)
-            manager.wait_until_gone(unit, 0 if group is None else VANISH_SECONDS)
+            manager.wait_until_gone(unit, VANISH_SECONDS if ended else 0)
 
 
-def await_orphan(group: cgroup.Cgroup) -> None:
-    """Wait until a scope whose create was killed before it could note that the scope is its own has ended.
+def end_orphan(manager: Manager, unit: str, group: cgroup.Cgroup) -> bool:
+    """End a scope whose create was killed before it could note that the scope is its own; return whether it had to.
 
-    Its only process was init, which ends with its parent, and a scope without processes is ended by systemd. One that
-    goes on with processes in it is somebody else's.
+    Its only process was init, which ends with its parent, and systemd ends a scope when its last process has gone. But
+    a process that had just ended is not moved, although the kernel takes its pid: nothing ever was in such a scope, so
+    nothing ever leaves it. One that goes on with processes in it is somebody else's.
     """
-    deadline = time.monotonic() + VANISH_SECONDS
-    while cgroup.identity(group.path) != -1 and time.monotonic() < deadline:
-        time.sleep(0.001)
+    for _ in cgroup.attempts(VANISH_SECONDS, 0.01):
+        if cgroup.identity(group.path) == -1:
+            return False
+    if group.populated():
+        return False
+    manager.stop(unit)
+    return True

@@ -41,7 +41,8 @@ EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
     unsupported.check(config)
-    plan = Plan(warnings=mounts.warnings(config))
+    parsed = mounts.parse(config)
+    plan = Plan(warnings=mounts.warnings(parsed))
     program = config.get("process")
     plan.steps = [
         *keep_descriptors(facts),
@@ -50,7 +51,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.open_steps(config, facts),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
-        *mounts.host_mount_steps(config, facts),
+        *mounts.host_mount_steps(parsed, config, facts),
         Step(
             HOST,
             "",
@@ -72,7 +73,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
         *process.keyring_steps(config, facts),
-        *file_system_steps(config, facts),
+        *file_system_steps(config, parsed, facts),
         *kernel_settings(config, facts),
         *(become_user(program, config, facts, plan, DEFAULT_UMASK) if program else ()),
         *release_steps(config, facts),
@@ -153,7 +154,7 @@ def guard_steps() -> list[Step]:
     ]
 
 
-def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Facts) -> list[Step]:
     """The root file system, what is mounted in it, and the switch into it; hooks where the spec has them."""
     program = config.get("process")
     cwd = (program or {}).get("cwd")
@@ -161,7 +162,7 @@ def file_system_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *labels.procfs_steps(config),
         *paths.prepare_steps(config, facts),
         *rootfs.bind_root(config, facts),
-        *mounts.mount_steps(config, facts),
+        *mounts.mount_steps(parsed, facts),
         *rootfs.device_steps(config, facts),
         *console.terminal_steps(program, facts, root=True),
         *early_hook_steps(config, facts),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import InvalidConfig
 from ..step import HOST, Flags, Octal, Slot, Step
 from .facts import Facts, levels_above
+from .mounts import target_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def owner_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """
     writable = any(
         mount.get("source") == "cgroup"
-        and (mount["destination"].rstrip("/") or "/") == "/sys/fs/cgroup"
+        and target_of(mount) == "/sys/fs/cgroup"
         and "ro" not in (mount.get("options") or ())
         for mount in config.get("mounts") or ()
     )

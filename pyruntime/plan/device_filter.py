@@ -77,9 +77,12 @@ def device_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
 
 def device_program(rules: Any) -> Program:
     """Return the filter for the config's rules and the runtime's own."""
-    ordered = [normal(rule) for rule in rules]
-    ordered += [(True, kind, major, minor, access) for kind, major, minor, access in RUNTIME_RULES]
-    return assemble(ordered)
+    return assemble(with_runtime_rules(rules))
+
+
+def with_runtime_rules(rules: Any) -> list[Rule]:
+    """Return the config's rules, and after them the runtime's own."""
+    return [*map(normal, rules), *((True, *rule) for rule in RUNTIME_RULES)]
 
 
 def allowed(rules: Any) -> dict[Key, int] | None:
@@ -87,11 +90,9 @@ def allowed(rules: Any) -> dict[Key, int] | None:
 
     A rule that takes away a part of a wider one can't be said so; then the list allows more than the filter.
     """
-    ordered = [normal(rule) for rule in rules]
-    ordered += [(True, kind, major, minor, access) for kind, major, minor, access in RUNTIME_RULES]
     everything = False
     found: dict[Key, int] = {}
-    for allow, kind, major, minor, access in ordered:
+    for allow, kind, major, minor, access in with_runtime_rules(rules):
         if kind == "a":
             everything = allow
             found.clear()

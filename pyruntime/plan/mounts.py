@@ -10,12 +10,15 @@ from ..errors import InvalidConfig
 from ..step import HOST, INIT, Flags, Slot, Step
 from . import mount_options
 from .facts import Facts
+from .namespaces import map_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .mount_options import Attributes, MountOptions
+
+    Parsed = list[tuple[dict[str, Any], MountOptions]]
 
 CWD = Flags("AT_FDCWD")
 ROOT = Slot("root")
@@ -34,11 +37,15 @@ DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
 
 
-def host_mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def parse(config: dict[str, Any]) -> Parsed:
+    """Return the config's mounts, each with its options; all the functions here want them so."""
+    return [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
+
+
+def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host, before clone3: sources that only the host's root can open or map; init inherits the descriptors."""
     steps: list[Step] = []
-    for index, mount in enumerate(config.get("mounts") or ()):
-        options = mount_options.parse(mount.get("options") or ())
+    for index, (mount, options) in enumerate(parsed):
         if is_bind(mount, options) and opened_by_host(mount, facts):
             steps += _clone_source(HOST, index, mount, options, facts)
             steps.append(
@@ -93,36 +100,26 @@ def _idmap(
     return steps
 
 
-def map_texts(source: dict[str, Any]) -> list[str]:
-    """Return the lines of uid_map and of gid_map (user_namespaces(7)) for an object that has both mappings."""
-    return [
-        "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in source.get(key) or ())
-        for key in ("uidMappings", "gidMappings")
-    ]
-
-
-def warnings(config: dict[str, Any]) -> list[str]:
+def warnings(parsed: Parsed) -> list[str]:
     """Return lines to log: options that no bind mount can have, because its file system has been made already."""
     lines = []
-    for index, mount in enumerate(config.get("mounts") or ()):
-        options = mount_options.parse(mount.get("options") or ())
+    for index, (mount, options) in enumerate(parsed):
         if is_bind(mount, options) and options.data:
             names = ", ".join(key for key, _ in options.data)
             lines.append(f"options without effect on a bind mount: {names} [config.json#/mounts/{index}/options]")
     return lines
 
 
-def mount_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def mount_steps(parsed: Parsed, facts: Facts) -> list[Step]:
     """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
     steps: list[Step] = []
-    for index, mount in enumerate(config.get("mounts") or ()):
-        steps += one_mount(index, mount, facts)
+    for index, (mount, options) in enumerate(parsed):
+        steps += one_mount(index, mount, options, facts)
     return steps
 
 
-def one_mount(index: int, mount: dict[str, Any], facts: Facts) -> list[Step]:
+def one_mount(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
     """Return the steps of one mount."""
-    options = mount_options.parse(mount.get("options") or ())
     kind = mount.get("type") or ""
     if options.remount:
         return _remount(index, mount, options)
@@ -222,40 +219,16 @@ def _drop_inherited(index: int, attributes: Attributes) -> list[Step]:
     (mount_namespaces(7)) stays.
     """
     inherited = attributes.others
-    if not inherited:
-        return []
-    return [
-        Step(
-            INIT,
-            f"/mounts/{index}/options",
-            "mount_setattr",
-            Slot(f"mount{index}"),
-            "",
-            EMPTY,
-            0,
-            Flags(inherited),
-            0,
-            ignore=("EPERM",),
-        )
-    ]
+    return [_set_attributes(index, EMPTY, "", inherited, ignore=("EPERM",))] if inherited else []
 
 
 def _attributes(index: int, attributes: Attributes, flags: Flags) -> list[Step]:
-    if not attributes:
-        return []
-    return [
-        Step(
-            INIT,
-            f"/mounts/{index}/options",
-            "mount_setattr",
-            Slot(f"mount{index}"),
-            "",
-            flags,
-            Flags(attributes.set),
-            Flags(attributes.clear),
-            0,
-        )
-    ]
+    return [_set_attributes(index, flags, attributes.set, attributes.clear)] if attributes else []
+
+
+def _set_attributes(index: int, flags: Flags, to_set: str, to_clear: str, ignore: tuple[str, ...] = ()) -> Step:
+    pointer, mount = f"/mounts/{index}/options", Slot(f"mount{index}")
+    return Step(INIT, pointer, "mount_setattr", mount, "", flags, Flags(to_set), Flags(to_clear), 0, ignore=ignore)
 
 
 def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str, bind: bool) -> list[Step]:

@@ -6,6 +6,7 @@ namespaces(7), user_namespaces(7), time_namespaces(7), cgroup_namespaces(7).
 
 from __future__ import annotations
 
+from ..spec.linux import escaped
 from ..step import HOST, INIT, JOIN, Flags, Slot, Step
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ FLAG = {
 }
 """Types of namespaces as config.json names them; the order is the order of joining: the user namespace first, because
 it gives the rights over the others, then the mount namespace late, because paths change with it."""
+MAPPINGS = ("uidMappings", "gidMappings")
 JOIN_ORDER = ("network", "uts", "ipc", "cgroup", "time", "mount")
 LATER = ("cgroup", "time")
 """Made by init itself. The root of a cgroup namespace is the cgroup of the process that makes it, and clone3 would take
@@ -123,9 +125,7 @@ def after_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
             )
         )
     if "user" in facts.new_namespaces:
-        linux = config["linux"]
-        for name, key in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
-            text = "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in linux.get(key) or ())
+        for name, key, text in zip(("uid_map", "gid_map"), MAPPINGS, map_texts(config["linux"]), strict=True):
             steps.append(
                 Step(
                     HOST,
@@ -137,6 +137,13 @@ def after_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
                 )
             )
     return steps
+
+
+def map_texts(source: dict[str, Any]) -> list[str]:
+    """Return the lines of uid_map and of gid_map (user_namespaces(7)) for an object that has both mappings."""
+    return [
+        "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in source.get(key) or ()) for key in MAPPINGS
+    ]
 
 
 def root_identity(config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -219,7 +226,7 @@ def net_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         namespace = "net_namespace"
         steps.append(Step(HOST, "/linux/netDevices", "open_proc_pid", Slot("init_pid"), "ns/net", into=namespace))
     for index, (name, device) in enumerate(devices.items()):
-        pointer = "/linux/netDevices/" + name.replace("~", "~0").replace("/", "~1")
+        pointer = f"/linux/netDevices/{escaped(name)}"
         wanted = (device or {}).get("name") or name
         steps.append(
             Step(HOST, pointer, "move_net_device", name, wanted, Slot(namespace), into=f"net_device{index}"),

@@ -7,6 +7,7 @@ ask for nothing. Source: runtime-spec config-linux.md "Control groups"; the kern
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..spec.linux import escaped
 from ..step import HOST, Slot, Step
 from .cgroup import controller_steps, owner_steps
 from .facts import Facts
@@ -253,7 +254,7 @@ def rdma(devices: dict[str, Any]) -> list[Write]:
             for key, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
             if limits.get(key) is not None
         ]
-        writes.append(Write(f"{BASE}/rdma/{name}", "rdma.max", " ".join(words)))
+        writes.append(Write(f"{BASE}/rdma/{escaped(name)}", "rdma.max", " ".join(words)))
     return writes
 
 
@@ -274,5 +275,5 @@ def unified(files: dict[str, str]) -> list[Write]:
     for name, text in files.items():
         if "/" in name or "." not in name:
             raise InvalidConfig(f"{name!r} is not the name of a cgroup file", pointer=f"{BASE}/unified")
-        writes.append(Write(f"{BASE}/unified/{name}", name, text))
+        writes.append(Write(f"{BASE}/unified/{escaped(name)}", name, text))
     return writes

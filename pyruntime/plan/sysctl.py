@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..spec.linux import escaped
 from ..step import INIT, Slot, Step
 from .facts import Facts
 
@@ -23,7 +24,7 @@ def sysctl_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     return [
         Step(
             INIT,
-            "/linux/sysctl/" + name.replace("~", "~0").replace("/", "~1"),
+            f"/linux/sysctl/{escaped(name)}",
             "write_procfs",
             Slot("procfs"),
             f"sys/{path_of(name)}",

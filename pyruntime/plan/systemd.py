@@ -13,6 +13,7 @@ Source: systemd.scope(5), systemd.slice(5); the cgroupsPath of runc's docs/syste
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..spec.linux import escaped
 from ..step import HOST, Flags, Slot, Step
 from . import cgroup, resources, unit_properties
 
@@ -100,8 +101,6 @@ def expand_slice(name: str) -> str:
 
 def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host, after clone3: let systemd make the scope around init, then write every limit, before init's first step."""
-    if not facts.systemd_unit:
-        return []
     cgroup.check_mounted(facts)
     writes = unit_properties.rounded(resources.config_writes(config))
     properties = unit_properties.Properties(
@@ -165,7 +164,7 @@ def annotated(config: dict[str, Any]) -> list[Property]:
             continue
         from . import gvariant
 
-        pointer = f"/annotations/{key}"
+        pointer = f"/annotations/{escaped(key)}"
         name = key.removeprefix(ANNOTATION)
         if len(name) < 3 or not (name.isascii() and name.isalpha()):
             raise InvalidConfig(f"{name!r} is not the name of a unit's property", pointer=pointer)

@@ -3,6 +3,7 @@
 Source: systemd.scope(5), systemd.slice(5), systemd.resource-control(5); runc's docs/systemd.md for cgroupsPath.
 """
 
+import os
 import random
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from support import session, systemd
 from support.bundle import Bundle, dict_of
 from support.fixtures import Make
 from support.runtime import ENVIRONMENT, Runtime, new_id, process_runs, says
+
+from pyruntime.container import systemd as client
+from pyruntime.plan import unit_properties
 
 pytestmark = pytest.mark.systemd
 
@@ -138,6 +142,23 @@ def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
         assert runtime.ids() == []
         assert systemd.units(name) == []
     assert reached, "no create was killed while its scope was there"
+
+
+def test_a_scope_around_a_process_that_had_ended() -> None:
+    """What a create leaves that is killed while systemd makes the scope: the kernel does not move a zombie."""
+    name = new_id()
+    unit = systemd.scope_of(name)
+    record = {"systemd_unit": unit, "systemd_user": False}
+    record |= {"cgroup_mount": str(session.CGROUP_ROOT), "cgroup": f"/system.slice/{unit}"}
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    with client.connect(user=False) as manager:
+        manager.start_scope(unit, [unit_properties.Property("DefaultDependencies", "b", False)], zombie.pid)
+    zombie.wait()
+    assert systemd.show(unit, "ActiveState") == {"ActiveState": "active"}
+    client.remove_scope(record)
+    assert systemd.units(name) == []
+    assert not (session.CGROUP_ROOT / "system.slice" / unit).exists()
 
 
 def test_program_out_of_memory_leaves_no_failed_unit(container: Make, bundle: Bundle) -> None:

@@ -70,9 +70,6 @@ def containerd() -> Iterator[Containerd]:
 
 
 @pytest.fixture
-def data() -> Iterator[Path]:
+def data(workdir: Path) -> Path:
     """A folder of the host to mount into containers."""
-    folder = Path(tempfile.mkdtemp(prefix="data"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    return workdir

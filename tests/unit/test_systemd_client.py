@@ -1,5 +1,6 @@
 """The client of systemd without systemd: addresses, starting, stopping, removing, and what is said of refusals."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,7 +223,25 @@ class TestRemove:
         assert self.remove(monkeypatch, {"cgroup_id": 5}, fake, owned=False) == []
         assert fake.called == [("GetUnit", "x.scope")]
 
-    def test_a_scope_that_may_be_anothers_is_never_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def cgroup(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+        """A record of a create that was killed before it noted its cgroup, which exists."""
+        monkeypatch.setattr(client, "VANISH_SECONDS", 0)
+        (tmp_path / "x.scope").mkdir()
+        return {"cgroup_mount": str(tmp_path), "cgroup": "/x.scope"}
+
+    def test_a_scope_that_may_be_anothers_is_never_stopped(
+        self, monkeypatch: pytest.MonkeyPatch, cgroup: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.scope/cgroup.events").write_text("populated 1\nfrozen 0\n")
         fake = Fake(["/u"], [], self.GONE)
-        self.remove(monkeypatch, {}, fake, owned=False)
+        self.remove(monkeypatch, cgroup, fake, owned=False)
         assert "StopUnit" not in [each[0] for each in fake.called]
+
+    def test_a_scope_that_never_had_a_process_is_stopped(
+        self, monkeypatch: pytest.MonkeyPatch, cgroup: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.scope/cgroup.events").write_text("populated 0\nfrozen 0\n")
+        fake = Fake(["/job/9"], self.GONE, jobs=(("/job/9", "done"),))
+        self.remove(monkeypatch, cgroup, fake, owned=False)
+        assert [each[:2] for each in fake.called] == [("StopUnit", "x.scope"), ("GetUnit", "x.scope")]

@@ -171,7 +171,7 @@ def build_launcher() -> None:
         f'-DVERSION="{get("py_version_short")}"',
         f'-DSUFFIX="{get("EXT_SUFFIX")}"',
         f"-I{ROOT / 'build'}",
-        str(ROOT / "pyruntime/launcher/launcher.c"),
+        *(str(path) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
         *(str(ROOT / source) for source in SOURCES if source != SECCOMP),
         "-o",
         str(ROOT / LAUNCHER),

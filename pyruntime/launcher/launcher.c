@@ -1,37 +1,22 @@
-/*
- * The command `pyruntime`: protects its own binary, then runs the embedded interpreter with a fixed configuration.
- *
- * A container's program can reach the binary of the process that became it through /proc/self/exe, and overwrite it
- * when it is writable (CVE-2019-5736). So every command that enters a container first executes itself again from a
- * read-only detached clone of its mount, or from a sealed copy in memory where clones are refused.
- */
+/* The command `pyruntime`: protects its own binary, then runs the embedded interpreter with a fixed configuration. */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
 #include <Python.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Code objects of the modules that every command needs, made by setup.py: a start reads no files for them. */
 #include "frozen.h"
+#include "launcher.h"
 
-#define HOME "_PYRUNTIME_HOME"
 #define BEGAN "_PYRUNTIME_BEGAN"
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-
-extern char **environ;
 
 PyMODINIT_FUNC PyInit__linux(void);
 
@@ -48,89 +33,12 @@ static const struct {
 /* site-packages: where modules of pyruntime are that are not frozen. */
 static char packages[4200];
 
-static void die(const char *what)
-{
-	fprintf(stderr, "pyruntime: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 /* A closed stdin, stdout or stderr would give its number to the next file that is opened. */
 static void open_stdio(void)
 {
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
 			die("open /dev/null");
-}
-
-static int takes_value(const char *option)
-{
-	static const char *const names[] = {"root",	 "log",		  "log-format", "log-level", "log-handle",
-					    "rootless", "cgroup-manager", "criu",	NULL};
-	for (int i = 0; names[i] != NULL; i++)
-		if (strcmp(option, names[i]) == 0)
-			return 1;
-	return 0;
-}
-
-/* Return the first word that is no global option (cli.py has the same rules, options.py the names), or "". */
-static const char *command_of(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] != '-')
-			return argv[i];
-		const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
-		if (takes_value(name))
-			i++;
-	}
-	return "";
-}
-
-static int enters_a_container(const char *command)
-{
-	return strcmp(command, "create") == 0 || strcmp(command, "run") == 0 || strcmp(command, "exec") == 0 ||
-	       strcmp(command, "restore") == 0;
-}
-
-/* Whether the running binary can't be written by whoever finds it in /proc: by its mount or by its seals. */
-static int is_protected(void)
-{
-	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct statvfs status;
-	if (fd < 0)
-		return 0;
-	int seals = fcntl(fd, F_GET_SEALS);
-	int result = (seals >= 0 && (seals & SEALS) == SEALS) ||
-		     (fstatvfs(fd, &status) == 0 && (status.f_flag & ST_RDONLY) != 0);
-	close(fd);
-	return result;
-}
-
-static int read_only_clone(const char *path)
-{
-	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd >= 0 &&
-	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static int sealed_copy(const char *path)
-{
-	int source = open(path, O_RDONLY | O_CLOEXEC), copy = memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct stat status;
-	if (source < 0 || copy < 0 || fstat(source, &status) < 0)
-		return -1;
-	for (off_t left = status.st_size; left > 0;) {
-		ssize_t sent = sendfile(copy, source, NULL, (size_t)left);
-		if (sent <= 0)
-			return -1;
-		left -= sent;
-	}
-	close(source);
-	return fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -1 : copy;
 }
 
 /* For --trace: when this program began, when it began again, when the interpreter was ready; ns since the epoch. */
@@ -163,30 +71,6 @@ static void hand_over_begin(void)
 	snprintf(text, sizeof text, "%lld", times[0]);
 	if (is_traced)
 		setenv(BEGAN, text, 1);
-}
-
-/* Execute this program again, out of the container's reach; `path` is handed over, since the clone has no path. */
-static void protect(const char *path, char **argv)
-{
-	int fd = read_only_clone(path);
-	if (fd < 0)
-		fd = sealed_copy(path);
-	if (fd < 0)
-		die("can't protect the runtime's binary from the container (CVE-2019-5736)");
-	if (setenv(HOME, path, 1) < 0)
-		die("setenv");
-	hand_over_begin();
-	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
-	die("execveat");
-}
-
-/* Copy the path of this program's file into `path`. */
-static void own_path(char *path, size_t size)
-{
-	ssize_t length = readlink("/proc/self/exe", path, size - 1);
-	if (length <= 0)
-		die("readlink /proc/self/exe");
-	path[length] = 0;
 }
 
 static void check(PyStatus status)
@@ -408,8 +292,10 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof path, "%s", home);
 	} else {
 		own_path(path, sizeof path);
-		if (enters_a_container(command_of(argc, argv)))
+		if (enters_a_container(argc, argv)) {
+			hand_over_begin();
 			protect(path, argv);
+		}
 	}
 	unsetenv(HOME);
 	start_python(argc, argv, path);

@@ -231,6 +231,13 @@ def test_nonsense_after_the_authentication(peers: Any) -> None:
         ask(connection)
 
 
+def peer_of(fd: int) -> str | bytes:
+    """Return the address that a connected socket is connected to, and close it."""
+    with socket.socket(fileno=fd) as connection:
+        address: str | bytes = connection.getpeername()
+        return address
+
+
 class TestAddress:
     @pytest.fixture
     def listening(self, tmp_path: Path) -> Iterator[str]:
@@ -244,14 +251,14 @@ class TestAddress:
         ["unix:path={}", "unix:path={},guid=00", "unix:path=/no/such;unix:path={}", "tcp:host=x;unix:path={}"],
     )
     def test_the_first_that_works(self, listening: str, address: str) -> None:
-        os.close(dbus.open_address(address.format(listening.replace(" ", "%20"))))
+        assert peer_of(dbus.open_address(address.format(listening.replace(" ", "%20")))) == listening
 
     def test_abstract(self) -> None:
         name = f"pyruntime-test-{os.getpid()}"
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("\0" + name)
             server.listen(1)
-            os.close(dbus.open_address(f"unix:abstract={name}"))
+            assert peer_of(dbus.open_address(f"unix:abstract={name}")) == b"\0" + name.encode()
 
     def test_none_works(self) -> None:
         with pytest.raises(FileNotFoundError):

@@ -151,7 +151,9 @@ class TestStop:
         assert fake.called == [("StopUnit", "x.scope", "replace")]
 
     def test_a_unit_that_is_gone(self) -> None:
-        manager(Fake(error("systemd1.NoSuchUnit", "Unit x.scope not loaded."))).stop("x.scope")
+        fake = Fake(error("systemd1.NoSuchUnit", "Unit x.scope not loaded."))
+        manager(fake).stop("x.scope")
+        assert fake.called == [("StopUnit", "x.scope", "replace")], "no job is waited for"
 
     def test_wait_until_gone(self) -> None:
         gone = error("systemd1.NoSuchUnit", "Unit x.scope not loaded.")

@@ -30,6 +30,10 @@ class Teller:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.tell({"collected": len(session.items)})
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.tell({"uncollected": f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}"})
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self.tell({"report": data})

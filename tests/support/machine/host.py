@@ -40,6 +40,8 @@ class Sender:
             for message in boot.boot(kind, list(waiting)):
                 if "collected" in message:
                     show(config, f"the machine is up after {time.monotonic() - began:.0f} s")
+                elif "uncollected" in message:
+                    self.problems.append(f"the {kind} machine could not collect {message['uncollected']}")
                 elif "report" in message:
                     take(config, message["report"], waiting)
                 else:

@@ -4,7 +4,6 @@ import __future__
 
 import ast
 import importlib.util
-import json
 import marshal
 import os
 import shlex
@@ -22,7 +21,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import static_code  # noqa: E402
+import snapshot  # noqa: E402
 
 SOURCES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "pyruntime/kernel/src").glob("*.c"))
 SECCOMP = "pyruntime/kernel/src/seccomp.c"
@@ -99,44 +98,19 @@ def frozen_modules() -> dict[str, tuple[Path, bool]]:
         is_package = parts.pop() == "__init__.py"
         name = ".".join(parts if is_package else [*parts, path.stem])
         found[name] = (path, is_package)
-    order = hot_modules()
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
+    found["pyruntime._build"] = (write_commit(ROOT / "build/_build.py"), False)
+    return found
 
 
-def hot_modules() -> dict[str, int]:
-    """Return the place of every module that hot commands import: those that are used together are kept together."""
-    budget = ROOT / "tests/data/budget.json"
-    used = json.loads(budget.read_text())["modules"] if budget.is_file() else {}
-    names = [
-        name
-        for command in ("state", "start", "delete", "kill", "create", "run", "exec")
-        for name in used.get(command, ())
-    ]
-    return {name: place for place, name in enumerate(dict.fromkeys(names))}
-
-
-def write_frozen(*, as_data: bool) -> None:
-    """Write the launcher's table of frozen modules: code without docstrings, so that a start reads no files.
-
-    as_data: write code objects, else what a start has to unmarshal. With PYRUNTIME_LIVE set the table is empty, and the
-    modules come from the source tree (scripts/dev-link).
-    """
-    modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
-    writer = static_code.Writer()
+def write_frozen(modules: dict[str, tuple[Path, bool]]) -> None:
+    """Write the launcher's table of frozen modules: code without docstrings, so that a start reads no files."""
     arrays, rows = [], []
     for number, (name, (path, is_package)) in enumerate(modules.items()):
-        code = byte_code(path)
-        try:
-            where = f".get_code = {writer.module(code)}" if as_data else ""
-        except static_code.Unsupported:
-            where = ""
-        if not where:
-            data = marshal.dumps(code)
-            arrays.append(f"static const unsigned char code{number}[] = {{{','.join(map(str, data))}}};")
-            where = f".code = code{number}, .size = {len(data)}"
+        data = marshal.dumps(byte_code(path))
+        arrays.append(f"static const unsigned char code{number}[] = {{{','.join(map(str, data))}}};")
+        where = f".code = code{number}, .size = {len(data)}"
         rows.append(f'{{.name = "{name}", {where}, .is_package = {int(is_package)}}},')
-    objects = writer.lines if as_data and modules else []
-    lines = [*objects, *arrays, "static const struct _frozen frozen_modules[] = {", *rows, "{0}};"]
+    lines = [*arrays, "static const struct _frozen frozen_modules[] = {", *rows, "{0}};"]
     (ROOT / FROZEN).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / FROZEN).write_text("\n".join(lines) + "\n")
 
@@ -154,16 +128,18 @@ def libraries(line: str) -> list[str]:
 def build_launcher() -> None:
     """Compile the launcher against the interpreter that runs this: with its static library when there is one.
 
-    A static, non-relocated interpreter starts about a millisecond sooner than the shared one. The kernel extension
-    is linked in, which saves loading it.
+    A static, non-relocated interpreter starts about a millisecond sooner than the shared one, and can be a snapshot of
+    itself (scripts/snapshot.py). The kernel extension is linked in, which saves loading it. With PYRUNTIME_LIVE set the
+    launcher has no modules, and they come from the source tree (scripts/dev-link).
     """
     get = sysconfig.get_config_var
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
     is_static = library.suffix == ".a" and library.is_file()
-    write_frozen(as_data=is_static and sys.version_info[:2] == (3, 11))
+    modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
+    with_snapshot = bool(modules) and is_static and sys.version_info[:2] == (3, 11)
+    write_frozen(modules)
     include = sysconfig.get_path("include")
     command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{include}", f"-I{include}/internal"]
-    command += ["-fno-toplevel-reorder"]  # keeps together what hot_modules() puts together
     command += [
         f'-DSTDLIB="{sysconfig.get_path("stdlib")}"',
         f'-DDYNLOAD="{get("DESTSHARED")}"',
@@ -178,14 +154,19 @@ def build_launcher() -> None:
     ]
     if is_static:
         command += ["-no-pie", str(library), "-Wl,-E"]
-        if sys.version_info[:2] == (3, 11):
-            command += ["-DWITHOUT_DEEPFREEZE", "-Wl,--wrap=_Py_Deepfreeze_Init"]
+        if with_snapshot:
+            command += ["-DWITH_SNAPSHOT", *(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))]
     else:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
     command += [*libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
     (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True)
+    if with_snapshot:
+        try:
+            snapshot.take(ROOT / LAUNCHER)
+        except (snapshot.Refused, subprocess.CalledProcessError) as error:
+            sys.stderr.write(f"WARNING: no snapshot, every command will take 2 ms longer: {error}\n")
 
 
 def commit() -> str:
@@ -199,15 +180,20 @@ def commit() -> str:
     return result.stdout.strip()
 
 
+def write_commit(file: Path) -> Path:
+    """Write the module that says what is built; return its file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'"""Made at build time."""\n\nCOMMIT = "{commit()}"\n')
+    return file
+
+
 class Build(build_py):
     """Also builds the launcher, and puts the schema beside the code that reads it."""
 
     def run(self) -> None:
         build_launcher()
         super().run()
-        (Path(self.build_lib) / "pyruntime/_build.py").write_text(
-            f'"""Made at build time."""\n\nCOMMIT = "{commit()}"\n'
-        )
+        write_commit(Path(self.build_lib) / "pyruntime/_build.py")
         target = Path(self.build_lib) / "pyruntime/spec/config.schema.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "specs/config.schema.json", target)

@@ -5,8 +5,8 @@ search for the standard library, codecs, text streams - takes as long as all els
 them needs it. What does (a message that is made by `re`, jsonschema, pyroute2) imports a module that is not in the
 launcher: then the rest is set up, once, and the import goes on as in any Python.
 
-The modules of hot commands are loaded here, without importlib's specs, finders, locks and loaders, which cost more than
-many a module itself.
+Modules are loaded here, without importlib's specs, finders, locks and loaders, which cost more than many a module
+itself. Where the launcher is a snapshot (launcher/snapshot.c), the build has done that: a start has them all.
 """
 
 from __future__ import annotations
@@ -53,13 +53,26 @@ def load(name: str, import_: object) -> Any:
     if sys.meta_path:
         if _imp.is_builtin(name) and name not in NEEDS_ALL:
             return place(name, importer.create_builtin(Spec(name, "built-in")), _imp.exec_builtin)
-        origin = _pyruntime.extensions.get(name)
+        origin = _pyruntime.extension(name)
         if origin is not None:
             return place(name, importer.create_dynamic(Spec(name, origin)), _imp.exec_dynamic)
         if name.startswith("pyruntime.") and _imp.is_frozen(name):
             return place(name, new_module(name), run_frozen)
-        _pyruntime.complete()
+        complete()
     return find_and_load(name, import_)
+
+
+def complete() -> None:
+    """Set up the rest of the interpreter."""
+    for name, module in tuple(sys.modules.items()):
+        if name == "pyruntime" or (name.startswith("pyruntime.") and hasattr(module, "__path__")):
+            module.__path__ = folder(name)
+    _pyruntime.complete()
+
+
+def folder(package: str) -> list[str]:
+    """Return where the modules of a package are that are not in the launcher."""
+    return [f"{_pyruntime.packages()}/{package.replace('.', '/')}"]
 
 
 def place(name: str, module: ModuleType, execute: Any) -> ModuleType:
@@ -81,7 +94,7 @@ def new_module(name: str) -> ModuleType:
     """Return an empty module; a package can also be looked up on disk, where the modules are that are not frozen."""
     module: ModuleType = Module(name)
     if _imp.is_frozen_package(name):
-        module.__path__ = [f"{_pyruntime.packages}/{name.replace('.', '/')}"]
+        module.__path__ = folder(name)
         module.__package__ = name
     else:
         module.__package__ = name.rpartition(".")[0]
@@ -109,19 +122,39 @@ class Stream:
         """Nothing is held back."""
 
 
-def main(arguments: list[str]) -> int:
-    """Make the interpreter usable as far as it is set up, then run one command line."""
-    importlib._find_and_load = load
-    # The package itself came by importlib, which has no folder for it.
-    sys.modules["pyruntime"].__path__ = [f"{_pyruntime.packages}/pyruntime"]
-    if _pyruntime.times():
-        from . import trace
+HOT = ("state", "start", "delete", "kill", "create", "run", "exec")
+"""Commands whose modules are loaded first into a snapshot, so that what is used together lies together."""
+preloaded: set[str] = set()
+"""Modules that this process did not load itself."""
 
-        trace.begin()
+
+def prepare() -> None:
+    """Make the interpreter usable as far as it is set up."""
+    importlib._find_and_load = load
     if not _pyruntime.is_complete():
         sys.path = []  # until there is one: what is sealed must be there to be cleared (engine/init.py)
         sys.stdout = Stream(1, "surrogateescape")
         sys.stderr = Stream(2, "backslashreplace")
+
+
+def preload() -> None:
+    """Load all modules of pyruntime, for a snapshot; raises ImportError for one that needs more than the core."""
+    from .options import COMMANDS
+
+    hot = [f"pyruntime.commands.{COMMANDS[name].module}" for name in HOT]
+    rest = [name for name in importer._frozen_module_names() if name.startswith("pyruntime.")]
+    for name in ("pyruntime.cli", *hot, *sorted(rest)):
+        __import__(name)
+    preloaded.update(sys.modules)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line."""
+    sys.argv = ["pyruntime", *arguments]
+    if _pyruntime.times():
+        from . import trace
+
+        trace.begin()
     from . import cli
 
     return cli.main(arguments)

@@ -45,7 +45,7 @@ PHASES = {
 class Trace:
     """What was seen so far: events of the host in a list, steps of all sides in shared memory.
 
-    It begins before anything else of pyruntime is imported, and imports nothing itself that the command would not.
+    It begins before the command line is looked at, and imports nothing itself that the command would not.
     """
 
     def __init__(self) -> None:
@@ -80,10 +80,10 @@ class Trace:
         """Time the functions of a module that was just loaded."""
         module: Any = sys.modules.get(name)
         for function in PHASES.get(name, ()):
-            original = getattr(module, function)
+            original = wrapped = getattr(module, function)
             if name == "pyruntime.plan.build":
-                original = self._remember(original)
-            setattr(module, function, self.function("phase", f"{name.removeprefix('pyruntime.')}.{function}", original))
+                wrapped = self._remember(original)
+            replace(original, self.function("phase", f"{name.removeprefix('pyruntime.')}.{function}", wrapped))
         if name == "pyruntime.step":
             self._watch_steps()
         elif name == "pyruntime.engine.launch":
@@ -174,6 +174,15 @@ class Trace:
         return ends[0] if ends else last
 
 
+def replace(original: object, new: object) -> None:
+    """Put a function into the place of another in all modules that have it: in its own, and where it was imported."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("pyruntime."):
+            variables = vars(module)
+            for variable in [variable for variable, value in variables.items() if value is original]:
+                variables[variable] = new
+
+
 _begun: list[Trace] = []
 
 
@@ -230,7 +239,8 @@ def write(fd: int, path: str, text: str) -> None:
 
 def document(trace: Trace) -> str:
     """Return the trace as JSON; times in µs since the launcher's first instruction, as far as that is known."""
-    modules = sorted(sys.modules)
+    core: Any = sys.modules.get("pyruntime.core")
+    modules = sorted(set(sys.modules) - core.preloaded if core else sys.modules)
     from .spec.jsontext import dumps
 
     last = time.time_ns()

@@ -9,6 +9,8 @@
 /* Say that something failed, with errno, and exit with status 1. */
 void die(const char *what);
 
+/* protect.c */
+
 /* Whether the command line's command enters a container, so that the binary has to be protected first. */
 int enters_a_container(int argc, char **argv);
 /* Whether the running binary can't be written by whoever finds it in /proc: by its mount or by its seals. */
@@ -17,5 +19,31 @@ int is_protected(void);
 void own_path(char *path, size_t size);
 /* Execute this program again, out of the container's reach; `path` is handed over in HOME, since the clone has none. */
 void protect(const char *path, char **argv);
+
+/* interpreter.c */
+
+/* Make the interpreter ready for commands; `path` is that of the program. */
+void start_interpreter(const char *path);
+/* Call the command line's function and return its status. */
+int run_main(int argc, char **argv);
+
+/* snapshot.c */
+
+/* From now on all of the interpreter's memory is part of the snapshot, if the build asks for one; whether it does. */
+int begin_snapshot(void);
+/* Write the snapshot and exit. */
+void end_snapshot(void);
+int is_making_snapshot(void);
+/* Whether this program began with the data of a snapshot. */
+int is_snapshot(void);
+/* Give to the interpreter of a snapshot what belongs to this process. */
+void resume_snapshot(void);
+
+/* launcher.c, for --trace */
+
+/* How many times were noted: 0 without --trace. */
+extern int times_noted;
+/* When this program began, when it began again, when the interpreter was ready; ns since the epoch. */
+extern long long times[3];
 
 #endif

@@ -5,13 +5,11 @@ Stricter than `json` where RFC 8259 or the kernel's strings ask for it: no NaN o
 
 from __future__ import annotations
 
-from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
-
 from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
 
 WHITESPACE = " \t\n\r"
@@ -48,8 +46,24 @@ def _unknown(value: Any) -> NoReturn:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-_scan = make_scanner(_Context())
-_encode = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
+class _Accelerators:
+    """What is used of `_json`: loaded at the first use, so that this module can be imported where it is not found."""
+
+    def __init__(self) -> None:
+        from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+
+        self.scan: Any = make_scanner(_Context())
+        self.encode: Any = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
+        self.quote: Callable[[str], str] = encode_basestring
+
+
+_loaded: list[_Accelerators] = []
+
+
+def _accelerators() -> _Accelerators:
+    if not _loaded:
+        _loaded.append(_Accelerators())
+    return _loaded[0]
 
 
 def loads(data: bytes, what: str) -> Any:
@@ -68,7 +82,7 @@ def loads(data: bytes, what: str) -> Any:
     if start == len(text):
         raise InvalidConfig(f"{what} is not valid JSON: it is empty")
     try:
-        value, end = _scan(text, start)
+        value, end = _accelerators().scan(text, start)
     except StopIteration as stop:
         raise _broken(what, text, stop.value, "a value is expected") from None
     except RecursionError:
@@ -91,12 +105,12 @@ def dumps(value: Any) -> str:
 
     Raises ValueError for NaN and Infinity, TypeError for what JSON has no form for.
     """
-    return "".join(_encode(value, 0))
+    return "".join(_accelerators().encode(value, 0))
 
 
 def quote(text: str) -> str:
     """Return a string as a JSON string, for messages."""
-    return encode_basestring(text)
+    return _accelerators().quote(text)
 
 
 def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
@@ -107,7 +121,7 @@ def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
     from json import JSONDecodeError
 
     try:
-        _scan(text, start)
+        _accelerators().scan(text, start)
     except JSONDecodeError as error:
         reason = error.msg.rstrip(": ").removesuffix(" at").removesuffix(" starting")
         return _broken(what, text, error.pos, reason[:1].lower() + reason[1:])

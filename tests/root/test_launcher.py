@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,35 @@ def test_nothing_of_the_launcher_reaches_a_hook(runtime: Runtime, bundle: Bundle
     bundle.args("true")
     runtime.ok("run", "--trace", workdir / "t.json", "--bundle", bundle.save(), new_id())
     assert "A=1" in file.read_text() and "PYRUNTIME" not in file.read_text()
+
+
+@pytest.mark.skipif(paths.PEER is not None, reason="pyruntime's own launcher")
+def test_what_belongs_to_a_process_is_its_own(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+    """A snapshot has the environment, the place and the thread of the process that the build had run."""
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"env > {workdir}/found"]}]}
+    bundle.args("true")
+    bundle.save()
+    for value in ("one", "two=2\nlines"):
+        given = {"PATH": "/usr/bin:/bin", "GIVEN": value}
+        command = [*runtime.command("run", "--bundle", bundle.path, new_id())]
+        subprocess.run(command, env=given, check=True, timeout=60)
+        found = (workdir / "found").read_text()
+        assert f"GIVEN={value}\n" in found
+        assert {line.partition("=")[0] for line in found.splitlines()} - {"lines", "PWD", "SHLVL", "_"} == given.keys()
+
+
+@pytest.mark.skipif(paths.PEER is not None, reason="pyruntime's own launcher")
+def test_another_copy_of_the_installation_uses_its_own_files(workdir: Path) -> None:
+    """Where the launcher's modules and extensions are is found out by each process, not by the build."""
+    packages = Path(sysconfig.get_path("purelib"))
+    copy = workdir / "elsewhere"
+    there = copy / packages.relative_to(sys.prefix)
+    shutil.copytree(packages / "pyruntime/kernel", there / "pyruntime/kernel")
+    (copy / "bin").mkdir()
+    shutil.copy(paths.RUNTIME_BIN, copy / "bin/pyruntime")
+    trace = ["/usr/bin/strace", "-e", "trace=openat", str(copy / "bin/pyruntime"), "--version"]
+    done = subprocess.run(trace, capture_output=True, text=True, check=True, timeout=60)
+    assert "libseccomp: " in done.stdout
+    opened = [line.split('"')[1] for line in done.stderr.splitlines() if line.startswith("openat")]
+    assert [path for path in opened if str(there) in path]
+    assert not [path for path in opened if str(packages) in path]

@@ -77,7 +77,7 @@ class TestRun:
         for event in events:
             by_category.setdefault(event["cat"], set()).add(event["name"])
         assert by_category["command"] == {"run"}
-        assert {"pyruntime.commands.create", "pyruntime.plan.build"} <= by_category["import"]
+        assert "_prctl" in by_category["import"]
         assert {"spec.validate", "plan.build.build_create", "engine.launch.launch"} <= by_category["phase"]
         assert {"protect the binary, execve", "interpreter's core"} <= by_category["start"]
 

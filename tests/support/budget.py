@@ -11,17 +11,15 @@ from support.runtime import ENVIRONMENT, SECONDS, Runtime, wait_for
 MARGIN, LEAST = 0.03, 8
 """How far a number of system calls may be from its budget, as a part of it and at least: malloc's calls depend on
 addresses, the C library's on the time zone, a cgroup's on its controllers."""
-TRACERS_OWN = {"pyruntime.trace", "time"}
-"""Modules that only --trace may have imported."""
 CALL = re.compile(r"^(\d+) +([a-z_0-9]+)\(")
 
 
 def modules(runtime: Runtime, file: Path, *args: str | Path) -> list[str]:
-    """Run a command with --trace, and return the modules it had imported at its end, those of the tracer left out."""
+    """Run a command with --trace, and return the modules that it has imported itself, beyond those of the snapshot."""
     command, *rest = args
     runtime.ok(command, "--trace", file, *rest)
-    found = set(json.loads(file.read_text())["otherData"]["modules"])
-    return sorted(found - TRACERS_OWN)
+    found: list[str] = json.loads(file.read_text())["otherData"]["modules"]
+    return found
 
 
 def system_calls(runtime: Runtime, file: Path, *args: str | Path) -> Counter[str]:

@@ -22,7 +22,7 @@ ALLOWED = {
     "container": {"kernel", "spec.jsontext", "errors"},
     "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli", "options"},
     "cli": {"errors", "log", "options", "commands", "trace"},
-    "core": {"cli", "trace"},
+    "core": {"cli", "options", "trace"},
     "__main__": {"cli"},
 }
 """Package or module of the project -> what it may import of the project, itself excepted."""

@@ -1,0 +1,278 @@
+/*
+ * The embedded interpreter: started with everything said, so that it neither searches for itself nor reads the
+ * environment, and at first no more of it than its core (core.py); or resumed from a snapshot of just that.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The modules of pyruntime, made by setup.py: a start reads no files for them. */
+#include "frozen.h"
+#include "launcher.h"
+
+extern char **environ;
+const PyConfig *_Py_GetConfig(void);
+PyMODINIT_FUNC PyInit__linux(void);
+
+/* Extension modules that commands need and that are not linked in: found without a search. */
+static const struct {
+	const char *name, *file;
+	int is_standard;
+} extension_modules[] = {
+    {"_json", "_json", 1},
+    {"_prctl", "_prctl", 0},
+    {"pyruntime.kernel._seccomp", "pyruntime/kernel/_seccomp", 0},
+};
+
+/* This program's file, and site-packages: where modules of pyruntime are that are not frozen. */
+static char program[4096], packages[4200];
+
+/* <prefix>/bin/pyruntime and <prefix>/lib/python3.11/site-packages. */
+static void locate(const char *path)
+{
+	char prefix[4096];
+	snprintf(program, sizeof program, "%s", path);
+	snprintf(prefix, sizeof prefix, "%s", path);
+	for (int i = 0; i < 2; i++) {
+		char *slash = strrchr(prefix, '/');
+		if (slash != NULL)
+			*slash = 0;
+	}
+	snprintf(packages, sizeof packages, "%.4000s/lib/python" VERSION "/site-packages", prefix);
+}
+
+static void check(PyStatus status)
+{
+	if (PyStatus_Exception(status))
+		Py_ExitStatusException(status);
+}
+
+static void set(PyConfig *config, wchar_t **field, const char *text)
+{
+	check(PyConfig_SetBytesString(config, field, text));
+}
+
+static void add_path(PyConfig *config, const char *path)
+{
+	wchar_t *wide = Py_DecodeLocale(path, NULL);
+	if (wide == NULL)
+		die("decode path");
+	check(PyWideStringList_Append(&config->module_search_paths, wide));
+	PyMem_RawFree(wide);
+}
+
+static void set_places(PyConfig *config)
+{
+	set(config, &config->program_name, program);
+	set(config, &config->executable, program);
+	add_path(config, packages);
+}
+
+/* _Py_InitializeMain() is documented as provisional: later versions have to be looked at first. */
+#define CORE_ONLY (frozen_modules[0].name != NULL && PY_VERSION_HEX < 0x030e0000)
+
+static int is_complete = !CORE_ONLY;
+
+static PyObject *launcher_is_complete(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return PyBool_FromLong(is_complete);
+}
+
+static PyObject *launcher_complete(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	if (is_making_snapshot()) {
+		PyErr_SetString(PyExc_ImportError, "a snapshot has nothing in it that needs a complete interpreter");
+		return NULL;
+	}
+	if (!is_complete) {
+		is_complete = 1; /* what it imports comes by here again */
+#if PY_VERSION_HEX < 0x030e0000
+		/* What the interpreter was started with, still to be used: a snapshot doesn't know where it is. */
+		set_places((PyConfig *)_Py_GetConfig());
+		check(_Py_InitializeMain());
+#endif
+	}
+	Py_RETURN_NONE;
+}
+
+static PyObject *launcher_extension(PyObject *self, PyObject *name)
+{
+	(void)self;
+	if (!is_making_snapshot() && PyUnicode_Check(name))
+		for (size_t i = 0; i < sizeof extension_modules / sizeof *extension_modules; i++)
+			if (PyUnicode_CompareWithASCIIString(name, extension_modules[i].name) == 0)
+				return PyUnicode_FromFormat("%s/%s" SUFFIX, extension_modules[i].is_standard ? DYNLOAD : packages,
+							    extension_modules[i].file);
+	Py_RETURN_NONE;
+}
+
+static PyObject *launcher_packages(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return PyUnicode_DecodeFSDefault(packages);
+}
+
+static PyObject *launcher_times(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return times_noted ? Py_BuildValue("LLL", times[0], times[1], times[2]) : PyTuple_New(0);
+}
+
+static PyMethodDef launcher_methods[] = {
+    {"is_complete", launcher_is_complete, METH_NOARGS, "Whether the interpreter is set up beyond its core."},
+    {"complete", launcher_complete, METH_NOARGS, "Set up what is missing: sys.path, codecs, text streams, signals."},
+    {"extension", launcher_extension, METH_O, "The file of an extension module that commands need, or None."},
+    {"packages", launcher_packages, METH_NOARGS, "The folder of modules that are not in the launcher."},
+    {"times", launcher_times, METH_NOARGS, "With --trace: when the program began, began again, and was ready; else ()."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef launcher_module = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_pyruntime", .m_size = -1, .m_methods = launcher_methods};
+
+static PyObject *PyInit__pyruntime(void)
+{
+	return PyModule_Create(&launcher_module);
+}
+
+static void start_core(void)
+{
+	PyPreConfig before;
+	PyPreConfig_InitIsolatedConfig(&before);
+	before.utf8_mode = 1;
+	check(Py_PreInitialize(&before));
+
+	PyConfig config;
+	PyConfig_InitIsolatedConfig(&config);
+#if PY_VERSION_HEX < 0x030e0000
+	config._init_main = is_complete;
+#endif
+	config.site_import = 0;
+	config.write_bytecode = 0;
+	config.install_signal_handlers = 0;
+	config.parse_argv = 0;
+	config.pathconfig_warnings = 0;
+	config.module_search_paths_set = 1;
+	add_path(&config, STDLIB);
+	add_path(&config, DYNLOAD);
+	if (is_complete)
+		set_places(&config);
+	set(&config, &config.prefix, BASE_PREFIX);
+	set(&config, &config.exec_prefix, BASE_PREFIX);
+	set(&config, &config.base_prefix, BASE_PREFIX);
+	set(&config, &config.base_exec_prefix, BASE_PREFIX);
+	set(&config, &config.stdlib_dir, STDLIB);
+	PyImport_FrozenModules = frozen_modules;
+	if (PyImport_AppendInittab("pyruntime.kernel._linux", PyInit__linux) < 0 ||
+	    PyImport_AppendInittab("_pyruntime", PyInit__pyruntime) < 0)
+		die("PyImport_AppendInittab");
+	check(Py_InitializeFromConfig(&config));
+	PyConfig_Clear(&config);
+	/* A command ends before there is garbage worth looking for. */
+	PyGC_Disable();
+}
+
+static void call_core(const char *function)
+{
+	PyObject *module = PyImport_ImportModule("pyruntime.core");
+	PyObject *result = module == NULL ? NULL : PyObject_CallMethod(module, function, NULL);
+	if (result == NULL) {
+		PyErr_Print();
+		exit(1);
+	}
+	Py_DECREF(result);
+	Py_DECREF(module);
+}
+
+/* Put into posix.environ what this process was given, as the module does for itself when it is made. */
+static int renew_environment(void)
+{
+	PyObject *posix = PyImport_ImportModule("posix");
+	PyObject *known = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
+	if (known == NULL)
+		return -1;
+	PyDict_Clear(known);
+	for (char **each = environ; *each != NULL; each++) {
+		const char *equals = strchr(*each, '=');
+		if (equals == NULL)
+			continue;
+		PyObject *name = PyBytes_FromStringAndSize(*each, equals - *each), *value = PyBytes_FromString(equals + 1);
+		if (name == NULL || value == NULL || PyDict_SetDefault(known, name, value) == NULL)
+			return -1;
+		Py_DECREF(name);
+		Py_DECREF(value);
+	}
+	Py_DECREF(known);
+	Py_DECREF(posix);
+	return 0;
+}
+
+void start_interpreter(const char *path)
+{
+	locate(path);
+	if (is_snapshot()) {
+		resume_snapshot();
+		if (renew_environment() < 0) {
+			PyErr_Print();
+			exit(1);
+		}
+		return;
+	}
+	int makes_snapshot = begin_snapshot();
+	start_core();
+	if (frozen_modules[0].name != NULL)
+		call_core("prepare");
+	if (makes_snapshot) {
+		call_core("preload");
+		end_snapshot();
+	}
+}
+
+static PyObject *list_of(int argc, char **argv)
+{
+	PyObject *list = PyList_New(0);
+	for (int i = 0; list != NULL && i < argc; i++) {
+		PyObject *word = PyUnicode_DecodeFSDefault(argv[i]);
+		if (word == NULL || PyList_Append(list, word) < 0)
+			Py_CLEAR(list);
+		Py_XDECREF(word);
+	}
+	return list;
+}
+
+static void flush(const char *name)
+{
+	PyObject *stream = PySys_GetObject(name);
+	if (stream == NULL || stream == Py_None)
+		return;
+	PyObject *result = PyObject_CallMethod(stream, "flush", NULL);
+	if (result == NULL)
+		PyErr_Clear();
+	Py_XDECREF(result);
+}
+
+int run_main(int argc, char **argv)
+{
+	int status = 1;
+	PyObject *module = PyImport_ImportModule(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.core");
+	PyObject *arguments = list_of(argc - 1, argv + 1);
+	PyObject *result = module == NULL || arguments == NULL ? NULL : PyObject_CallMethod(module, "main", "O", arguments);
+	if (result != NULL)
+		status = (int)PyLong_AsLong(result);
+	if (PyErr_Occurred()) {
+		PyErr_Print();
+		status = 1;
+	}
+	flush("stdout");
+	flush("stderr");
+	return status;
+}

@@ -1,0 +1,230 @@
+/*
+ * The interpreter as the build left it.
+ *
+ * To set up the interpreter's core and to import the modules of a command takes two milliseconds, and ends the same each
+ * time. So the build does it once: it runs this program with SNAPSHOT_TO set. All that the interpreter allocates then
+ * lies in `room`, which is a part of the program's data, as are its own variables; when all is imported, this data is
+ * written out, and scripts/snapshot.py makes it the data of the program's file. A start finds everything in place: the
+ * kernel maps the file, and copies a page when it is first written to.
+ *
+ * It works because nothing in this data is the process's own. Addresses are fixed (-no-pie, a static libpython);
+ * functions of the C library are called by way of the program's own table; what belongs to a process - its threads, its
+ * environment, where its files are - is made anew by resume_snapshot() and start_interpreter(). The build refuses a
+ * snapshot with an address in it that is not the program's own. Extension modules are therefore loaded later, by each
+ * process for itself.
+ */
+#define Py_BUILD_CORE 1
+#include <Python.h>
+
+#include "launcher.h"
+
+#ifdef WITH_SNAPSHOT
+
+#undef _PyGC_FINALIZED
+#include <internal/pycore_runtime.h>
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SNAPSHOT_TO "_PYRUNTIME_SNAPSHOT_TO"
+#define ROOM (16u << 20)
+#define PAGE 4096u
+
+extern char **environ;
+/* The linker's names for the begin and the end of the program's variables. */
+extern char data_start[], _end[];
+
+/* "common" comes last: what of it is not used takes no space in the file. */
+static struct {
+	size_t used;
+	enum { NONE, MAKING, MADE } snapshot;
+} state;
+char room[ROOM] __attribute__((common, aligned(PAGE)));
+
+/* What is allocated while the snapshot is made has its size before it. */
+struct block {
+	size_t size, unused;
+};
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void __real_free(void *old);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void __wrap_free(void *old);
+
+static int is_in_room(const void *place)
+{
+	return (uintptr_t)place - (uintptr_t)room < ROOM;
+}
+
+/* Return memory of the room that is still zero, NULL when there is no more. */
+static void *take(size_t size, size_t alignment)
+{
+	size_t begin = (state.used + alignment - 1) & ~(alignment - 1);
+	if (size > ROOM || begin > ROOM - size)
+		return NULL;
+	state.used = begin + size;
+	return room + begin;
+}
+
+/* The linker brings the interpreter's calls of malloc and its kin here (--wrap). */
+void *__wrap_malloc(size_t size)
+{
+	if (state.snapshot != MAKING)
+		return __real_malloc(size);
+	struct block *block = size > ROOM ? NULL : take(sizeof *block + size, sizeof *block);
+	if (block == NULL)
+		return NULL;
+	block->size = size;
+	return block + 1;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	if (state.snapshot != MAKING)
+		return __real_calloc(count, size);
+	return size != 0 && count > ROOM / size ? NULL : __wrap_malloc(count * size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	if (old == NULL)
+		return __wrap_malloc(size);
+	if (!is_in_room(old))
+		return __real_realloc(old, size);
+	size_t before = ((struct block *)old)[-1].size;
+	void *new = __wrap_malloc(size);
+	if (new != NULL)
+		memcpy(new, old, before < size ? before : size);
+	return new;
+}
+
+void __wrap_free(void *old)
+{
+	if (!is_in_room(old))
+		__real_free(old);
+}
+
+/* Arenas, in which the interpreter keeps its objects, come out of the rest of the room also later, as long as it lasts. */
+static void *arena(void *context, size_t size)
+{
+	(void)context;
+	void *place = take(size, PAGE);
+	if (place != NULL || state.snapshot == MAKING)
+		return place;
+	place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return place == MAP_FAILED ? NULL : place;
+}
+
+static void free_arena(void *context, void *place, size_t size)
+{
+	(void)context;
+	if (!is_in_room(place))
+		munmap(place, size);
+}
+
+int begin_snapshot(void)
+{
+	if (getenv(SNAPSHOT_TO) == NULL)
+		return 0;
+	PyObjectArenaAllocator allocator = {.alloc = arena, .free = free_arena};
+	PyObject_SetArenaAllocator(&allocator);
+	state.snapshot = MAKING;
+	return 1;
+}
+
+int is_making_snapshot(void)
+{
+	return state.snapshot == MAKING;
+}
+
+int is_snapshot(void)
+{
+	return state.snapshot == MADE;
+}
+
+/* Leave out what the linker or resume_snapshot() sets before it is used. */
+static void forget_this_process(char *copy)
+{
+	char *const own[] = {(char *)&environ,
+			     (char *)&stdin,
+			     (char *)&stdout,
+			     (char *)&stderr,
+			     (char *)&_PyRuntime.main_thread,
+			     (char *)&PyThreadState_Get()->thread_id};
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+		memset(copy + (own[i] - data_start), 0, sizeof(void *));
+}
+
+static void write_all(int fd, const char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t written = write(fd, data, size);
+		if (written <= 0)
+			die("write the snapshot");
+		data += written;
+		size -= (size_t)written;
+	}
+}
+
+/* The text of /proc/self/maps, a null byte, and the program's variables from data_start to _end. */
+void end_snapshot(void)
+{
+	size_t size = (size_t)(_end - data_start);
+	char part[4096], *copy = __real_malloc(size);
+	int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = open(getenv(SNAPSHOT_TO), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (copy == NULL || maps < 0 || fd < 0)
+		die("begin to write the snapshot");
+	for (ssize_t count; (count = read(maps, part, sizeof part)) > 0;)
+		write_all(fd, part, (size_t)count);
+	write_all(fd, "", 1);
+	state.snapshot = MADE;
+	memcpy(copy, data_start, size);
+	forget_this_process(copy);
+	write_all(fd, copy, size);
+	exit(0);
+}
+
+/* The thread has another identity, and the C library has not yet the key under which it keeps the thread's state: as
+ * after fork(2), but for the former, which a fork keeps. */
+void resume_snapshot(void)
+{
+	PyThreadState_Get()->thread_id = PyThread_get_thread_ident();
+	PyOS_AfterFork_Child();
+}
+
+#else
+
+int begin_snapshot(void)
+{
+	return 0;
+}
+
+int is_making_snapshot(void)
+{
+	return 0;
+}
+
+int is_snapshot(void)
+{
+	return 0;
+}
+
+void end_snapshot(void)
+{
+}
+
+void resume_snapshot(void)
+{
+}
+
+#endif

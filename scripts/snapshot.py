@@ -1,0 +1,101 @@
+"""Makes the launcher's data that of a snapshot, at build time; pyruntime/launcher/snapshot.c says what that is."""
+
+from __future__ import annotations
+
+import array
+import bisect
+import os
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+PT_LOAD, PF_W = 1, 2
+"""Source: elf(5)."""
+
+
+class Refused(Exception):
+    """The snapshot can't be used, and the program stays as it is."""
+
+
+def take(launcher: Path) -> None:
+    """Run the launcher until it has everything loaded, and write what it then has in memory into its file.
+
+    Raises Refused, and CalledProcessError when the launcher fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "snapshot"
+        environment = {"_PYRUNTIME_SNAPSHOT_TO": str(file)}
+        subprocess.run([launcher], env=environment, stdin=subprocess.DEVNULL, check=True)
+        maps, _, data = file.read_bytes().partition(b"\0")
+    program = launcher.read_bytes()
+    begin = end_of_data(program) - len(data)
+    if strange := foreign_addresses(data, maps.decode(), begin):
+        raise Refused("the snapshot has addresses in it that are not the program's own: " + ", ".join(strange[:10]))
+    new = launcher.with_suffix(".new")
+    new.write_bytes(merge(program, data))
+    new.chmod(0o755)
+    os.replace(new, launcher)
+
+
+def writable_segment(program: bytes) -> int:
+    """Return where in an ELF file the header of the segment is that has the program's variables."""
+    header = HEADER.unpack_from(program)
+    first, size, count = header[5], header[9], header[10]
+    for place in range(first, first + size * count, size):
+        kind, flags, *_ = PROGRAM_HEADER.unpack_from(program, place)
+        if kind == PT_LOAD and flags & PF_W:
+            return place
+    raise Refused("the program has no writable segment")
+
+
+def end_of_data(program: bytes) -> int:
+    """Return the address at which a program's variables end."""
+    _, _, _, address, _, _, in_memory, _ = PROGRAM_HEADER.unpack_from(program, writable_segment(program))
+    return int(address + in_memory)
+
+
+def merge(program: bytes, data: bytes) -> bytes:
+    """Return the program with other variables: the last bytes of its writable segment, with those that were not in the
+    file (.bss). Zeroes at their end are not in the new file either.
+    """
+    place = writable_segment(program)
+    kind, flags, offset, address, physical, in_file, in_memory, align = PROGRAM_HEADER.unpack_from(program, place)
+    segment = bytearray(program[offset : offset + in_file].ljust(in_memory, b"\0"))
+    segment[in_memory - len(data) :] = data
+    segment = segment.rstrip(b"\0").ljust(in_file, b"\0")
+    result = bytearray(program[:offset]) + segment
+    PROGRAM_HEADER.pack_into(result, place, kind, flags, offset, address, physical, len(segment), in_memory, align)
+    header = list(HEADER.unpack_from(program))
+    # What came behind the segment is left out: symbols for a debugger, and the table of sections, which no start reads.
+    header[6] = header[12] = header[13] = 0
+    HEADER.pack_into(result, 0, *header)
+    return bytes(result)
+
+
+def foreign_addresses(data: bytes, maps: str, begin: int) -> list[str]:
+    """Return the words of data that are addresses in mappings of the process that lie behind the program's variables:
+    of its stack, heap and shared libraries, which the next process has elsewhere.
+
+    maps: as proc_pid_maps(5) has it; begin: the address of data.
+    """
+    end = begin + len(data)
+    mappings = []
+    for line in maps.splitlines():
+        area, _, _, _, _, *name = line.split(maxsplit=5)
+        low, high = (int(text, 16) for text in area.split("-"))
+        if low >= end and high < 1 << 63:
+            mappings.append((low, high, name[0] if name else "anonymous memory"))
+    mappings.sort()
+    lows = [low for low, _, _ in mappings]
+    words = array.array("Q", data[: len(data) // 8 * 8])
+    found = []
+    for number, word in enumerate(words):
+        if word < end or word >= 1 << 63:
+            continue
+        at = bisect.bisect_right(lows, word) - 1
+        if at >= 0 and word < mappings[at][1]:
+            found.append(f"{begin + number * 8:#x} -> {word:#x} ({mappings[at][2]})")
+    return found

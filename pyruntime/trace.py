@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .step import Plan, Slots, Step
 
+Function: Any = type(lambda: None)
 SIDES = ("host", "init", "join")
 MOST = 1 << 16
 """Steps of one side that are timed; the memory is only used as far as steps come."""
@@ -57,6 +58,7 @@ class Trace:
         for name in (*PHASES, "pyruntime.step"):
             if name in sys.modules:
                 self._watch(name)
+        self.events.append(("start", "begin to trace", self.began, time.time_ns()))
 
     def _watch_imports(self) -> None:
         """Time every import from now on, and the functions of PHASES as soon as their module is there."""
@@ -77,18 +79,23 @@ class Trace:
         bootstrap._find_and_load = timed
 
     def _watch(self, name: str) -> None:
-        """Time the functions of a module that was just loaded."""
-        module: Any = sys.modules.get(name)
+        """Time the functions of a module that is loaded."""
+        module: Any = sys.modules[name]
         for function in PHASES.get(name, ()):
-            original = wrapped = getattr(module, function)
-            if name == "pyruntime.plan.build":
-                wrapped = self._remember(original)
-            replace(original, self.function("phase", f"{name.removeprefix('pyruntime.')}.{function}", wrapped))
+            redirect(module, function, self._phase(name, function))
         if name == "pyruntime.step":
             self._watch_steps()
         elif name == "pyruntime.engine.launch":
             # The one step that the engine does not apply: two processes come back from it.
-            module.clone = self._timed_clone(module.clone)
+            redirect(module, "clone", self._timed_clone)
+
+    def _phase(self, module: str, name: str) -> Callable[[Any], Any]:
+        def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+            if module == "pyruntime.plan.build":
+                function = self._remember(function)
+            return self.function("phase", f"{module.removeprefix('pyruntime.')}.{name}", function)
+
+        return wrap
 
     def _remember(self, build: Callable[..., Plan]) -> Callable[..., Plan]:
         """Return a function that builds the same plan, whose steps are known by their identity from then on."""
@@ -174,13 +181,22 @@ class Trace:
         return ends[0] if ends else last
 
 
-def replace(original: object, new: object) -> None:
-    """Put a function into the place of another in all modules that have it: in its own, and where it was imported."""
-    for name, module in tuple(sys.modules.items()):
-        if name.startswith("pyruntime."):
-            variables = vars(module)
-            for variable in [variable for variable, value in variables.items() if value is original]:
-                variables[variable] = new
+def redirect(module: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Let a function do what `wrap` makes of it, also for modules that have imported it already."""
+    function = getattr(module, name)
+    same = Function(function.__code__, function.__globals__, name, function.__defaults__, function.__closure__)
+    same.__kwdefaults__ = function.__kwdefaults__
+    setattr(module, f"_timed_{name}", wrap(same))
+    function.__code__ = _call.__code__.replace(co_names=(f"_timed_{name}",))
+
+
+def _call(*args: Any, **options: Any) -> Any:
+    """What a redirected function does; the name is replaced."""
+    return _timed(*args, **options)
+
+
+def _timed(*args: Any, **options: Any) -> Any:
+    raise NotImplementedError
 
 
 _begun: list[Trace] = []

@@ -181,39 +181,47 @@ static void start_core(void)
 	PyGC_Disable();
 }
 
-static void call_core(const char *function)
+/* The function main, and the dictionary of the environment: found once, by whoever makes the snapshot. */
+static PyObject *main_function, *known_environment;
+
+static void must(int is_right)
 {
-	PyObject *module = PyImport_ImportModule("pyruntime.core");
-	PyObject *result = module == NULL ? NULL : PyObject_CallMethod(module, function, NULL);
-	if (result == NULL) {
+	if (!is_right) {
 		PyErr_Print();
 		exit(1);
 	}
-	Py_DECREF(result);
+}
+
+static PyObject *attribute(const char *module_name, const char *name)
+{
+	PyObject *module = PyImport_ImportModule(module_name);
+	PyObject *found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+	must(found != NULL);
 	Py_DECREF(module);
+	return found;
+}
+
+static void call_core(const char *name)
+{
+	PyObject *function = attribute("pyruntime.core", name), *result = PyObject_CallNoArgs(function);
+	must(result != NULL);
+	Py_DECREF(result);
+	Py_DECREF(function);
 }
 
 /* Put into posix.environ what this process was given, as the module does for itself when it is made. */
-static int renew_environment(void)
+static void renew_environment(void)
 {
-	PyObject *posix = PyImport_ImportModule("posix");
-	PyObject *known = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
-	if (known == NULL)
-		return -1;
-	PyDict_Clear(known);
+	PyDict_Clear(known_environment);
 	for (char **each = environ; *each != NULL; each++) {
 		const char *equals = strchr(*each, '=');
 		if (equals == NULL)
 			continue;
 		PyObject *name = PyBytes_FromStringAndSize(*each, equals - *each), *value = PyBytes_FromString(equals + 1);
-		if (name == NULL || value == NULL || PyDict_SetDefault(known, name, value) == NULL)
-			return -1;
+		must(name != NULL && value != NULL && PyDict_SetDefault(known_environment, name, value) != NULL);
 		Py_DECREF(name);
 		Py_DECREF(value);
 	}
-	Py_DECREF(known);
-	Py_DECREF(posix);
-	return 0;
 }
 
 void start_interpreter(const char *path)
@@ -221,20 +229,19 @@ void start_interpreter(const char *path)
 	locate(path);
 	if (is_snapshot()) {
 		resume_snapshot();
-		if (renew_environment() < 0) {
-			PyErr_Print();
-			exit(1);
-		}
+		renew_environment();
 		return;
 	}
 	int makes_snapshot = begin_snapshot();
 	start_core();
 	if (frozen_modules[0].name != NULL)
 		call_core("prepare");
-	if (makes_snapshot) {
+	if (makes_snapshot)
 		call_core("preload");
+	known_environment = attribute("posix", "environ");
+	main_function = attribute(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.core", "main");
+	if (makes_snapshot)
 		end_snapshot();
-	}
 }
 
 static PyObject *list_of(int argc, char **argv)
@@ -263,9 +270,8 @@ static void flush(const char *name)
 int run_main(int argc, char **argv)
 {
 	int status = 1;
-	PyObject *module = PyImport_ImportModule(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.core");
 	PyObject *arguments = list_of(argc - 1, argv + 1);
-	PyObject *result = module == NULL || arguments == NULL ? NULL : PyObject_CallMethod(module, "main", "O", arguments);
+	PyObject *result = arguments == NULL ? NULL : PyObject_CallOneArg(main_function, arguments);
 	if (result != NULL)
 		status = (int)PyLong_AsLong(result);
 	if (PyErr_Occurred()) {

@@ -135,6 +135,11 @@ int begin_snapshot(void)
 {
 	if (getenv(SNAPSHOT_TO) == NULL)
 		return 0;
+	/* The C library is kept from a heap at low addresses, where any number could be taken for one of them. */
+	char *heap = sbrk(0);
+	heap += -(uintptr_t)heap % PAGE;
+	if (mmap(heap, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != heap)
+		die("map the page behind the program");
 	PyObjectArenaAllocator allocator = {.alloc = arena, .free = free_arena};
 	PyObject_SetArenaAllocator(&allocator);
 	state.snapshot = MAKING;

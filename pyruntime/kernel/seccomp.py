@@ -7,6 +7,7 @@ depend on. The cache may be removed at any time; without one everything works as
 
 from __future__ import annotations
 
+import marshal
 import posix
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CACHE = "/run/pyruntime-seccomp"
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Changes when the same profile would compile to another program."""
 MOST = 64
 """Programs that are kept; a host has a handful of profiles, and more would be no use of a cache."""
@@ -70,7 +71,7 @@ def compile_profile(profile: Any) -> bytes:
 
     rules = [
         (number(action), name, [(index, OPERATORS[op], value, two) for index, op, value, two in conditions])
-        for action, name, conditions in profile.rules
+        for action, name, conditions in profile.rules()
     ]
     return compile_rules(number(profile.default), profile.arches, rules)
 
@@ -109,8 +110,9 @@ def cache_name(profile: Any) -> str:
 
     from ._seccomp import version
 
-    everything = repr((CACHE_FORMAT, version(), posix.uname().machine, profile.default, profile.arches, profile.rules))
-    return str(blake2b(everything.encode(), digest_size=32).hexdigest())
+    everything = (CACHE_FORMAT, version(), posix.uname().machine, profile.default, profile.arches, profile.entries)
+    # The format that says nothing of which objects are the same: equal profiles have equal bytes.
+    return str(blake2b(marshal.dumps(everything, 2), digest_size=32).hexdigest())
 
 
 def read_program(directory: int, name: str) -> bytes | None:

@@ -24,25 +24,32 @@ NOTIFY = "SCMP_ACT_NOTIFY"
 
 
 class Profile:
-    """A profile ready for libseccomp: default action, architectures, and rules (action, call, conditions).
-
-    An action is (name, errno or trace value). Rules whose action is the default are left out, as libseccomp demands.
+    """A profile for libseccomp: default action, architectures, and what `rules` are made of, which are only needed
+    when it has not been compiled before.
     """
 
-    __slots__ = ("arches", "default", "rules")
+    __slots__ = ("arches", "default", "entries")
 
     def __init__(self, seccomp: dict[str, Any]) -> None:
         self.default = action(seccomp["defaultAction"], seccomp.get("defaultErrnoRet"))
         self.arches = [name.removeprefix("SCMP_ARCH_").lower() for name in seccomp.get("architectures") or ()]
-        self.rules: list[Rule] = []
-        for entry in seccomp.get("syscalls") or ():
+        self.entries: list[dict[str, Any]] = seccomp.get("syscalls") or []
+
+    def rules(self) -> list[Rule]:
+        """Return the rules (action, call, conditions), an action being (name, errno or trace value).
+
+        Rules whose action is the default are left out, as libseccomp demands.
+        """
+        found: list[Rule] = []
+        for entry in self.entries:
             wanted = action(entry["action"], entry.get("errnoRet"))
             if wanted != self.default:
                 for conditions in alternatives(entry.get("args") or ()):
-                    self.rules += [(wanted, name, conditions) for name in entry["names"]]
+                    found += [(wanted, name, conditions) for name in entry["names"]]
+        return found
 
     def __repr__(self) -> str:
-        return f"{{{self.default[0]}, {len(self.rules)} rules}}"
+        return f"{{{self.default[0]}, {len(self.rules())} rules}}"
 
 
 def action(name: str, number: int | None) -> tuple[str, int]:

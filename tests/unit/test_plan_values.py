@@ -237,7 +237,7 @@ def test_seccomp_rules() -> None:
             ],
         }
     )
-    names = [(action, name, len(conditions)) for action, name, conditions in profile.rules]
+    names = [(action, name, len(conditions)) for action, name, conditions in profile.rules()]
     assert names == [
         (("SCMP_ACT_ERRNO", 38), "write", 0),
         (("SCMP_ACT_ALLOW", 0), "clone", 1),

@@ -136,7 +136,7 @@ def build_launcher() -> None:
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
     is_static = library.suffix == ".a" and library.is_file()
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
-    with_snapshot = bool(modules) and is_static and sys.version_info[:2] == (3, 11)
+    with_snapshot = bool(modules) and is_static and (3, 11) <= sys.version_info[:2] <= (3, 13)
     write_frozen(modules)
     include = sysconfig.get_path("include")
     command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{include}", f"-I{include}/internal"]

@@ -53,6 +53,8 @@ def main(argv: list[str]) -> int:
         return 1
     except OSError as error:
         return report(os_error_text(error), 1, options, error)
+    except ImportError as error:
+        return report(f"load a module of the runtime: {error}", 1, options, error)
     except Exception as error:
         hint = "" if options.debug else "; --debug shows the traceback"
         return report(f"internal error: {type(error).__name__}: {error}{hint}", 1, options, error)

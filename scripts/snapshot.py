@@ -12,7 +12,8 @@ from pathlib import Path
 
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-PT_LOAD, PF_W = 1, 2
+DYNAMIC_ENTRY = struct.Struct("<QQ")
+PT_LOAD, PT_DYNAMIC, PF_W, DT_INIT_ARRAYSZ = 1, 2, 2, 27
 """Source: elf(5)."""
 
 
@@ -40,39 +41,49 @@ def take(launcher: Path) -> None:
     os.replace(new, launcher)
 
 
-def writable_segment(program: bytes) -> int:
-    """Return where in an ELF file the header of the segment is that has the program's variables."""
+def segment(program: bytes | bytearray, wanted: int, flag: int = 0) -> int:
+    """Return where in an ELF file the header of its segment of this type is, with this flag."""
     header = HEADER.unpack_from(program)
     first, size, count = header[5], header[9], header[10]
     for place in range(first, first + size * count, size):
         kind, flags, *_ = PROGRAM_HEADER.unpack_from(program, place)
-        if kind == PT_LOAD and flags & PF_W:
-            return place
-    raise Refused("the program has no writable segment")
+        if kind == wanted and flags & flag == flag:
+            return int(place)
+    raise Refused(f"the program has no segment of type {wanted}")
 
 
 def end_of_data(program: bytes) -> int:
     """Return the address at which a program's variables end."""
-    _, _, _, address, _, _, in_memory, _ = PROGRAM_HEADER.unpack_from(program, writable_segment(program))
+    _, _, _, address, _, _, in_memory, _ = PROGRAM_HEADER.unpack_from(program, segment(program, PT_LOAD, PF_W))
     return int(address + in_memory)
 
 
 def merge(program: bytes, data: bytes) -> bytes:
     """Return the program with other variables: the last bytes of its writable segment, with those that were not in the
-    file (.bss). Zeroes at their end are not in the new file either.
+    file (.bss). Zeroes at their end are not in the new file either. What constructors do has been done.
     """
-    place = writable_segment(program)
+    place = segment(program, PT_LOAD, PF_W)
     kind, flags, offset, address, physical, in_file, in_memory, align = PROGRAM_HEADER.unpack_from(program, place)
-    segment = bytearray(program[offset : offset + in_file].ljust(in_memory, b"\0"))
-    segment[in_memory - len(data) :] = data
-    segment = segment.rstrip(b"\0").ljust(in_file, b"\0")
-    result = bytearray(program[:offset]) + segment
-    PROGRAM_HEADER.pack_into(result, place, kind, flags, offset, address, physical, len(segment), in_memory, align)
+    variables = bytearray(program[offset : offset + in_file].ljust(in_memory, b"\0"))
+    variables[in_memory - len(data) :] = data
+    variables = variables.rstrip(b"\0").ljust(in_file, b"\0")
+    result = bytearray(program[:offset]) + variables
+    PROGRAM_HEADER.pack_into(result, place, kind, flags, offset, address, physical, len(variables), in_memory, align)
+    leave_out_constructors(result)
     header = list(HEADER.unpack_from(program))
     # What came behind the segment is left out: symbols for a debugger, and the table of sections, which no start reads.
     header[6] = header[12] = header[13] = 0
     HEADER.pack_into(result, 0, *header)
     return bytes(result)
+
+
+def leave_out_constructors(program: bytearray) -> None:
+    """Let the dynamic linker run no function before main: those of the shared libraries excepted."""
+    _, _, offset, _, _, size, _, _ = PROGRAM_HEADER.unpack_from(program, segment(program, PT_DYNAMIC))
+    for place in range(offset, offset + size, DYNAMIC_ENTRY.size):
+        tag, _ = DYNAMIC_ENTRY.unpack_from(program, place)
+        if tag == DT_INIT_ARRAYSZ:
+            DYNAMIC_ENTRY.pack_into(program, place, tag, 0)
 
 
 def foreign_addresses(data: bytes, maps: str, begin: int) -> list[str]:

@@ -5,9 +5,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The modules of pyruntime, made by setup.py: a start reads no files for them. */
 #include "frozen.h"
@@ -83,6 +86,19 @@ static PyObject *launcher_is_complete(PyObject *self, PyObject *args)
 	return PyBool_FromLong(is_complete);
 }
 
+/* What follows can't be undone, and Python takes a lack of descriptors on the way for the end. */
+static int has_descriptors(void)
+{
+	int found[4], count = 0;
+	while (count < 4 && (found[count] = fcntl(0, F_DUPFD_CLOEXEC, 3)) >= 0)
+		count++;
+	int error = errno;
+	for (int i = 0; i < count; i++)
+		close(found[i]);
+	errno = error;
+	return count == 4;
+}
+
 static PyObject *launcher_complete(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -92,11 +108,16 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 		return NULL;
 	}
 	if (!is_complete) {
+		if (!has_descriptors())
+			return PyErr_SetFromErrno(PyExc_OSError);
 		is_complete = 1; /* what it imports comes by here again */
 #if PY_VERSION_HEX < 0x030e0000
 		/* What the interpreter was started with, still to be used: a snapshot doesn't know where it is. */
 		set_places((PyConfig *)_Py_GetConfig());
-		check(_Py_InitializeMain());
+		PyStatus status = _Py_InitializeMain();
+		if (PyStatus_Exception(status))
+			return PyErr_Format(PyExc_ImportError, "the interpreter can't be completed: %s",
+					    status.err_msg == NULL ? "no reason told" : status.err_msg);
 #endif
 	}
 	Py_RETURN_NONE;

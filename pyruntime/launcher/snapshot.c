@@ -22,6 +22,10 @@
 
 #undef _PyGC_FINALIZED
 #include <internal/pycore_runtime.h>
+#if PY_VERSION_HEX >= 0x030d0000
+#include <internal/pycore_mimalloc.h>
+extern mi_heap_t _mi_heap_main;
+#endif
 
 #include <fcntl.h>
 #include <stdint.h>
@@ -39,17 +43,21 @@ extern char **environ;
 /* The linker's names for the begin and the end of the program's variables. */
 extern char data_start[], _end[];
 
-/* "common" comes last: what of it is not used takes no space in the file. */
 static struct {
 	size_t used;
 	enum { NONE, MAKING, MADE } snapshot;
+	PyThreadState *thread;
 } state;
+/* "common" comes last: what of it is not used takes no space in the file. */
 char room[ROOM] __attribute__((common, aligned(PAGE)));
 
-/* What is allocated while the snapshot is made has its size before it. */
+/* What is allocated while the snapshot is made has its size before it, and when it is free again, the next of its size. */
 struct block {
-	size_t size, unused;
+	size_t size;
+	struct block *next;
 };
+#define UNIT sizeof(struct block)
+static struct block *free_blocks[4096 / UNIT];
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -80,8 +88,14 @@ void *__wrap_malloc(size_t size)
 {
 	if (state.snapshot != MAKING)
 		return __real_malloc(size);
-	struct block *block = size > ROOM ? NULL : take(sizeof *block + size, sizeof *block);
-	if (block == NULL)
+	if (size > ROOM)
+		return NULL;
+	size = (size + UNIT - 1) / UNIT * UNIT;
+	struct block **kept = size / UNIT < sizeof free_blocks / sizeof *free_blocks ? &free_blocks[size / UNIT] : NULL;
+	struct block *block = kept == NULL ? NULL : *kept;
+	if (block != NULL)
+		*kept = block->next;
+	else if ((block = take(UNIT + size, UNIT)) == NULL)
 		return NULL;
 	block->size = size;
 	return block + 1;
@@ -91,7 +105,8 @@ void *__wrap_calloc(size_t count, size_t size)
 {
 	if (state.snapshot != MAKING)
 		return __real_calloc(count, size);
-	return size != 0 && count > ROOM / size ? NULL : __wrap_malloc(count * size);
+	void *new = size != 0 && count > ROOM / size ? NULL : __wrap_malloc(count * size);
+	return new == NULL ? NULL : memset(new, 0, count * size);
 }
 
 void *__wrap_realloc(void *old, size_t size)
@@ -102,15 +117,25 @@ void *__wrap_realloc(void *old, size_t size)
 		return __real_realloc(old, size);
 	size_t before = ((struct block *)old)[-1].size;
 	void *new = __wrap_malloc(size);
-	if (new != NULL)
+	if (new != NULL) {
 		memcpy(new, old, before < size ? before : size);
+		__wrap_free(old);
+	}
 	return new;
 }
 
 void __wrap_free(void *old)
 {
-	if (!is_in_room(old))
+	if (!is_in_room(old)) {
 		__real_free(old);
+	} else if (state.snapshot == MAKING) {
+		struct block *block = (struct block *)old - 1;
+		size_t number = block->size / UNIT;
+		if (number < sizeof free_blocks / sizeof *free_blocks) {
+			block->next = free_blocks[number];
+			free_blocks[number] = block;
+		}
+	}
 }
 
 /* Arenas, in which the interpreter keeps its objects, come out of the rest of the room also later, as long as it lasts. */
@@ -164,7 +189,10 @@ static void forget_this_process(char *copy)
 			     (char *)&stdout,
 			     (char *)&stderr,
 			     (char *)&_PyRuntime.main_thread,
-			     (char *)&PyThreadState_Get()->thread_id};
+#if PY_VERSION_HEX >= 0x030d0000
+			     (char *)&_mi_heap_main.thread_id, /* of an allocator that is not used */
+#endif
+			     (char *)&state.thread->thread_id};
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		memset(copy + (own[i] - data_start), 0, sizeof(void *));
 }
@@ -193,18 +221,33 @@ void end_snapshot(void)
 		write_all(fd, part, (size_t)count);
 	write_all(fd, "", 1);
 	state.snapshot = MADE;
+	state.thread = PyEval_SaveThread();
+	/* Frames that have returned point to each other, and to those on the stack of C. */
+	PyObject **unused = state.thread->datastack_top;
+	memset(unused, 0, (size_t)((char *)state.thread->datastack_limit - (char *)unused));
 	memcpy(copy, data_start, size);
 	forget_this_process(copy);
 	write_all(fd, copy, size);
 	exit(0);
 }
 
-/* The thread has another identity, and the C library has not yet the key under which it keeps the thread's state: as
- * after fork(2), but for the former, which a fork keeps. */
+#if PY_VERSION_HEX < 0x030c0000
+#define THREAD_KEY _PyRuntime.gilstate.autoTSSkey
+#else
+#define THREAD_KEY _PyRuntime.autoTSSkey
+#endif
+
+/* Whoever asks for the GIL looks for the thread's state under a key of the C library, and signals are handled by the
+ * thread with the main one's identity. The locks are as free as the build's only thread has left them. */
 void resume_snapshot(void)
 {
-	PyThreadState_Get()->thread_id = PyThread_get_thread_ident();
-	PyOS_AfterFork_Child();
+	PyThreadState *thread = state.thread;
+	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
+	thread->native_thread_id = PyThread_get_thread_native_id();
+	THREAD_KEY = (Py_tss_t)Py_tss_NEEDS_INIT;
+	if (PyThread_tss_create(&THREAD_KEY) != 0 || PyThread_tss_set(&THREAD_KEY, thread) != 0)
+		die("make a key for the thread's state");
+	PyEval_RestoreThread(thread);
 }
 
 #else

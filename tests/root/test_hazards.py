@@ -126,17 +126,20 @@ def test_a_program_that_ends_at_once_was_started(container: Make, bundle: Bundle
 def test_pid_reuse_is_seen(container: Make, runtime: Runtime) -> None:
     """A record that points at a living process with another start time: stopped, and that process is left alone."""
     box = container()
+    time.sleep(2 / os.sysconf("SC_CLK_TCK"))  # the unit of a process's start time
     with subprocess.Popen(["sleep", "1000"]) as other:
-        record = runtime.root / box.id / "state.json"
-        document = json.loads(record.read_text())
-        real = document["pid"]
-        document["pid"] = other.pid
-        record.write_text(json.dumps(document))
-        assert box.status == "stopped"
-        assert "not running" in runtime.fails("kill", box.id, "KILL")
-        runtime.ok("delete", "--force", box.id)
-        assert other.poll() is None, "an innocent process was killed"
-        other.terminate()
+        try:
+            record = runtime.root / box.id / "state.json"
+            document = json.loads(record.read_text())
+            real = document["pid"]
+            document["pid"] = other.pid
+            record.write_text(json.dumps(document))
+            assert box.status == "stopped"
+            assert "not running" in runtime.fails("kill", box.id, "KILL")
+            runtime.ok("delete", "--force", box.id)
+            assert other.poll() is None, "an innocent process was killed"
+        finally:
+            other.terminate()
     wait_for(lambda: not Path(f"/proc/{real}").exists() or not runs(real), "the container ended with its cgroup")
 
 

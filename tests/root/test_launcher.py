@@ -3,8 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -69,9 +67,10 @@ def test_what_belongs_to_a_process_is_its_own(runtime: Runtime, bundle: Bundle, 
 @pytest.mark.skipif(paths.PEER is not None, reason="pyruntime's own launcher")
 def test_another_copy_of_the_installation_uses_its_own_files(workdir: Path) -> None:
     """Where the launcher's modules and extensions are is found out by each process, not by the build."""
-    packages = Path(sysconfig.get_path("purelib"))
+    prefix = Path(paths.RUNTIME_BIN).resolve().parents[1]
+    packages = next(prefix.glob("lib/python3*/site-packages"))
     copy = workdir / "elsewhere"
-    there = copy / packages.relative_to(sys.prefix)
+    there = copy / packages.relative_to(prefix)
     shutil.copytree(packages / "pyruntime/kernel", there / "pyruntime/kernel")
     (copy / "bin").mkdir()
     shutil.copy(paths.RUNTIME_BIN, copy / "bin/pyruntime")
@@ -81,3 +80,38 @@ def test_another_copy_of_the_installation_uses_its_own_files(workdir: Path) -> N
     opened = [line.split('"')[1] for line in done.stderr.splitlines() if line.startswith("openat")]
     assert [path for path in opened if str(there) in path]
     assert not [path for path in opened if str(packages) in path]
+
+
+WITNESS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stddef.h>
+#include <unistd.h>
+
+int PyGILState_Check(void);
+static pthread_key_t key;
+
+__attribute__((constructor)) static void begin(void)
+{
+	pthread_key_create(&key, NULL);
+	pthread_setspecific(key, &key);
+}
+
+uid_t geteuid(void)
+{
+	dprintf(2, "witness: %d %d\n", PyGILState_Check(), pthread_getspecific(key) == &key);
+	return 0;
+}
+"""
+
+
+@pytest.mark.skipif(paths.PEER is not None, reason="pyruntime's own launcher")
+def test_the_thread_of_a_snapshot_is_known_to_the_c_library(workdir: Path) -> None:
+    """Extension modules that ask for the GIL would wait for ever for a thread that has lost its state. And the key that
+    the build's process had may be somebody else's here."""
+    library = workdir / "witness.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=WITNESS, text=True, check=True)
+    environment = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": str(library)}
+    command = [paths.RUNTIME_BIN, "state", "none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.splitlines()[0] == "witness: 1 1"

@@ -22,12 +22,18 @@ int number = 1;
 const char *name = "a name";
 void *place;
 char room[1 << 20];
+int constructed;
+
+__attribute__((constructor)) static void construct(void)
+{
+	constructed++;
+}
 
 int main(int argc, char **argv)
 {
 	const char *to = getenv("_PYRUNTIME_SNAPSHOT_TO");
 	if (to == NULL) {
-		printf("%d %s %s %d %s\n", number, name, room + 5000, room[sizeof room - 1], argv[argc - 1]);
+		printf("%d %s %s %d %d %s\n", number, name, room + 5000, room[sizeof room - 1], constructed, argv[argc - 1]);
 		return 0;
 	}
 	number += 41;
@@ -71,9 +77,9 @@ def said(program: Path) -> str:
 
 def test_the_program_begins_with_the_variables_it_had(snapshot: ModuleType, tmp_path: Path) -> None:
     program = build(tmp_path)
-    assert said(program) == "1 a name  0 word\n"
+    assert said(program) == "1 a name  0 1 word\n"
     snapshot.take(program)
-    assert said(program) == "42 said before said before 0 word\n"
+    assert said(program) == "42 said before said before 0 1 word\n"
     assert [path.name for path in tmp_path.iterdir()] == ["program"]
 
 

@@ -155,6 +155,8 @@ def build_launcher() -> None:
     if is_static:
         command += ["-no-pie", str(library), "-Wl,-E"]
         if with_snapshot:
+            if sys.version_info[:2] == (3, 11):
+                command += ["-DWITHOUT_DEEPFREEZE", "-Wl,--wrap=_Py_Deepfreeze_Init"]
             command += ["-DWITH_SNAPSHOT", *(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))]
     else:
         where = get("LIBDIR")

@@ -32,7 +32,7 @@ def base(runtime: Runtime, *args: str) -> Config:
     config["ociVersion"] = OCI_VERSION
     config["process"]["args"] = list(args)
     config["root"]["path"] = str(BUNDLE / "rootfs")
-    if runtime.name == "crun":
+    if runtime.name.startswith("crun"):
         del config["linux"]["resources"]
     return config
 

@@ -79,6 +79,33 @@ static void set_places(PyConfig *config)
 
 static int is_complete = !CORE_ONLY;
 
+#ifdef WITHOUT_DEEPFREEZE
+/*
+ * The library carries the modules of every Python start (os, site, io, ...) as ready-made objects, and enters all their
+ * names into the table of interned strings when it starts. Ours would then be found among them, each on another page.
+ * The linker brings the library's call here (--wrap); the names follow when the interpreter is completed.
+ */
+extern int __real__Py_Deepfreeze_Init(void);
+extern int _PyStaticCode_InternStrings(PyCodeObject *);
+extern PyObject *_Py_get_importlib__bootstrap_toplevel(void);
+
+int __wrap__Py_Deepfreeze_Init(void);
+int __wrap__Py_Deepfreeze_Init(void)
+{
+	return _PyStaticCode_InternStrings((PyCodeObject *)_Py_get_importlib__bootstrap_toplevel());
+}
+
+static void intern_the_rest(void)
+{
+	if (__real__Py_Deepfreeze_Init() < 0)
+		die("intern the names of frozen modules");
+}
+#else
+static void intern_the_rest(void)
+{
+}
+#endif
+
 static PyObject *launcher_is_complete(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -111,6 +138,7 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 		if (!has_descriptors())
 			return PyErr_SetFromErrno(PyExc_OSError);
 		is_complete = 1; /* what it imports comes by here again */
+		intern_the_rest();
 #if PY_VERSION_HEX < 0x030e0000
 		/* What the interpreter was started with, still to be used: a snapshot doesn't know where it is. */
 		set_places((PyConfig *)_Py_GetConfig());

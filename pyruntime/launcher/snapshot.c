@@ -162,8 +162,9 @@ int begin_snapshot(void)
 		return 0;
 	/* The C library is kept from a heap at low addresses, where any number could be taken for one of them. */
 	char *heap = sbrk(0);
-	heap += -(uintptr_t)heap % PAGE;
-	if (mmap(heap, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != heap)
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	heap += -(uintptr_t)heap % page;
+	if (mmap(heap, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != heap)
 		die("map the page behind the program");
 	PyObjectArenaAllocator allocator = {.alloc = arena, .free = free_arena};
 	PyObject_SetArenaAllocator(&allocator);

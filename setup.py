@@ -136,8 +136,21 @@ def build_launcher() -> None:
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
     is_static = library.suffix == ".a" and library.is_file()
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
-    with_snapshot = bool(modules) and is_static and (3, 11) <= sys.version_info[:2] <= (3, 13)
     write_frozen(modules)
+    (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
+    if modules and is_static and (3, 11) <= sys.version_info[:2] <= (3, 13):
+        try:
+            compile_launcher(library, with_snapshot=True)
+            snapshot.take(ROOT / LAUNCHER)
+            return
+        except (snapshot.Refused, subprocess.CalledProcessError, OSError) as error:
+            sys.stderr.write(f"WARNING: no snapshot, every command will take 2 ms longer: {error}\n")
+    compile_launcher(library if is_static else None, with_snapshot=False)
+
+
+def compile_launcher(library: Path | None, *, with_snapshot: bool) -> None:
+    """Compile and link; library: the static one of the interpreter, None for the shared one."""
+    get = sysconfig.get_config_var
     include = sysconfig.get_path("include")
     command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{include}", f"-I{include}/internal"]
     command += [
@@ -152,7 +165,7 @@ def build_launcher() -> None:
         "-o",
         str(ROOT / LAUNCHER),
     ]
-    if is_static:
+    if library is not None:
         command += ["-no-pie", str(library), "-Wl,-E"]
         if with_snapshot:
             if sys.version_info[:2] == (3, 11):
@@ -162,13 +175,7 @@ def build_launcher() -> None:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
     command += [*libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
-    (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True)
-    if with_snapshot:
-        try:
-            snapshot.take(ROOT / LAUNCHER)
-        except (snapshot.Refused, subprocess.CalledProcessError) as error:
-            sys.stderr.write(f"WARNING: no snapshot, every command will take 2 ms longer: {error}\n")
 
 
 def commit() -> str:

@@ -68,11 +68,14 @@ def complete() -> None:
         if name == "pyruntime" or (name.startswith("pyruntime.") and hasattr(module, "__path__")):
             module.__path__ = folder(name)
     _pyruntime.complete()
+    time: Any = sys.modules.get("time")
+    if time is not None:
+        time.tzset()  # timezone, tzname and the like may be those of the build
 
 
 def folder(package: str) -> list[str]:
-    """Return where the modules of a package are that are not in the launcher."""
-    return [f"{_pyruntime.packages()}/{package.replace('.', '/')}"]
+    """Return where the modules of a package are that are not in the launcher; the build's own place is nobody's."""
+    return [] if _pyruntime.is_making_snapshot() else [f"{_pyruntime.packages()}/{package.replace('.', '/')}"]
 
 
 def place(name: str, module: ModuleType, execute: Any) -> ModuleType:

@@ -24,7 +24,7 @@ class Refused(Exception):
 def take(launcher: Path) -> None:
     """Run the launcher until it has everything loaded, and write what it then has in memory into its file.
 
-    Raises Refused, and CalledProcessError when the launcher fails.
+    Raises Refused, CalledProcessError when the launcher fails, and OSError when it can't be run here.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "snapshot"
@@ -33,7 +33,7 @@ def take(launcher: Path) -> None:
         maps, _, data = file.read_bytes().partition(b"\0")
     program = launcher.read_bytes()
     begin = end_of_data(program) - len(data)
-    if strange := foreign_addresses(data, maps.decode(), begin):
+    if strange := foreign_addresses(data, os.fsdecode(maps), begin):
         raise Refused("the snapshot has addresses in it that are not the program's own: " + ", ".join(strange[:10]))
     new = launcher.with_suffix(".new")
     new.write_bytes(merge(program, data))

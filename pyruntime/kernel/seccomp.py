@@ -55,7 +55,10 @@ def seccomp_compile(profile: Any, cache: str = CACHE) -> bytes:
     if directory < 0:
         return compile_profile(profile)
     try:
-        name = cache_name(profile)
+        try:
+            name = cache_name(profile)
+        except ValueError:  # nested too deeply for marshal, in what nobody reads
+            return compile_profile(profile)
         program = read_program(directory, name)
         if program is None:
             program = compile_profile(profile)

@@ -113,6 +113,13 @@ static PyObject *launcher_is_complete(PyObject *self, PyObject *args)
 	return PyBool_FromLong(is_complete);
 }
 
+static PyObject *launcher_is_making_snapshot(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	return PyBool_FromLong(is_making_snapshot());
+}
+
 /* What follows can't be undone, and Python takes a lack of descriptors on the way for the end. */
 static int has_descriptors(void)
 {
@@ -178,6 +185,7 @@ static PyObject *launcher_times(PyObject *self, PyObject *args)
 
 static PyMethodDef launcher_methods[] = {
     {"is_complete", launcher_is_complete, METH_NOARGS, "Whether the interpreter is set up beyond its core."},
+    {"is_making_snapshot", launcher_is_making_snapshot, METH_NOARGS, "Whether this is the build's process."},
     {"complete", launcher_complete, METH_NOARGS, "Set up what is missing: sys.path, codecs, text streams, signals."},
     {"extension", launcher_extension, METH_O, "The file of an extension module that commands need, or None."},
     {"packages", launcher_packages, METH_NOARGS, "The folder of modules that are not in the launcher."},

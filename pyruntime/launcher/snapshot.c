@@ -22,7 +22,7 @@
 
 #undef _PyGC_FINALIZED
 #include <internal/pycore_runtime.h>
-#if PY_VERSION_HEX >= 0x030d0000
+#if PY_VERSION_HEX >= 0x030d0000 && defined(WITH_MIMALLOC)
 #include <internal/pycore_mimalloc.h>
 extern mi_heap_t _mi_heap_main;
 #endif
@@ -36,7 +36,7 @@ extern mi_heap_t _mi_heap_main;
 #include <unistd.h>
 
 #define SNAPSHOT_TO "_PYRUNTIME_SNAPSHOT_TO"
-#define ROOM (16u << 20)
+#define ROOM (8u << 20)
 #define PAGE 4096u
 
 extern char **environ;
@@ -190,7 +190,7 @@ static void forget_this_process(char *copy)
 			     (char *)&stdout,
 			     (char *)&stderr,
 			     (char *)&_PyRuntime.main_thread,
-#if PY_VERSION_HEX >= 0x030d0000
+#if PY_VERSION_HEX >= 0x030d0000 && defined(WITH_MIMALLOC)
 			     (char *)&_mi_heap_main.thread_id, /* of an allocator that is not used */
 #endif
 			     (char *)&state.thread->thread_id};

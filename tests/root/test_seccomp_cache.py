@@ -78,3 +78,12 @@ def test_it_does_not_grow_without_end(cache: Path) -> None:
     before = len(list(cache.iterdir()))
     seccomp.seccomp_compile(Profile({**DOCKER, "defaultErrnoRet": 38}), str(cache))
     assert len(list(cache.iterdir())) == before
+
+
+def test_a_profile_too_deep_to_be_looked_up_is_compiled(cache: Path) -> None:
+    deep: list[object] = []
+    for _ in range(2500):
+        deep = [deep]
+    entry = {"names": ["getcwd"], "action": "SCMP_ACT_KILL", "comment": deep}
+    assert len(seccomp.seccomp_compile(Profile({**DOCKER, "syscalls": [entry]}), str(cache))) > 8
+    assert list(cache.iterdir()) == []

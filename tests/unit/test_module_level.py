@@ -15,18 +15,24 @@ INSTALLED = Path(pyruntime.__file__).resolve().parents[1]
 NOT_IN_THE_SNAPSHOT = ("__main__", "core", "spec.schema")
 
 PROGRAM = """
-import posix, sys, time
+import _frozen_importlib_external, builtins, posix, sys, time, types
 class Asked(BaseException): pass
 def refusing(name):
     def refused(*args, **options):
         raise Asked(name)
     return refused
-LOOKS = '''getpid getppid getuid geteuid getgid getegid getgroups getlogin uname sysconf confstr open readlink urandom
-getrandom getloadavg sched_getaffinity cpu_count statvfs getxattr ttyname isatty get_terminal_size umask getsid getpgid
-times pipe pipe2 memfd_create pidfd_open access'''.split()
-for module, names in ((posix, LOOKS), (time, dir(time))):
+# The import system itself looks at files: with a posix of its own.
+own = types.ModuleType("posix")
+own.__dict__.update(posix.__dict__)
+_frozen_importlib_external._os = own
+LOOKS = (
+    (posix, set(dir(posix)) - {"fspath", "register_at_fork"}),
+    (time, dir(time)),
+    (builtins, ["open"]),
+)
+for module, names in LOOKS:
     for name in names:
-        function = getattr(module, name, None)
+        function = getattr(module, name)
         if not name.startswith("_") and callable(function) and type(function) is not type:
             setattr(module, name, refusing(f"{module.__name__}.{name}"))
 class Environment(dict):
@@ -71,5 +77,8 @@ def test_one_that_does_is_found(tmp_path: Path) -> None:
     (tmp_path / "process.py").write_text("import posix\nME = posix.getpid()\n")
     (tmp_path / "caller.py").write_text("import posix\nHOME = posix.environ.get(b'HOME')\n")
     (tmp_path / "moment.py").write_text("from time import monotonic\nBEGAN = monotonic()\n")
-    found = imported(tmp_path, "process", "caller", "moment")
-    assert found[:3] == ["process asks posix.getpid", "caller asks posix.environ", "moment asks time.monotonic"]
+    (tmp_path / "place.py").write_text("import posix\nHERE = posix.getcwd()\n")
+    (tmp_path / "file.py").write_text("with open('/proc/self/stat') as file: pass\n")
+    found = imported(tmp_path, "process", "caller", "moment", "place", "file")
+    asked = ["posix.getpid", "posix.environ", "time.monotonic", "posix.getcwd", "builtins.open"]
+    assert [line.split()[-1] for line in found[:5]] == asked

@@ -49,9 +49,9 @@ def main(argv: list[str]) -> int:
         return status
     except Failure as failure:
         return report(str(failure), failure.status, options, failure)
-    except BrokenPipeError:
-        return 1
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and not hasattr(error, "call"):
+            return 1  # who reads stdout is gone; a call of the kernel layer would have its name
         return report(os_error_text(error), 1, options, error)
     except ImportError as error:
         return report(f"load a module of the runtime: {error}", 1, options, error)

@@ -119,9 +119,12 @@ def read_error(message: bytes) -> Failure:
 
 
 def send_go(fd: int, names: list[str], slots: Slots) -> None:
-    """Let the other side go on, and hand over the descriptors in the named slots."""
+    """Let the other side go on, and hand over the descriptors in the named slots; raises PeerDied."""
     present = [name for name in names if name in slots]
-    kernel.send_message(fd, GO + ",".join(present).encode(), [slots[name] for name in present])
+    try:
+        kernel.send_message(fd, GO + ",".join(present).encode(), [slots[name] for name in present])
+    except BrokenPipeError:
+        raise PeerDied from None
 
 
 def receive_go(fd: int, slots: Slots) -> None:

@@ -212,7 +212,10 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
         changes = position > first and steps[position - 1].side != step.side
         if changes and step.side == INIT:
             tell_init_steps(plan, position)
-            channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
+            try:
+                channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
+            except channel.PeerDied:
+                raise init_died(steps[position], launched) from None
             run_start = position
             if position > last_host:
                 return
@@ -242,11 +245,13 @@ def wait_for_init(plan: Plan, begun: int, slots: Slots, launched: Launched) -> N
     try:
         channel.receive_go(launched.channel, slots)
     except channel.PeerDied:
-        step = plan.steps[begun]
-        raise Failure(
-            f"init died ({death(launched)}) in the steps after {step.called()}",
-            pointer=step.pointer or None,
-        ) from None
+        raise init_died(plan.steps[begun], launched) from None
+
+
+def init_died(step: Step, launched: Launched) -> Failure:
+    """Return the failure of an init that ended without a word, at the earliest in this step."""
+    text = f"init died ({death(launched)}) in the steps after {step.called()}"
+    return Failure(text, pointer=step.pointer or None)
 
 
 def death(launched: Launched) -> str:

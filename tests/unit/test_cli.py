@@ -1,5 +1,6 @@
 """The command line: what callers send is understood, what is wrong is told in one line, and little is imported."""
 
+import errno
 import json
 import os
 import re
@@ -340,6 +341,16 @@ class TestFailures:
         result = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False)
         os.close(write)
         assert (result.returncode, result.stderr) == (1, b"")
+
+    def test_a_peer_that_is_gone_is_told(self, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+        def refused(*_: object) -> int:
+            error = BrokenPipeError(errno.EPIPE, "Broken pipe")
+            error.call = "sendmsg(5)"  # type: ignore[attr-defined]
+            raise error
+
+        monkeypatch.setattr(cli, "dispatch", refused)
+        assert cli.main(["create", "x"]) == 1
+        assert capfd.readouterr().err == "pyruntime: sendmsg(5): broken pipe (EPIPE)\n"
 
 
 HEAVY = (

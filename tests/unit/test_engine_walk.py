@@ -1,6 +1,7 @@
 """The walk of a plan in two processes, without privilege: the host's steps with `meanwhile` don't wait for init."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -67,6 +68,18 @@ def test_the_host_goes_on_while_init_is_busy(pipe: tuple[int, int]) -> None:
     assert is_child(launched.pid)
     launched.kill()
     launched.close()
+
+
+def test_an_init_that_is_dead_before_its_turn_is_told(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is that the kernel kills for lack of memory before it runs."""
+
+    def kill_init(_step: Step, slots: dict[str, Any]) -> None:
+        os.kill(slots["init_pid"], signal.SIGKILL)
+        os.waitid(os.P_PID, slots["init_pid"], os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(launch, "apply", kill_init)
+    with pytest.raises(Failure, match=r"^init died \(killed by signal 9\) in the steps after read"):
+        launch.launch(plan_of(), slots_of(pipe))
 
 
 def test_a_failure_meanwhile_ends_init(pipe: tuple[int, int]) -> None:

@@ -63,14 +63,21 @@ def load(name: str, import_: object) -> Any:
 
 
 def complete() -> None:
-    """Set up the rest of the interpreter."""
-    for name, module in tuple(sys.modules.items()):
-        if name == "pyruntime" or (name.startswith("pyruntime.") and hasattr(module, "__path__")):
-            module.__path__ = folder(name)
+    """Set up the rest of the interpreter, if that is not done."""
+    if _pyruntime.is_complete():
+        return
+    set_paths()
     _pyruntime.complete()
     time: Any = sys.modules.get("time")
     if time is not None:
         time.tzset()  # timezone, tzname and the like may be those of the build
+
+
+def set_paths() -> None:
+    """Tell the packages that are loaded where the modules are that are not in the launcher."""
+    for name, module in tuple(sys.modules.items()):
+        if name == "pyruntime" or (name.startswith("pyruntime.") and hasattr(module, "__path__")):
+            module.__path__ = folder(name)
 
 
 def folder(package: str) -> list[str]:
@@ -134,7 +141,9 @@ preloaded: set[str] = set()
 def prepare() -> None:
     """Make the interpreter usable as far as it is set up."""
     importlib._find_and_load = load
-    if not _pyruntime.is_complete():
+    if _pyruntime.is_complete():
+        set_paths()
+    else:
         sys.path = []  # until there is one: what is sealed must be there to be cleared (engine/init.py)
         sys.stdout = Stream(1, "surrogateescape")
         sys.stderr = Stream(2, "backslashreplace")

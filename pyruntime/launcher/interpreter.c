@@ -180,7 +180,7 @@ static PyObject *launcher_times(PyObject *self, PyObject *args)
 {
 	(void)self;
 	(void)args;
-	return times_noted ? Py_BuildValue("LLL", times[0], times[1], times[2]) : PyTuple_New(0);
+	return is_traced ? Py_BuildValue("LLL", times[0], times[1], times[2]) : PyTuple_New(0);
 }
 
 static PyMethodDef launcher_methods[] = {

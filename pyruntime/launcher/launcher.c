@@ -12,7 +12,7 @@
 
 #define BEGAN "_PYRUNTIME_BEGAN"
 
-int times_noted;
+int is_traced;
 long long times[3];
 
 static long long now(void)
@@ -25,7 +25,6 @@ static long long now(void)
 /* Look for --trace or -trace; a word of the container's program that looks like it costs only some clock readings. */
 static void begin_trace(int argc, char **argv)
 {
-	int is_traced = 0;
 	for (int i = 1; i < argc && !is_traced; i++)
 		is_traced = argv[i][0] == '-' && strncmp(argv[i] + 1 + (argv[i][1] == '-'), "trace", 5) == 0;
 	if (!is_traced)
@@ -33,7 +32,6 @@ static void begin_trace(int argc, char **argv)
 	const char *began = getenv(BEGAN);
 	times[1] = now();
 	times[0] = began == NULL ? times[1] : atoll(began);
-	times_noted = 2;
 	unsetenv(BEGAN);
 }
 
@@ -41,7 +39,7 @@ static void hand_over_begin(void)
 {
 	char text[32];
 	snprintf(text, sizeof text, "%lld", times[0]);
-	if (times_noted)
+	if (is_traced)
 		setenv(BEGAN, text, 1);
 }
 
@@ -75,8 +73,8 @@ int main(int argc, char **argv)
 	}
 	unsetenv(HOME);
 	start_interpreter(path);
-	if (times_noted)
-		times[times_noted++] = now();
+	if (is_traced)
+		times[2] = now();
 	int status = run_main(argc, argv);
 	/* Nothing is left to finalise that the kernel doesn't do at once. */
 	_exit(status);

@@ -41,8 +41,7 @@ void resume_snapshot(void);
 
 /* launcher.c, for --trace */
 
-/* How many times were noted: 0 without --trace. */
-extern int times_noted;
+extern int is_traced;
 /* When this program began, when it began again, when the interpreter was ready; ns since the epoch. */
 extern long long times[3];
 

@@ -137,6 +137,22 @@ def _descriptors() -> dict[str, str]:
     return found
 
 
+def _mountinfo() -> set[str]:
+    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+@pytest.fixture(autouse=True)
+def _the_mounts_of_the_host_stay(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a root test after which the host has other mounts, or the same with another propagation."""
+    if request.node.get_closest_marker("root") is None or paths.PEER is not None:
+        yield
+        return
+    before = _mountinfo()
+    yield
+    after = _mountinfo()
+    assert after == before, f"gone: {sorted(before - after)}; new: {sorted(after - before)}"
+
+
 @pytest.fixture(autouse=True)
 def _no_descriptor_is_left_open() -> Iterator[None]:
     """Fail a test that leaves a descriptor open in pytest."""

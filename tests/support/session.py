@@ -3,8 +3,9 @@
 `enter()` splits pytest in two. The parent stays behind as the reaper: a child subreaper that waits for the session and
 adopts every process that a test leaves without a parent. The child, where the tests run, gets
 
-- a mount namespace of its own: plain cgroup2 at /sys/fs/cgroup, also where the machine has v1 there; an
-  empty /run and /dev/shm, so that default state directories are its own; a tmpfs for temporary files (TMPDIR),
+- a mount namespace of its own, whose mounts are shared as systemd's hosts have them: plain cgroup2 at /sys/fs/cgroup,
+  also where the machine has v1 there; an empty /run and /dev/shm, so that default state directories are its own; a /dev
+  with nodes of its own, which a fault of the runtime may change; a tmpfs for temporary files (TMPDIR),
 - UTS, IPC and network namespaces of its own: a fault of the runtime cannot rename the machine or change its network.
 
 What is left in these places at the end was left by a test. "The host" of the tests is these surroundings.
@@ -17,6 +18,7 @@ import re
 import secrets
 import signal
 import socket
+import stat
 import struct
 import sys
 import tempfile
@@ -31,7 +33,7 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 2, 4, 8, 0x1000, 0x4000, 1 << 18, 1 << 20
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -89,12 +91,15 @@ def enter() -> None:
     _loopback_up()
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     _own_cgroup2()
+    _own_dev()
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     if not Path("/run/systemd/private").exists():  # systemd's own: tests of its cgroup driver talk to it
         mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     temporary = Path(tempfile.mkdtemp(prefix="pyrt-"))
     mount("tmpfs", str(temporary), "tmpfs", 0, "mode=0755")
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    # With private mounts nothing that the runtime forgets to cut off would ever be seen to travel.
+    mount("none", "/", "", MS_REC | MS_SHARED)
 
 
 def leave() -> None:
@@ -118,6 +123,45 @@ def _own_cgroup2() -> None:
         if point == str(CGROUP_ROOT) or point.startswith(f"{CGROUP_ROOT}/"):
             umount(point, MNT_DETACH)
     mount("cgroup2", str(CGROUP_ROOT), "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def _own_dev() -> None:
+    """Cover /dev by a tmpfs with the same nodes and links, made anew; what is mounted below it comes along."""
+    below = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    below = [point for point in below if point.startswith("/dev/") and point.count("/") == 2 and point != "/dev/shm"]
+    new = Path(tempfile.mkdtemp(prefix="pyrt-dev-"))
+    mount("tmpfs", str(new), "tmpfs", MS_NOSUID, "mode=0755")
+    _copy_nodes(Path("/dev"), new, {Path(point) for point in below})
+    (new / "shm").mkdir(exist_ok=True)
+    for point in below:
+        target = new / Path(point).name
+        if Path(point).is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            target.touch()
+        mount(point, str(target), "", MS_BIND | MS_REC)
+    mount(str(new), "/dev", "", MS_BIND | MS_REC)
+    umount(str(new), MNT_DETACH)
+    new.rmdir()
+
+
+def _copy_nodes(source: Path, target: Path, left_out: set[Path]) -> None:
+    for entry in source.iterdir():
+        status, new = entry.lstat(), target / entry.name
+        if entry in left_out or stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+            continue
+        if entry.is_symlink():
+            new.symlink_to(entry.readlink())
+        elif entry.is_dir():
+            new.mkdir()
+            _copy_nodes(entry, new, left_out)
+        elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            os.mknod(new, status.st_mode, status.st_rdev)
+        else:
+            continue
+        os.chown(new, status.st_uid, status.st_gid, follow_symlinks=False)
+        if not new.is_symlink():
+            new.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _is_cgroup2(path: Path) -> bool:
@@ -155,9 +199,9 @@ def children(pid: int) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                stat = (folder / "stat").read_text()
+                line = (folder / "stat").read_text()
             except OSError:
                 continue
-            if int(stat.rpartition(")")[2].split()[1]) == pid:
+            if int(line.rpartition(")")[2].split()[1]) == pid:
                 found.append(int(folder.name))
     return found

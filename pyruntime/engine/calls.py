@@ -6,21 +6,26 @@ import posix
 
 from .. import kernel
 from ..spec.jsontext import dumps
-from .channel import START
+from .channel import CHILD, START
 from .program import (
     enter_directory,
     enter_directory_late,
     find_program,
+    find_program_early,
+    load_filter_early,
     own_stdio,
     with_home,
 )
 
 __all__ = [
     "await_start",
+    "clone_into_pid_namespace",
     "enter_directory",
     "enter_directory_late",
     "find_program",
+    "find_program_early",
     "listener_state",
+    "load_filter_early",
     "own_stdio",
     "run_hook",
     "save_cgroup",
@@ -80,6 +85,29 @@ def await_start(listener: int, channel_fd: int) -> int:
             posix.close(listener)
             return connection
         posix.close(connection)
+
+
+def clone_into_pid_namespace(channel_fd: int) -> int:
+    """Make the process that goes on with the plan, in the pid namespace that was joined; return its pid on the host.
+
+    Whoever may trace in that namespace can take a process over from its clone on. So this is the last thing that the
+    process outside does: it has given up what the container has not, and its child begins with no more. The child is
+    the host's own (CLONE_PARENT). It waits until the host has been told of it, and ends when that can't be.
+    """
+    wait_end, told_end = posix.pipe2(posix.O_CLOEXEC)
+    pid, pidfd = kernel.clone3(kernel.flags("CLONE_PARENT"))
+    if pid == 0:
+        posix.close(told_end)
+        told = posix.read(wait_end, 16)
+        posix.close(wait_end)
+        if not told:
+            posix._exit(1)
+        return int(told)
+    try:
+        kernel.send_message(channel_fd, CHILD + b"%d" % pid, [pidfd])
+        posix.write(told_end, b"%d" % pid)
+    finally:
+        posix._exit(0)
 
 
 def systemd_start_scope(container: Any, unit: str, properties: Any, pid: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posix
 
 from .. import kernel
 from ..errors import Failure, errno_text, one_line
@@ -16,6 +17,8 @@ START = b"s"
 """What `start` writes to the waiting init."""
 GO = b"G"
 ERROR = b"E"
+CHILD = b"C"
+"""Sent, with its pid and a pidfd, by a process that has made the one which takes its place; ends what it does."""
 ABOUT_TO_EXEC = b"x"
 """Sent by exec_program just before execve(2): end of file after it means that the program runs."""
 MAX_MESSAGE = 16384
@@ -127,8 +130,8 @@ def send_go(fd: int, names: list[str], slots: Slots) -> None:
         raise PeerDied from None
 
 
-def receive_go(fd: int, slots: Slots) -> None:
-    """Wait until the other side says go on; take over its descriptors.
+def receive(fd: int) -> tuple[bytes, list[int]]:
+    """Wait for a message that is no error; return it and the descriptors that came with it.
 
     Raises the Failure that the other side reports, or PeerDied.
     """
@@ -142,9 +145,33 @@ def receive_go(fd: int, slots: Slots) -> None:
         raise PeerDied
     if message[:1] == ERROR:
         raise read_error(message)
-    names = message[1:].decode()
-    if names:
-        slots.update(zip(names.split(","), fds, strict=True))
+    return message, fds
+
+
+def receive_child(fd: int) -> tuple[int, int]:
+    """Wait until the process on the other side has made the one that goes on in its place; return its pid and a pidfd.
+
+    Raises the Failure that the other side reports, or PeerDied.
+    """
+    message, fds = receive(fd)
+    if message[:1] != CHILD or not message[1:].isdigit() or len(fds) != 1:
+        raise Failure(f"unexpected message from the process in between: {errno_text(None, repr(message[:64]))}")
+    return int(message[1:]), fds[0]
+
+
+def receive_go(fd: int, slots: Slots, expected: list[str]) -> None:
+    """Wait until the other side says go on; take over its descriptors.
+
+    expected: the slots that the plan lets it fill; a process that somebody has taken over must not choose them. Raises
+    the Failure that the other side reports, or PeerDied.
+    """
+    message, fds = receive(fd)
+    names = [name for name in expected if name.encode() in message[1:].split(b",")]
+    if message != GO + ",".join(names).encode() or len(names) != len(fds):
+        for each in fds:
+            posix.close(each)
+        raise Failure(f"unexpected message from the other process: {errno_text(None, repr(message[:64]))}")
+    slots.update(zip(names, fds, strict=True))
 
 
 def shared_names(plan: Plan, first: int, end: int) -> list[str]:

@@ -29,6 +29,10 @@ def seal() -> None:
     sys.path_importer_cache.clear()
 
 
+NUMBERS = ("umask", "host_pid", "clone_into_pid_namespace")
+"""Calls whose result is a number and no descriptor."""
+
+
 def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> None:
     """Close what no step of init uses: state directory, cgroup, log file and whatever else the host has open.
 
@@ -37,6 +41,7 @@ def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> Non
     """
     start = next((step.args[0] for step in plan if step.call == "close_range"), 3)
     used = {arg.name for step in plan.steps[first:] if step.side == INIT for arg in step.args if type(arg) is Slot}
+    used -= {step.into for step in plan if step.call in NUMBERS}
     kept = sorted({fd for name in used if type(fd := slots.get(name)) is int and fd >= start} | {channel_fd})
     for fd in kept:
         if fd > start:
@@ -64,8 +69,10 @@ def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
                         slots,
                     )
                 else:
-                    channel.receive_go(channel_fd, slots)
+                    channel.receive_go(channel_fd, slots, channel.shared_names(plan, run_start, position))
                 run_start = position
+            if step.call == "clone_into_pid_namespace":
+                close_the_rest(plan, position, slots, channel_fd)
             if step.side == INIT:
                 step.apply(calls, slots)
         # A config without `process`: start refuses, and there is nothing to become.

@@ -32,6 +32,12 @@ class Launched:
         self.pidfd = pidfd
         self.channel = channel_fd
 
+    def replace(self, pid: int, pidfd: int) -> None:
+        """Take over the process that the one so far has made in its place, which ends now."""
+        posix.waitpid(self.pid, 0)
+        posix.close(self.pidfd)
+        self.pid, self.pidfd = pid, pidfd
+
     def kill(self) -> None:
         """End the process and take its exit status; it is a child, so its pid can't have been reused."""
         if self.channel >= 0:
@@ -218,15 +224,18 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
                 raise init_died(steps[position], launched) from None
             run_start = position
             if position > last_host:
+                take_over(plan, position, len(steps), slots, launched)
                 return
             done = run_meanwhile(plan, position, slots)
         if step.side != HOST:
             continue
         if changes:
             run_start, begun = position, run_start
-            wait_for_init(plan, begun, slots, launched)
+            take_over(plan, begun, position, slots, launched)
+            wait_for_init(plan, begun, position, slots, launched)
         if position >= done:
             apply(step, slots)
+    take_over(plan, run_start, len(steps), slots, launched)
 
 
 def run_meanwhile(plan: Plan, first: int, slots: Slots) -> int:
@@ -240,10 +249,21 @@ def run_meanwhile(plan: Plan, first: int, slots: Slots) -> int:
     return position
 
 
-def wait_for_init(plan: Plan, begun: int, slots: Slots, launched: Launched) -> None:
+def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:
+    """When init makes another process in its place in this run of steps, wait for that one: it is init from now on."""
+    for step in plan.steps[begun:end]:
+        if step.call == "clone_into_pid_namespace":
+            try:
+                launched.replace(*channel.receive_child(launched.channel))
+            except channel.PeerDied:
+                raise init_died(plan.steps[begun], launched) from None
+            slots["init_pid"], slots["init_pidfd"] = launched.pid, launched.pidfd
+
+
+def wait_for_init(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:
     """Wait for init's go; when it died instead, say how and during which steps."""
     try:
-        channel.receive_go(launched.channel, slots)
+        channel.receive_go(launched.channel, slots, channel.shared_names(plan, begun, end))
     except channel.PeerDied:
         raise init_died(plan.steps[begun], launched) from None
 

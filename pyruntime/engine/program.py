@@ -22,13 +22,13 @@ X_OK = 1
 def enter_directory(path: str, optional: bool) -> bool:
     """Make path the working directory; return whether it was done.
 
-    optional: a directory that this user may not enter is left for later, when the process has its own user. The
+    optional: a directory that this user may not enter, or find, is left for when the process has its own user. The
     directory must lie inside the container: with a descriptor leaked from the host, `/proc/self/fd/N` would lead out
     (CVE-2024-21626). Raises OSError, and Failure for a directory outside.
     """
     try:
         kernel.chdir(path)
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):
         if optional:
             return False
         raise
@@ -37,10 +37,18 @@ def enter_directory(path: str, optional: bool) -> bool:
     return True
 
 
-def enter_directory_late(path: str, done: bool) -> None:
-    """Make path the working directory unless that was done before the user changed."""
-    if not done:
-        enter_directory(path, False)
+def enter_directory_late(path: str, done: bool, may_come_later: bool = False) -> bool:
+    """Make path the working directory unless that was done before the user changed; return whether it is now.
+
+    may_come_later: a process that is not yet in the container's pid namespace finds nothing in /proc/self; what it does
+    not find is left for the one that is.
+    """
+    try:
+        return done or enter_directory(path, False)
+    except FileNotFoundError:
+        if not may_come_later:
+            raise
+        return False
 
 
 def with_home(env: list[str], uid: int) -> list[str]:
@@ -71,11 +79,25 @@ def home_of(uid: int) -> str:
     return "/"
 
 
-def find_program(name: str, env: list[str]) -> str:
+def find_program_early(name: str, env: list[str], in_cwd: bool) -> str:
+    """Return the path to execute, as find_program, or "" when it is not found before the container's pid namespace is
+    entered: /proc/self leads nowhere until then."""
+    if not in_cwd:
+        return ""
+    try:
+        return find_program(name, env)
+    except Failure:
+        return ""
+
+
+def find_program(name: str, env: list[str], found: str = "") -> str:
     """Return the path to execute for args[0], looked up in the PATH of env as execvp(3) does.
 
-    Raises Failure with the words that callers map to exit codes 126 and 127.
+    found: what was found before, "" for nothing. Raises Failure with the words that callers map to exit codes 126 and
+    127.
     """
+    if found:
+        return found
     if "/" in name:
         check_program(name, name)
         return name
@@ -136,3 +158,16 @@ def own_stdio(uid: int) -> None:
                 errno.ENOSYS,
             ):
                 raise
+
+
+def load_filter_early(filter_: bytes, flags: int, effective: int, permitted: int, inheritable: int) -> bytes | None:
+    """Load the seccomp filter and set the program's own capabilities, if what is left to do can be done under it.
+
+    Return what is left to be loaded right before execve: None, or the filter, when it forbids a call on the way there.
+    Without no_new_privs a filter takes CAP_SYS_ADMIN to load (seccomp(2)): that is kept in this case only.
+    """
+    if not kernel.seccomp_permits_exec(filter_):
+        return filter_
+    kernel.seccomp_load(filter_, flags)
+    kernel.capset(effective, permitted, inheritable)
+    return None

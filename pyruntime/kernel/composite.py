@@ -24,6 +24,7 @@ from .cgroups import (
 )
 from .files import (
     check_procfs,
+    fsopen_proc,
     host_pid,
     open_proc_pid,
     open_procfs,
@@ -57,6 +58,7 @@ __all__ = [
     "detach_host_procfs",
     "enable_controllers",
     "find_device_filter",
+    "fsopen_proc",
     "host_pid",
     "idmap_userns",
     "make_cgroup",

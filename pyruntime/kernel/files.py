@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ..errors import Failure
@@ -81,6 +82,23 @@ def open_procfs() -> int:
         return _linux.open_tree(C["AT_FDCWD"], "/proc", C["OPEN_TREE_CLONE"])
     except OSError:
         return _linux.open("/proc", C["O_PATH"] | C["O_DIRECTORY"])
+
+
+def fsopen_proc(pid_namespace: int) -> int:
+    """Return a context for a procfs of another pid namespace, given by a descriptor; proc(5) "pidns", since Linux 6.18.
+
+    Where the kernel has no such option a helper opens the context from inside, with as little as can be in its hands:
+    whoever may trace in that namespace could send something else, so what is mounted must be checked (check_procfs).
+    """
+    context = _linux.fsopen("proc", 0)
+    try:
+        _linux.fsconfig(context, C["FSCONFIG_SET_FD"], "pidns", None, pid_namespace)
+        return context
+    except OSError as error:
+        posix.close(context)
+        if error.errno != errno.EINVAL:
+            raise
+    return _linux.fsopen_proc_by_helper(pid_namespace)
 
 
 def write_procfs(procfs: int, path: str, text: str) -> None:

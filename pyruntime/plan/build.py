@@ -34,6 +34,7 @@ WORK_UMASK = 0o022
 """While init makes directories and devices, whatever the caller's umask is."""
 DEFAULT_UMASK = Octal(0o022)
 """Of a container's program, whoever starts it; what runc and crun give it."""
+ARGS0 = "/process/args/0"
 EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 """Those before `start`, in the order in which they run."""
 
@@ -44,8 +45,9 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     parsed = mounts.parse(config)
     plan = Plan(warnings=mounts.warnings(parsed))
     program = config.get("process")
+    outside = namespaces.joins_pid(facts)
     plan.steps = [
-        *keep_descriptors(facts),
+        *guard_host(facts),
         # Host: what can fail early, and every descriptor that init is to inherit.
         *(cgroup_before_init(config, facts) if not facts.systemd_unit else ()),
         *namespaces.open_steps(config, facts),
@@ -63,19 +65,18 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.before_clone(config, facts),
         namespaces.clone_step(facts),
         Step(HOST, "", "close", Slot("start_listener")),
-        *(cgroup_around_init(config, facts) if facts.systemd_unit else resources.late_resource_steps(config, facts)),
-        *namespaces.after_clone(config, facts),
-        *namespaces.net_device_steps(config, facts),
-        *process.host_steps(config, facts),
-        # Init: in its new namespaces.
-        *guard_steps(),
-        *seccomp.pid_steps(config),
+        *(cgroup_around_init(config, facts) if facts.systemd_unit else ()),
+        *(() if outside else late_resources(config, facts)),
+        *in_new_namespaces(config, facts),
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
         *process.keyring_steps(config, facts),
         *file_system_steps(config, parsed, facts),
         *kernel_settings(config, facts),
-        *(become_user(program, config, facts, plan, DEFAULT_UMASK) if program else ()),
+        *namespaces.pid_steps(config, facts),
+        *(become_user(program, config, facts, plan, DEFAULT_UMASK, outside=outside) if program else ()),
+        *(come_inside(program, config, facts) if outside else ()),
+        *(late_resources(config, facts) if outside else ()),
         *release_steps(config, facts),
         # Init: `start` has been called.
         Step(
@@ -92,6 +93,20 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     return plan
 
 
+def in_new_namespaces(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """What needs init to be in its new namespaces, and init's own first steps, which may be what brings it there."""
+    host = [
+        *namespaces.after_clone(config, facts),
+        *namespaces.net_device_steps(config, facts),
+        *process.host_steps(config.get("process") or {}, facts, outside=namespaces.joins_pid(facts)),
+    ]
+    entering = namespaces.entering_steps(config, facts)
+    if entering:
+        return [*guard_steps(), *entering, *host]
+    pid = () if namespaces.joins_pid(facts) else seccomp.pid_steps(config)
+    return [*host, *guard_steps(), *pid]
+
+
 def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) -> Plan:
     """Return the plan that adds a process to a running container.
 
@@ -99,28 +114,55 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
     """
     plan = Plan()
     plan.steps = [
-        *keep_descriptors(facts),
+        *guard_host(facts),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
         # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
         *process.affinity_steps(program, "initial", HOST),
-        *namespaces.exec_before_clone(config),
         namespaces.exec_clone_step(),
-        *process.exec_host_steps(program, facts),
+        *process.host_steps(program, facts, outside=True),
         *guard_steps(),
         *labels.procfs_steps({"process": program}),
-        *seccomp.pid_steps(config),
         *process.affinity_steps(program, "final", INIT),
         *namespaces.exec_join_steps(config, facts),
         *process.keyring_steps(config, facts),
-        *console.terminal_steps(program, facts, root=False),
+        *console.terminal_steps(program, facts, root=False, outside=True),
         # Where config.json has no umask, the caller's counts, which guard_steps kept; as with runc and crun.
-        *become_user(program, config, facts, plan, Slot("umask")),
+        *become_user(program, config, facts, plan, Slot("umask"), outside=True),
+        *come_inside(program, config, facts),
         # From here on the process is the container's: it goes on when the runtime ends.
         Step(INIT, "", "set_pdeathsig", 0),
         *execute_steps(program, config, facts, report="channel"),
     ]
     return plan
+
+
+def come_inside(program: dict[str, Any] | None, config: dict[str, Any], facts: Facts) -> list[Step]:
+    """From outside into the container's pid namespace: with no more than the program has, and last of all.
+
+    What is not found outside, because it is below /proc/self, is looked for again.
+    """
+    if not program:
+        nothing = Step(INIT, "", "capset", *capabilities.NO_SETS)
+        return [nothing, *namespaces.last_clone_steps(facts)]
+    sets = capabilities.read(program, facts, [])
+    cwd, arguments = program.get("cwd") or "/", program.get("args") or []
+    steps = [
+        *seccomp.early_steps(config, *capabilities.masks(sets)),
+        *namespaces.last_clone_steps(facts),
+        *console.login_steps(program),
+        *process.late_steps(program),
+        Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd")),
+    ]
+    if arguments:
+        env, program_slot = process.environment(program), Slot("program")
+        steps.append(Step(INIT, ARGS0, "find_program", arguments[0], env, program_slot, into="program"))
+    return steps
+
+
+def late_resources(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, once init is there: limits that would have kept it out."""
+    return [] if facts.systemd_unit else resources.late_resource_steps(config, facts)
 
 
 def cgroup_before_init(config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -138,17 +180,20 @@ def cgroup_around_init(config: dict[str, Any], facts: Facts) -> list[Step]:
     return systemd.scope_steps(config, facts)
 
 
-def keep_descriptors(facts: Facts) -> list[Step]:
-    """Host: whatever the caller left open reaches neither a hook nor the program (CVE-2024-21626)."""
+def guard_host(facts: Facts) -> list[Step]:
+    """Host: whatever the caller left open reaches neither a hook nor the program (CVE-2024-21626), and no process that
+    is made from here on can be traced from a user namespace, not even in its first moment (CVE-2016-9962)."""
     first = 3 + facts.preserve_fds
-    return [Step(HOST, "", "close_range", first, Flags("UINT_MAX"), Flags("CLOSE_RANGE_CLOEXEC"))]
+    return [
+        Step(HOST, "", "close_range", first, Flags("UINT_MAX"), Flags("CLOSE_RANGE_CLOEXEC")),
+        Step(HOST, "", "set_dumpable", 0),
+    ]
 
 
 def guard_steps() -> list[Step]:
-    """Nobody in the container may look into init (CVE-2016-9962), and init does not outlive its parent."""
+    """Init does not outlive its parent, and has no terminal of the caller's."""
     return [
         Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
-        Step(INIT, "", "set_dumpable", 0),
         Step(INIT, "", "setsid"),
         Step(INIT, "", "umask", Octal(WORK_UMASK), into="umask"),
     ]
@@ -164,7 +209,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
         *rootfs.bind_root(config, facts),
         *mounts.mount_steps(parsed, facts),
         *rootfs.device_steps(config, facts),
-        *console.terminal_steps(program, facts, root=True),
+        *console.terminal_steps(program, facts, root=True, outside=namespaces.joins_pid(facts)),
         *early_hook_steps(config, facts),
         # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
         *paths.readonly_steps(config, facts),
@@ -213,40 +258,43 @@ def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def become_user(
-    program: dict[str, Any], config: dict[str, Any], facts: Facts, plan: Plan, default_umask: Octal | Slot
+    program: dict[str, Any],
+    config: dict[str, Any],
+    facts: Facts,
+    plan: Plan,
+    default_umask: Octal | Slot,
+    *,
+    outside: bool,
 ) -> list[Step]:
-    """From init's rights to the program's: limits, directory, groups, user, capabilities."""
+    """From init's rights to the program's: limits, directory, groups, user, capabilities.
+
+    outside: the process is not in the container's pid namespace yet, and has a child that will be (come_inside).
+    """
     user = program.get("user") or {}
     env = process.environment(program)
     sets = capabilities.read(program, facts, plan.warnings)
     cwd = program.get("cwd") or "/"
     steps = [
-        *process.init_steps(program, config, facts),
+        *process.init_steps(program, config, facts, outside=outside),
         *console.stdio_steps(program),
         *labels.label_steps(program),
         Step(INIT, "/process/cwd", "enter_directory", cwd, True, into="in_cwd"),
         *process.no_new_privs_steps(program),
         *capabilities.before_setuid(sets),
         *process.user_steps(program, facts),
-        # A change of user clears the signal for a dead parent (prctl(2)).
+        # A change of user clears the signal for a dead parent, and may set dumpable (prctl(2), fs.suid_dumpable).
         Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
+        Step(INIT, "", "set_dumpable", 0),
         *capabilities.after_setuid(sets, keep_sys_admin=seccomp.needs_privilege(config, program)),
-        Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd")),
+        Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd"), outside, into="in_cwd"),
     ]
     if not any(entry.startswith("HOME=") for entry in env):
         steps.append(Step(INIT, "/process/env", "with_home", env, user.get("uid", 0), into="env"))
     arguments = program.get("args") or []
-    if arguments:
-        steps.append(
-            Step(
-                INIT,
-                "/process/args/0",
-                "find_program",
-                arguments[0],
-                env,
-                into="program",
-            )
-        )
+    if arguments and outside:
+        steps.append(Step(INIT, ARGS0, "find_program_early", arguments[0], env, Slot("in_cwd"), into="program"))
+    elif arguments:
+        steps.append(Step(INIT, ARGS0, "find_program", arguments[0], env, into="program"))
     return [*steps, *process.umask_steps(program, default_umask)]
 
 

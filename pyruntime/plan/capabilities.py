@@ -37,6 +37,10 @@ class Mask(int):
         return f"ALL&~({'|'.join(missing)})" if missing else "ALL"
 
 
+NO_SETS = (Mask(0), Mask(0), Mask(0))
+"""Effective, permitted and inheritable of a process that will never be a program."""
+
+
 class Sets:
     """The sets as masks, and the last capability that this kernel knows."""
 
@@ -112,3 +116,8 @@ def after_setuid(sets: Sets, *, keep_sys_admin: bool) -> list[Step]:
         if sets.ambient >> number & 1
     ]
     return steps
+
+
+def masks(sets: Sets) -> tuple[Mask, Mask, Mask]:
+    """Return what capset(2) takes for a program: effective, permitted, inheritable."""
+    return Mask(sets.effective), Mask(sets.permitted), Mask(sets.inheritable)

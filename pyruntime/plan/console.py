@@ -38,11 +38,12 @@ def connect_steps(process: dict[str, Any] | None, facts: Facts) -> list[Step]:
     ]
 
 
-def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool) -> list[Step]:
+def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, outside: bool) -> list[Step]:
     """Init: make the terminal, send its master to the caller, and make it the controlling terminal and stdio.
 
     root: the container is being created, the slot "root" holds its root before pivot, and /dev/console is to be
-    mounted. Otherwise the process has joined a container and its root is "/".
+    mounted. Otherwise the process has joined a container and its root is "/". outside: the process makes one more,
+    which leads the session and takes the terminal (login_steps).
     """
     if not wants_terminal(process):
         return []
@@ -87,8 +88,17 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool) 
             closes=("pty", "console"),
         )
     )
-    steps.append(Step(INIT, POINTER, "login_tty", Slot("tty"), closes=("tty",)))
-    return steps
+    return steps + (stdio_of_terminal() if outside else login_steps(process))
+
+
+def login_steps(process: dict[str, Any] | None) -> list[Step]:
+    """Init, as leader of its session: make the terminal its own."""
+    return [Step(INIT, POINTER, "login_tty", Slot("tty"), closes=("tty",))] if wants_terminal(process) else []
+
+
+def stdio_of_terminal() -> list[Step]:
+    """Init: let go of the caller's stdin, stdout and stderr."""
+    return [Step(INIT, POINTER, "dup2", Slot("tty"), number) for number in range(3)]
 
 
 def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:

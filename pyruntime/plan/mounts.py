@@ -10,7 +10,7 @@ from ..errors import InvalidConfig
 from ..step import HOST, INIT, Flags, Slot, Step
 from . import mount_options
 from .facts import Facts
-from .namespaces import map_texts
+from .namespaces import joins_pid, map_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> li
     """Host, before clone3: sources that only the host's root can open or map; init inherits the descriptors."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
+        if is_procfs_of_others(mount, options, facts):
+            # Init is outside of the joined pid namespace as long as it can mount, and a procfs is of its maker's.
+            steps.append(Step(HOST, f"/mounts/{index}/type", "fsopen_proc", Slot("ns_pid"), into=f"fs{index}"))
         if is_bind(mount, options) and opened_by_host(mount, facts):
             steps += _clone_source(HOST, index, mount, options, facts)
             steps.append(
@@ -59,6 +62,11 @@ def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> li
 
 def is_bind(mount: dict[str, Any], options: MountOptions) -> bool:
     return options.bind or mount.get("type") == "bind"
+
+
+def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, facts: Facts) -> bool:
+    """Whether it is the procfs of a pid namespace that the container joins."""
+    return mount.get("type") == "proc" and joins_pid(facts) and not (options.bind or options.remount)
 
 
 def opened_by_host(mount: dict[str, Any], facts: Facts) -> bool:
@@ -133,7 +141,7 @@ def one_mount(index: int, mount: dict[str, Any], options: MountOptions, facts: F
         if target_of(mount) == "/proc":
             steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
     else:
-        steps = _new_file_system(index, mount, options, kind)
+        steps = _new_file_system(index, mount, options, kind, facts)
         if options.tmpcopyup:
             steps.append(
                 Step(INIT, f"/mounts/{index}/options", "copy_up", ROOT, target_of(mount), Slot(f"mount{index}"))
@@ -166,12 +174,14 @@ def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOp
     return [Step(side, f"/mounts/{index}/source", "open_tree", CWD, source, flags, into=f"mount{index}")]
 
 
-def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str) -> list[Step]:
+def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str, facts: Facts) -> list[Step]:
     pointer = f"/mounts/{index}"
     context = f"fs{index}"
     if not kind or kind == "none":
         raise InvalidConfig("a mount that is no bind needs a type", pointer=f"{pointer}/type")
     steps = [Step(INIT, f"{pointer}/type", "fsopen", kind, Flags("FSOPEN_CLOEXEC"), into=context)]
+    if is_procfs_of_others(mount, options, facts):
+        steps = []
 
     def set_string(where: str, key: str, value: str) -> None:
         steps.append(Step(INIT, where, "fsconfig", Slot(context), SET_STRING, key, value, 0))
@@ -209,6 +219,8 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
             closes=(context,),
         )
     )
+    if is_procfs_of_others(mount, options, facts):
+        steps.append(Step(INIT, pointer, "check_procfs", Slot(f"mount{index}")))
     return steps
 
 

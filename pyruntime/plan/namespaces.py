@@ -68,37 +68,40 @@ def _setns(side: str, config: dict[str, Any], kind: str) -> Step:
     )
 
 
-def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Join what decides where clone3 makes the new process: the pid namespace, and the user namespace of others.
+def joins_pid(facts: Facts) -> bool:
+    """Whether the container shares the pid namespace of another: whoever may trace there sees what enters it."""
+    return "pid" in facts.joined_namespaces
 
-    A joined user namespace is entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so
-    the new namespaces belong to the joined user namespace, and the runtime itself keeps its own.
+
+def enters_itself(facts: Facts) -> bool:
+    """Whether init makes and joins its namespaces by itself, instead of being born in them.
+
+    It joins the pid namespace with the rights of the host, before it has those of a user namespace only, and must not
+    be born in it (before_clone, clone_into_pid_namespace).
     """
-    joined = facts.joined_namespaces
-    steps: list[Step] = []
-    if "user" in joined:
-        if "pid" in joined:
-            steps.append(_setns(JOIN, config, "pid"))
-        steps.append(_setns(JOIN, config, "user"))
-    elif "pid" in joined:
-        steps.append(
-            Step(
-                HOST,
-                "",
-                "open",
-                "/proc/self/ns/pid",
-                Flags("O_RDONLY|O_CLOEXEC"),
-                into="ns_pid_of_host",
-            )
-        )
-        steps.append(_setns(HOST, config, "pid"))
-    return steps
+    return joins_pid(facts) and facts.has_userns
+
+
+def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Join what decides where clone3 makes the new process: the user namespace of others.
+
+    It is entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so the new namespaces
+    belong to the joined user namespace, and the runtime itself keeps its own.
+    """
+    if "user" in facts.joined_namespaces and not joins_pid(facts):
+        return [_setns(JOIN, config, "user")]
+    return []
+
+
+def new_flags(facts: Facts) -> list[str]:
+    """Return the flags of the new namespaces that are made at once."""
+    return [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in LATER]
 
 
 def clone_step(facts: Facts) -> Step:
     """The clone3 that makes init, in its new namespaces and in its cgroup, if that can exist before init does."""
-    flags = [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in LATER]
-    if "user" in facts.joined_namespaces:
+    flags = [] if enters_itself(facts) else new_flags(facts)
+    if "user" in facts.joined_namespaces and not joins_pid(facts):
         flags.append("CLONE_PARENT")
     return Step(
         HOST,
@@ -110,33 +113,42 @@ def clone_step(facts: Facts) -> Step:
     )
 
 
+def entering_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init: choose the pid namespace of its child, then make the user namespace and the others, or join it."""
+    if not enters_itself(facts):
+        return []
+    steps = [_setns(INIT, config, "pid")]
+    if "user" in facts.joined_namespaces:
+        steps.append(_setns(INIT, config, "user"))
+    return [*steps, Step(INIT, "/linux/namespaces", "unshare", Flags("|".join(new_flags(facts))))]
+
+
+def pid_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init, before it becomes the user: choose the pid namespace of its child, if that has not been done."""
+    return [_setns(INIT, config, "pid")] if joins_pid(facts) and not enters_itself(facts) else []
+
+
+def last_clone_steps(facts: Facts) -> list[Step]:
+    """Init: nothing but the program's rights is left to it; make the process that goes on in the pid namespace.
+
+    The change of user has made the process dumpable where fs.suid_dumpable says so (proc(5)).
+    """
+    return [
+        Step(INIT, "", "set_dumpable", 0),
+        Step(INIT, "", "clone_into_pid_namespace", Slot("channel"), into="host_pid"),
+        Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
+        Step(INIT, "", "setsid"),
+    ]
+
+
 def after_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Host: leave the joined pid namespace to the children; write the maps of a new user namespace."""
-    steps: list[Step] = []
-    if "pid" in facts.joined_namespaces and "user" not in facts.joined_namespaces:
-        steps.append(
-            Step(
-                HOST,
-                "",
-                "setns",
-                Slot("ns_pid_of_host"),
-                Flags("CLONE_NEWPID"),
-                closes=("ns_pid_of_host",),
-            )
-        )
-    if "user" in facts.new_namespaces:
-        for name, key, text in zip(("uid_map", "gid_map"), MAPPINGS, map_texts(config["linux"]), strict=True):
-            steps.append(
-                Step(
-                    HOST,
-                    f"/linux/{key}",
-                    "write_proc_pid",
-                    Slot("init_pid"),
-                    name,
-                    text,
-                )
-            )
-    return steps
+    """Host: write the maps of a new user namespace."""
+    if "user" not in facts.new_namespaces:
+        return []
+    return [
+        Step(HOST, f"/linux/{key}", "write_proc_pid", Slot("init_pid"), name, text)
+        for name, key, text in zip(("uid_map", "gid_map"), MAPPINGS, map_texts(config["linux"]), strict=True)
+    ]
 
 
 def map_texts(source: dict[str, Any]) -> list[str]:
@@ -234,29 +246,19 @@ def net_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
-def exec_before_clone(config: dict[str, Any]) -> list[Step]:
-    """Host: let the next child be born in the container's pid namespace. Slot "target" holds a pidfd of init."""
-    kinds = listed(config)
-    if "pid" not in kinds:
-        return []
-    return [
-        Step(
-            HOST,
-            pointer_of(config, "pid"),
-            "setns",
-            Slot("target"),
-            Flags("CLONE_NEWPID"),
-        )
-    ]
-
-
 def exec_clone_step() -> Step:
-    """The clone3 that makes the process of exec, in the cgroup where init is."""
+    """The clone3 that makes the process which joins the container, in the cgroup where init is.
+
+    It stays in the host's pid namespace: the container sees only the child that it makes in the end."""
     return Step(HOST, "", "clone3", Flags(""), Slot("cgroup"), into="init_pid")
 
 
 def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Join all the namespaces of the container's init at once; without a mount namespace, its root directory."""
+    """Join all the namespaces of the container's init at once; without a mount namespace, its root directory.
+
+    The pid namespace is that of the child only (setns(2)), and joined first, with the host's rights. Slot "target"
+    holds a pidfd of init.
+    """
     kinds = listed(config)
     flags = [flag for kind, flag in FLAG.items() if kind in kinds and kind != "pid"]
     steps: list[Step] = []
@@ -272,6 +274,8 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
                 into="root",
             )
         )
+    if "pid" in kinds:
+        steps.append(Step(INIT, pointer_of(config, "pid"), "setns", Slot("target"), Flags("CLONE_NEWPID")))
     if flags:
         steps.append(
             Step(

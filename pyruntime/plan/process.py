@@ -11,28 +11,44 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def host_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs."""
-    return exec_host_steps(config.get("process") or {}, facts)
+def host_steps(program: dict[str, Any], facts: Facts, *, outside: bool) -> list[Step]:
+    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs.
 
-
-def exec_host_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
-    """The same for a process document of exec."""
+    outside: see init_steps.
+    """
     steps = []
     if program.get("oomScoreAdj") is not None:
         text = str(program["oomScoreAdj"])
         steps.append(Step(HOST, "/process/oomScoreAdj", "write_proc_pid", Slot("init_pid"), "oom_score_adj", text))
     if facts.has_userns:
         # Raising a hard limit asks for CAP_SYS_RESOURCE in the initial user namespace.
-        steps += rlimit_steps(program, HOST)
+        steps += rlimit_steps(program, HOST, left_out=LATE_LIMITS if outside else ())
     return steps
 
 
-def rlimit_steps(program: dict[str, Any], side: str) -> list[Step]:
+LATE_LIMITS = ("RLIMIT_NPROC",)
+"""Limits that would count the process in between."""
+
+
+def rlimit_steps(
+    program: dict[str, Any], side: str, *, only: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
+) -> list[Step]:
     pid: Any = Slot("init_pid") if side == HOST else 0
     return [
         Step(side, f"/process/rlimits/{index}", "prlimit", pid, Flags(limit["type"]), limit["soft"], limit["hard"])
         for index, limit in enumerate(program.get("rlimits") or ())
+        if limit["type"] not in left_out and (not only or limit["type"] in only)
+    ]
+
+
+def late_steps(program: dict[str, Any]) -> list[Step]:
+    """Host, once the process is there that becomes the program: what its parent could not hand down.
+
+    A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)).
+    """
+    return [
+        *rlimit_steps(program, HOST, only=LATE_LIMITS),
+        *scheduler_steps(program.get("scheduler") or {}, HOST),
     ]
 
 
@@ -44,11 +60,14 @@ def keyring_steps(_config: dict[str, Any], facts: Facts) -> list[Step]:
     return [Step(INIT, "", "keyctl_join_session_keyring", f"_ses.{facts.id}", ignore=absent)]
 
 
-def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Init: limits, scheduling, execution domain, NUMA policy."""
+def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, outside: bool) -> list[Step]:
+    """Init: limits, scheduling, execution domain, NUMA policy.
+
+    outside: it makes one more process in the end, which is given by the host what a fork would lose (late_steps).
+    """
     linux = config.get("linux") or {}
-    steps = [] if facts.has_userns else rlimit_steps(program, INIT)
-    steps += scheduler_steps(program.get("scheduler") or {})
+    steps = [] if facts.has_userns else rlimit_steps(program, INIT, left_out=LATE_LIMITS if outside else ())
+    steps += [] if outside else scheduler_steps(program.get("scheduler") or {}, INIT)
     priority = program.get("ioPriority") or {}
     if priority.get("class"):
         steps.append(
@@ -87,12 +106,13 @@ class IoPriority(int):
         return self.text
 
 
-def scheduler_steps(scheduler: dict[str, Any]) -> list[Step]:
+def scheduler_steps(scheduler: dict[str, Any], side: str) -> list[Step]:
     if not scheduler:
         return []
+    pid: Any = Slot("init_pid") if side == HOST else 0
     flags = "|".join(scheduler.get("flags") or ())
     numbers = [scheduler.get(key) or 0 for key in ("nice", "priority", "runtime", "deadline", "period")]
-    return [Step(INIT, "/process/scheduler", "sched_setattr", 0, Flags(scheduler["policy"]), Flags(flags), *numbers)]
+    return [Step(side, "/process/scheduler", "sched_setattr", pid, Flags(scheduler["policy"]), Flags(flags), *numbers)]
 
 
 def affinity_steps(program: dict[str, Any], key: str, side: str) -> list[Step]:

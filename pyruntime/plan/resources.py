@@ -55,22 +55,25 @@ def resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     return [
         *controller_steps(needed_controllers(writes), facts),
         *owner_steps(config, facts),
-        *(write.step(facts.cgroup_path) for write in writes if not keeps_out_init(write)),
+        *(write.step(facts.cgroup_path) for write in writes if not keeps_out_init(write, facts)),
     ]
 
 
 def late_resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host, after clone3: the limits that init could not be born into."""
-    return [write.step(facts.cgroup_path) for write in config_writes(config) if keeps_out_init(write)]
+    return [write.step(facts.cgroup_path) for write in config_writes(config) if keeps_out_init(write, facts)]
 
 
 def config_writes(config: dict[str, Any]) -> list[Write]:
     return resource_writes((config.get("linux") or {}).get("resources") or {})
 
 
-def keeps_out_init(write: Write) -> bool:
-    """Whether it is the limit of no task at all: a valid one, which forbids every further fork."""
-    return write.name == "pids.max" and write.text == "0"
+def keeps_out_init(write: Write, facts: Facts) -> bool:
+    """Whether it is the limit of no task at all: a valid one, which forbids every further fork.
+
+    Where init makes one more process in its place, the limit of one task would keep that out.
+    """
+    return write.name == "pids.max" and write.text in (("0", "1") if "pid" in facts.joined_namespaces else ("0",))
 
 
 def needed_controllers(writes: list[Write]) -> dict[str, str]:

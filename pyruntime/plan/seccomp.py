@@ -107,6 +107,22 @@ def pid_steps(config: dict[str, Any]) -> list[Step]:
     return [Step(INIT, POINTER, "host_pid", into="host_pid")] if notifies(profile_of(config)) else []
 
 
+def early_steps(config: dict[str, Any], effective: Any, permitted: Any, inheritable: Any) -> list[Step]:
+    """Init, the last before it makes the process that the container sees: the filter, and the program's own sets.
+
+    That process must have no right that the container has not, so neither the one to load a filter nor none of one. A
+    filter that hands calls to an agent, or forbids what is still to be done, is loaded right before execve.
+    """
+    seccomp = profile_of(config)
+    if not seccomp or notifies(seccomp) or (config.get("hooks") or {}).get("startContainer"):
+        return []
+    flags = Flags("|".join(flag for flag in seccomp.get("flags") or ()))
+    sets = (effective, permitted, inheritable)
+    return [
+        Step(INIT, POINTER, "load_filter_early", Slot("seccomp_filter"), flags, *sets, into="seccomp_filter"),
+    ]
+
+
 def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
     """Return what exec_program needs: filter, its flags, the agent's socket (-1: none) and the message for it."""
     seccomp = profile_of(config)

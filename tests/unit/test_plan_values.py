@@ -262,5 +262,5 @@ class TestWindowSize:
     ) -> None:
         found = facts.Facts()
         found.console_size = of_caller
-        steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, found, root=False)
+        steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, found, root=False, outside=True)
         assert [step.args[1:] for step in steps if step.call == "set_window_size"] == size

@@ -45,8 +45,18 @@ struct names {
 };
 const char *flag_names(struct names *names, const char *prefixes, unsigned long long value);
 
+/* clone(2) without the C library, with a pidfd in the place of the parent's thread id; the order is the architecture's. */
+static inline long raw_clone(unsigned long long flags, int *pidfd)
+{
+#ifdef __s390x__
+	return syscall(SYS_clone, 0, (unsigned long)flags, pidfd, 0, 0);
+#else
+	return syscall(SYS_clone, (unsigned long)flags, 0, pidfd, 0, 0);
+#endif
+}
+
 extern PyMethodDef process_methods[], credential_methods[], mount_methods[], path_methods[], socket_methods[],
-    terminal_methods[], bpf_methods[], program_methods[], signal_methods[];
+    terminal_methods[], bpf_methods[], program_methods[], signal_methods[], filter_methods[], procfs_methods[];
 int add_constants(PyObject *module);
 
 #endif

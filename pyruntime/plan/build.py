@@ -151,7 +151,7 @@ def come_inside(program: dict[str, Any] | None, config: dict[str, Any], facts: F
         *seccomp.early_steps(config, *capabilities.masks(sets)),
         *namespaces.last_clone_steps(facts),
         *console.login_steps(program),
-        *process.late_steps(program),
+        *process.late_steps(program, facts),
         Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd")),
     ]
     if arguments:

@@ -41,14 +41,14 @@ def rlimit_steps(
     ]
 
 
-def late_steps(program: dict[str, Any]) -> list[Step]:
-    """Host, once the process is there that becomes the program: what its parent could not hand down.
+def late_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+    """Once the process is there that becomes the program: what its parent could not hand down.
 
     A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)).
     """
     return [
-        *rlimit_steps(program, HOST, only=LATE_LIMITS),
         *scheduler_steps(program.get("scheduler") or {}, HOST),
+        *rlimit_steps(program, HOST if facts.has_userns else INIT, only=LATE_LIMITS),
     ]
 
 
@@ -67,6 +67,11 @@ def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *,
     """
     linux = config.get("linux") or {}
     steps = [] if facts.has_userns else rlimit_steps(program, INIT, left_out=LATE_LIMITS if outside else ())
+    if outside and not facts.has_userns:
+        steps += [
+            Step(INIT, step.pointer, "raise_hard_limit", step.args[1], step.args[3])
+            for step in rlimit_steps(program, INIT, only=LATE_LIMITS)
+        ]
     steps += [] if outside else scheduler_steps(program.get("scheduler") or {}, INIT)
     priority = program.get("ioPriority") or {}
     if priority.get("class"):

@@ -3,16 +3,23 @@
 CVE-2016-9962's kind. The attacker is tests/attacks/ptracer.c, which seizes every process that appears.
 """
 
+import json
+import os
 import re
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support import attacks
+from support import attacks, paths
 from support.bundle import Bundle
 from support.fixtures import Make
-from support.runtime import Container, Runtime, new_id, wait_for
+from support.runtime import Container, Runtime, call, host_status, namespace, new_id, wait_for
+from support.terminal import console_socket
+
+from pyruntime.plan import capabilities
 
 ROUNDS = 30
 MAPS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -95,6 +102,25 @@ def create_and_delete(runtime: Runtime, victim: Bundle) -> None:
         runtime.ok("delete", "--force", name)
 
 
+REBOOT_FAILS = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
+}
+DOCKERS = json.loads((paths.REPO / "tests/data/configs/docker-plain.json").read_text())["linux"]["seccomp"]
+
+
+def mask_of(bundle: Bundle) -> int:
+    """Return the capabilities of a bundle's program as a bit mask."""
+    return sum(1 << capabilities.NUMBER[name] for name in bundle.process["capabilities"]["permitted"])
+
+
+def has_no_more_than(caught: list[Caught], mask: int) -> None:
+    """Fail when a process was caught without the container's filter, or with a capability that it has not."""
+    for each in caught:
+        assert each.seccomp == 2, each
+        assert each.capabilities & ~mask == 0, f"{each.capabilities & ~mask:#x} more: {each}"
+
+
 def has_nothing_of_the_host(caught: list[Caught], runtime: Runtime) -> None:
     """Fail when a process was caught through which files of the host can be reached."""
     for each in caught:
@@ -136,6 +162,107 @@ class TestCreate:
         has_nothing_of_the_host(caught, runtime)
         assert {each.own_mounts for each in caught} == {False}
 
+    @pytest.mark.parametrize("profile", [REBOOT_FAILS, DOCKERS], ids=["one-rule", "dockers"])
+    @pytest.mark.parametrize("no_new_privs", [False, True])
+    def test_with_a_filter(
+        self, attack: Attack, runtime: Runtime, victim: Bundle, profile: object, no_new_privs: bool
+    ) -> None:
+        """Without no_new_privs a filter takes CAP_SYS_ADMIN to load, which must not be seen either."""
+        attacker = attack(SYS_PTRACE)
+        victim.namespaces(pid=f"/proc/{attacker.box.pid}/ns/pid")
+        victim.linux["seccomp"] = profile
+        victim.process["noNewPrivileges"] = no_new_privs
+        victim.capabilities(bounding=[], effective=[], permitted=[])
+        create_and_delete(runtime, victim)
+        caught = attacker.caught()
+        assert len(caught) >= ROUNDS // 2
+        has_no_more_than(caught, 0)
+
+    @pytest.mark.parametrize("without_option", [False, True], ids=["kernel", "helper"])
+    def test_its_procfs_is_of_the_joined_namespace(
+        self, attack: Attack, runtime: Runtime, victim: Bundle, workdir: Path, without_option: bool
+    ) -> None:
+        """Init mounts it from outside. Where the kernel has no option for that, a helper opens it from inside."""
+        attacker = attack(SYS_PTRACE)
+        before = attacker.met
+        victim.namespaces(pid=f"/proc/{attacker.box.pid}/ns/pid")
+        victim.sh("cat /proc/1/comm; readlink /proc/self/ns/pid; cd /proc; echo [0-9]*")
+        name = new_id()
+        command = runtime.command("run", "--bundle", victim.save(), name)
+        if without_option:
+            refuser = attacks.place("refuser", workdir / "refuser")
+            command = [str(refuser), *command]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            status = call(command, subprocess.DEVNULL, out, err)
+            out.seek(0)
+            err.seek(0)
+            said = err.read()
+            assert status == 0 and said == b"", said
+            comm, namespace_id, pids = out.read().decode().splitlines()
+        assert comm == "ptracer"
+        assert namespace_id == namespace(attacker.box.pid, "pid")
+        assert len(pids.split()) == 2, "the attacker and the shell"
+        wait_for(lambda: attacker.met > before, "the attacker meets the shell")
+        helpers = [each for each in attacker.caught() if each.name not in ("sh", "cat", "readlink")]
+        has_nothing_of_the_host(helpers, runtime)
+        if without_option:
+            for each in helpers:
+                assert each.capabilities & ~mask_of(victim) & ~(1 << capabilities.NUMBER["CAP_SYS_ADMIN"]) == 0, each
+
+    def test_a_limit_of_one_task(self, runtime: Runtime, container: Make, victim: Bundle) -> None:
+        """The process in between is gone before the limit is there."""
+        first = container()
+        victim.namespaces(pid=f"/proc/{first.pid}/ns/pid")
+        victim.linux.setdefault("resources", {})["pids"] = {"limit": 1}
+        if not (Path("/sys/fs/cgroup/cgroup.controllers")).read_text().count("pids"):
+            del victim.linux["resources"]["pids"]
+        victim.args("true")
+        runtime.ok("run", "--bundle", victim.save(), new_id())
+
+    def test_a_terminal(self, runtime: Runtime, container: Make, victim: Bundle, workdir: Path) -> None:
+        """The process that goes on leads the session and has the terminal."""
+        first = container()
+        victim.namespaces(pid=f"/proc/{first.pid}/ns/pid")
+        victim.process["terminal"] = True
+        victim.sh('test "$(cut -d" " -f1,6,8 /proc/self/stat)" && tty && ps -o pid,tty | head -3; cat')
+        with console_socket(workdir) as console:
+            box = Container(runtime, victim.save(), new_id())
+            box.create("--console-socket", console.path)
+            terminal = console.receive()
+            box.start()
+            terminal.read_until("/dev/pts/0")
+            terminal.type("\x03")
+            box.wait_stopped()
+            box.close()
+            box.delete()
+
+    def test_without_a_process(self, runtime: Runtime, container: Make, victim: Bundle) -> None:
+        """Init of a config without a program has no rights at all, and is in the joined namespace."""
+        first = container()
+        victim.namespaces(pid=f"/proc/{first.pid}/ns/pid")
+        del victim.config["process"]
+        box = Container(runtime, victim.save(), new_id())
+        box.create()
+        assert namespace(box.pid, "pid") == namespace(first.pid, "pid")
+        assert host_status(box.pid)["CapPrm"] == "0" * 16
+        box.close()
+        box.delete("--force")
+
+    def test_what_a_fork_would_lose(self, runtime: Runtime, container: Make, victim: Bundle) -> None:
+        first = container()
+        victim.namespaces(pid=f"/proc/{first.pid}/ns/pid")
+        victim.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 3, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}
+        victim.process["rlimits"] = [{"type": "RLIMIT_NPROC", "soft": 1, "hard": 1}]
+        victim.process["user"] = {"uid": 4321, "gid": 4321}
+        victim.args("sleep", "100")
+        box = Container(runtime, victim.save(), new_id())
+        box.create()
+        box.start()
+        assert os.sched_getscheduler(box.pid) == os.SCHED_BATCH | os.SCHED_RESET_ON_FORK
+        assert "Max processes             1                    1 " in Path(f"/proc/{box.pid}/limits").read_text()
+        box.close()
+        box.delete("--force")
+
 
 class TestExec:
     """A process that is added to a container."""
@@ -149,12 +276,70 @@ class TestExec:
         has_nothing_of_the_host(caught, runtime)
         assert {each.own_mounts for each in caught} == {True}
 
+    @pytest.mark.parametrize("no_new_privs", [False, True])
+    def test_with_a_filter(self, attack: Attack, bundle: Bundle, no_new_privs: bool) -> None:
+        bundle.linux["seccomp"] = REBOOT_FAILS
+        bundle.process["noNewPrivileges"] = no_new_privs
+        attacker = attack(SYS_PTRACE)
+        for _ in range(ROUNDS):
+            assert attacker.box.exec("--", "true").status == 0
+        caught = attacker.caught()
+        assert len(caught) >= ROUNDS // 2
+        has_no_more_than(caught, mask_of(bundle))
+
+    def test_without_its_own_session_it_has_the_caller_s_nothing(self, attack: Attack, bundle: Bundle) -> None:
+        """Standard input, output and error are what exec was given; the socket to the runtime closes with execve."""
+        attacker = attack(SYS_PTRACE)
+        for _ in range(ROUNDS):
+            assert attacker.box.exec("--", "true").status == 0
+        for each in attacker.caught():
+            others = [
+                fd for fd in each.descriptors if not fd.startswith(("socket:", "pipe:", "/dev/null")) and "#" not in fd
+            ]
+            assert others == [], each
+
     def test_not_caught_without_that_capability(self, attack: Attack) -> None:
         attacker = attack()
         for _ in range(ROUNDS):
             assert attacker.box.exec("--", "true").status == 0
         assert attacker.met >= ROUNDS // 2
         assert [each for each in attacker.caught() if each.name.startswith("pyruntime")] == []
+
+
+class TestOutside:
+    """exec's process does most of its work outside of the container's pid namespace; nobody may notice."""
+
+    def test_proc_self_is_the_program_s(self, container: Make) -> None:
+        box = container()
+        assert box.sh("readlink /proc/self/cwd; pwd -P", "--cwd", "/proc/self/task").startswith("/proc/")
+        assert box.exec("--", "/proc/self/root/bin/busybox", "echo", "found").stdout == "found\n"
+        refused = box.exec("--cwd", "/proc/self/nothing", "--", "true")
+        assert refused.status == 255 and 'chdir("/proc/self/nothing"): no such file' in refused.stderr, refused
+
+    def test_it_leads_its_session(self, container: Make) -> None:
+        pid, group, session = container().sh("cut -d' ' -f1,5,6 /proc/self/stat; true").split()
+        assert group == session != "0" and int(pid) > 0
+
+    def test_its_parent_is_outside(self, container: Make) -> None:
+        assert container().sh("cut -d' ' -f4 /proc/$$/stat") == "0"
+
+    def test_what_a_fork_would_lose(self, container: Make, bundle: Bundle, workdir: Path) -> None:
+        box = container()
+        program = dict(bundle.process, args=["sleep", "100"], user={"uid": 4322, "gid": 1})
+        program["scheduler"] = {"policy": "SCHED_BATCH", "nice": 3, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}
+        program["rlimits"] = [{"type": "RLIMIT_NPROC", "soft": 2, "hard": 2}]
+        (workdir / "process.json").write_text(json.dumps(program))
+        done = box.exec("--detach", "--process", workdir / "process.json", "--pid-file", workdir / "pid", "--")
+        assert done.status == 0, done
+        pid = int((workdir / "pid").read_text())
+        assert os.sched_getscheduler(pid) == os.SCHED_BATCH | os.SCHED_RESET_ON_FORK
+        assert "Max processes             2                    2 " in Path(f"/proc/{pid}/limits").read_text()
+
+    def test_no_other_process_is_left(self, container: Make) -> None:
+        box = container()
+        before = len(json.loads(box.runtime.ok("ps", "--format", "json", box.id)))
+        box.exec("--detach", "--", "sleep", "100")
+        assert len(json.loads(box.runtime.ok("ps", "--format", "json", box.id))) == before + 1
 
 
 def bind_proc(victim: Bundle, _pid: int) -> None:

@@ -116,6 +116,25 @@ static PyObject *linux_prlimit(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *linux_raise_hard_limit(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int resource;
+	unsigned long long hard;
+	struct rlimit limit;
+	if (!PyArg_ParseTuple(args, "iK:raise_hard_limit", &resource, &hard))
+		return NULL;
+	if (prlimit(0, resource, NULL, &limit) < 0)
+		return raise_errno("prlimit(0, %d)", resource);
+	if (limit.rlim_max < hard)
+		limit.rlim_max = hard;
+	limit.rlim_cur = limit.rlim_max;
+	if (prlimit(0, resource, &limit, NULL) < 0)
+		return raise_errno("prlimit(0, %d, {soft=%llu, hard=%llu})", resource, (unsigned long long)limit.rlim_cur,
+				   (unsigned long long)limit.rlim_max);
+	Py_RETURN_NONE;
+}
+
 /* The layout of sched_setattr(2), which glibc has only since 2.41. */
 struct scheduling {
 	uint32_t size, policy;
@@ -258,6 +277,8 @@ PyMethodDef process_methods[] = {
     {"pidfd_send_signal", linux_pidfd_send_signal, METH_VARARGS, "pidfd_send_signal(pidfd, signal)"},
     {"pidfd_getfd", linux_pidfd_getfd, METH_VARARGS, "pidfd_getfd(pidfd, fd) -> fd; pidfd_getfd(2)"},
     {"prlimit", linux_prlimit, METH_VARARGS, "prlimit(pid, resource, soft, hard); prlimit(2)"},
+    {"raise_hard_limit", linux_raise_hard_limit, METH_VARARGS,
+     "raise_hard_limit(resource, hard): own soft and hard limit to the larger of hard and what is; setrlimit(2)"},
     {"sched_setattr", linux_sched_setattr, METH_VARARGS,
      "sched_setattr(pid, policy, flags, nice, priority, runtime, deadline, period); times in ns; sched_setattr(2)"},
     {"ioprio_set", linux_ioprio_set, METH_VARARGS, "ioprio_set(which, who, priority); ioprio_set(2)"},

@@ -9,6 +9,7 @@
  */
 #include "common.h"
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/mount.h>
 #include <linux/seccomp.h>
@@ -89,7 +90,9 @@ static int send_descriptor(int fd, int number)
 /* In the process that makes the helper: give up what it can do without, then clone. Never returns. */
 static void help(int socket_fd, int namespace_fd)
 {
-	if (dup2(namespace_fd, 9) < 0 || dup2(socket_fd, SOCKET) < 0 || dup2(9, NAMESPACE) < 0 ||
+	namespace_fd = fcntl(namespace_fd, F_DUPFD, NAMESPACE + 1);
+	socket_fd = fcntl(socket_fd, F_DUPFD, NAMESPACE + 1);
+	if (namespace_fd < 0 || dup2(socket_fd, SOCKET) < 0 || dup2(namespace_fd, NAMESPACE) < 0 ||
 	    syscall(SYS_close_range, NAMESPACE + 1, ~0u, 0) < 0 || syscall(SYS_close_range, 0, SOCKET - 1, 0) < 0 ||
 	    !empty_root() || setns(NAMESPACE, CLONE_NEWPID) < 0 || close(NAMESPACE) < 0 || !keep_one_capability() ||
 	    !restrict_calls())

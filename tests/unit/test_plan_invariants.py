@@ -178,6 +178,45 @@ def test_a_joined_user_namespace_is_entered_by_a_process_in_between() -> None:
     assert "CLONE_PARENT" in plan.steps[position(plan, "clone3")].describe()
 
 
+class TestJoinedPidNamespace:
+    """What is seen in another container's pid namespace has no more than the container (CVE-2016-9962's kind)."""
+
+    @staticmethod
+    def plan(*more: dict[str, str], **changes: Any) -> Plan:
+        config = json.loads(CONFIGS[-1].read_text()) | changes
+        others = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "pid"]
+        config["linux"]["namespaces"] = [*others, {"type": "pid", "path": "/proc/1/ns/pid"}, *more]
+        return build.build_create(config, facts_for(config))
+
+    @pytest.mark.parametrize("user", [None, {"type": "user"}, {"type": "user", "path": "/proc/1/ns/user"}])
+    def test_order(self, user: dict[str, str] | None) -> None:
+        plan = self.plan(*([user] if user else []))
+        entered = [i for i, step in enumerate(plan) if step.describe() == "setns(<ns_pid>, CLONE_NEWPID)"]
+        last = position(plan, "clone_into_pid_namespace")
+        assert len(entered) == 1 and plan.steps[entered[0]].side == INIT
+        if user is None:
+            assert position(plan, "pivot_root") < entered[0], "hooks and mounts need nobody inside"
+        else:
+            user_entered = ("unshare(CLONE_NEWUSER", "setns(<ns_user>")
+            assert entered[0] + 1 == plan.index(lambda step: step.describe().startswith(user_entered)), (
+                "with host rights"
+            )
+        assert max(i for i, step in enumerate(plan) if step.call in ("setresuid", "capset", "mount_setattr")) < last
+        assert plan.steps[last - 1].describe() == "set_dumpable(0)"
+        assert position(plan, "save_record") > last, "the record has the pid of the process that stays"
+
+    def test_a_procfs_is_looked_at(self) -> None:
+        plan = self.plan()
+        made = position(plan, "fsopen_proc")
+        assert plan.steps[made].side == HOST
+        mounted = plan.index(lambda step: step.call == "fsmount" and step.pointer == "/mounts/0")
+        assert plan.steps[mounted + 1].call == "check_procfs", "what the helper sends may be another's choice"
+
+    def test_init_without_a_program_has_no_rights(self) -> None:
+        plan = self.plan(process=None)
+        assert position(plan, "capset", *capabilities.NO_SETS) < position(plan, "clone_into_pid_namespace")
+
+
 def test_the_cgroup_and_time_namespaces_are_made_by_init() -> None:
     config = json.loads(CONFIGS[-1].read_text())
     config["linux"]["namespaces"].append({"type": "time"})

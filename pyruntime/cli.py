@@ -106,7 +106,14 @@ def dispatch(argv: list[str], options: Options) -> int:
 
 
 def call(command: Command, options: Options) -> int:
-    """Import the command's module and run its function."""
+    """Import the command's module and run its function.
+
+    Whatever the caller has left open is closed in every program that is executed from here on: hooks, the container's
+    program (CVE-2024-21626), ps(1).
+    """
+    from . import kernel
+
+    kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
 

@@ -155,6 +155,7 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
         if not request.facts.cgroup_missing:
             # A cgroup that is made now has seen no kill yet; this one may have, before the container was in it.
             container.record["oom_kills"] = cgroup.of(container.record).oom_kills()
+        slots["keyring_name"] = container.record["keyring"]
         slots["state_dir"] = container.dirfd
         slots["container"] = container
         launched = launch.launch(request.plan, slots)
@@ -215,6 +216,7 @@ def record_of(request: Request) -> dict[str, Any]:
         "cgroup_mount": found.cgroup_mount,
         "cgroup_made": found.cgroup_missing,
         **unit,
+        "keyring": "" if found.no_new_keyring else f"_ses.{request.id}.{posix.urandom(16).hex()}",
         "mounts": [] if has_mount_namespace else [[found.rootfs, mount_id(found.rootfs)]],
         "own_pid_namespace": "pid" in found.new_namespaces,
         # So that start and delete need not read a config of any size for the answer no.

@@ -174,7 +174,8 @@ def add_process(
     found.init_pid = now.pid
     facts.read_namespaces(found, config)
     facts.probe_capabilities(found)
-    found.no_new_keyring = True
+    slots["keyring_name"] = container.record.get("keyring")
+    found.no_new_keyring = not slots["keyring_name"]
     found.console_socket = absolute(options.console_socket)
     found.preserve_fds = preserved(options.preserve_fds or 0)
     if "console" in slots:

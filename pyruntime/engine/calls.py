@@ -27,6 +27,7 @@ __all__ = [
     "listener_state",
     "load_filter_early",
     "own_stdio",
+    "pass_on",
     "run_hook",
     "save_cgroup",
     "save_record",
@@ -110,6 +111,12 @@ def clone_into_pid_namespace(channel_fd: int) -> int:
         posix._exit(0)
 
 
+def pass_on(first: int, count: int) -> None:
+    """Let the program have descriptors that the caller gave for it: they are no longer close-on-exec."""
+    for fd in range(first, first + count):
+        posix.set_inheritable(fd, True)
+
+
 def systemd_start_scope(container: Any, unit: str, properties: Any, pid: int) -> None:
     """Call StartTransientUnit over D-Bus: systemd makes the scope's cgroup and moves the process into it."""
     container.start_scope(unit, properties, pid)
@@ -132,10 +139,11 @@ def save_record(container: Any, pid: int) -> None:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write the pid, without a newline, to a temporary file and rename it, so that nobody reads half of it."""
-    temporary = f"{path}.{posix.getpid()}.tmp"
+    # The directory may be somebody else's: nobody can have made this name before, nor a link of it.
+    temporary = f"{path}.{posix.urandom(8).hex()}.tmp"
     fd = kernel.open(
         temporary,
-        posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC,
+        posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC,
         0o644,
     )
     try:

@@ -9,13 +9,15 @@ from . import _linux
 
 C = _linux.constants
 ATTACH = C["MOVE_MOUNT_F_EMPTY_PATH"] | C["MOVE_MOUNT_T_EMPTY_PATH"]
+COVER = C["MOUNT_ATTR_RDONLY"] | C["MOUNT_ATTR_NOSUID"] | C["MOUNT_ATTR_NOEXEC"]
 
 
 def mask(target: int, devnull: int) -> None:
     """Hide what the descriptor refers to: a directory below an empty read-only tmpfs, anything else below /dev/null.
 
     devnull was opened on the host and is checked to be the device 1:3; the container's own /dev/null might be a link
-    (CVE-2025-31133).
+    (CVE-2025-31133). The cover is the host's node itself, so it is read-only: the device is read and written as before,
+    but its mode and owner stay. (With nodev it could not be opened.)
     """
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         context = _linux.fsopen("tmpfs", 0)
@@ -23,7 +25,7 @@ def mask(target: int, devnull: int) -> None:
             for key, value in (("source", "tmpfs"), ("size", "0"), ("nr_inodes", "1"), ("mode", "0555")):
                 _linux.fsconfig(context, C["FSCONFIG_SET_STRING"], key, value, 0)
             _linux.fsconfig(context, C["FSCONFIG_CMD_CREATE"], None, None, 0)
-            cover = _linux.fsmount(context, 0, C["MOUNT_ATTR_RDONLY"])
+            cover = _linux.fsmount(context, 0, COVER | C["MOUNT_ATTR_NODEV"])
         finally:
             posix.close(context)
     else:
@@ -32,6 +34,7 @@ def mask(target: int, devnull: int) -> None:
             raise Failure("the host's /dev/null is not the device 1:3; paths can't be masked with it")
         cover = _linux.open_tree(devnull, "", C["OPEN_TREE_CLONE"] | C["AT_EMPTY_PATH"])
     try:
+        _linux.mount_setattr(cover, "", C["AT_EMPTY_PATH"], COVER, 0, 0)
         _linux.move_mount(cover, "", target, "", ATTACH)
     finally:
         posix.close(cover)

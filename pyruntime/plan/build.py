@@ -47,7 +47,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     program = config.get("process")
     outside = namespaces.joins_pid(facts)
     plan.steps = [
-        *guard_host(facts),
+        *guard_host(),
         # Host: what can fail early, and every descriptor that init is to inherit.
         *(cgroup_before_init(config, facts) if not facts.systemd_unit else ()),
         *namespaces.open_steps(config, facts),
@@ -68,13 +68,15 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *(cgroup_around_init(config, facts) if facts.systemd_unit else ()),
         *(() if outside else late_resources(config, facts)),
         *in_new_namespaces(config, facts),
+        *process.drop_keyring_steps(facts),
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
-        *process.keyring_steps(config, facts),
+        *process.keyring_steps(facts),
         *file_system_steps(config, parsed, facts),
         *kernel_settings(config, facts),
         *namespaces.pid_steps(config, facts),
         *(become_user(program, config, facts, plan, DEFAULT_UMASK, outside=outside) if program else ()),
+        *labels.close_procfs_steps(config),
         *(come_inside(program, config, facts) if outside else ()),
         *(late_resources(config, facts) if outside else ()),
         *release_steps(config, facts),
@@ -114,7 +116,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
     """
     plan = Plan()
     plan.steps = [
-        *guard_host(facts),
+        *guard_host(),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
         # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
@@ -124,8 +126,9 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *guard_steps(),
         *labels.procfs_steps({"process": program}),
         *process.affinity_steps(program, "final", INIT),
+        *process.drop_keyring_steps(facts, joins=True),
         *namespaces.exec_join_steps(config, facts),
-        *process.keyring_steps(config, facts),
+        *process.exec_keyring_steps(facts),
         *console.terminal_steps(program, facts, root=False, outside=True),
         # Where config.json has no umask, the caller's counts, which guard_steps kept; as with runc and crun.
         *become_user(program, config, facts, plan, Slot("umask"), outside=True),
@@ -180,14 +183,10 @@ def cgroup_around_init(config: dict[str, Any], facts: Facts) -> list[Step]:
     return systemd.scope_steps(config, facts)
 
 
-def guard_host(facts: Facts) -> list[Step]:
-    """Host: whatever the caller left open reaches neither a hook nor the program (CVE-2024-21626), and no process that
-    is made from here on can be traced from a user namespace, not even in its first moment (CVE-2016-9962)."""
-    first = 3 + facts.preserve_fds
-    return [
-        Step(HOST, "", "close_range", first, Flags("UINT_MAX"), Flags("CLOSE_RANGE_CLOEXEC")),
-        Step(HOST, "", "set_dumpable", 0),
-    ]
+def guard_host() -> list[Step]:
+    """Host: no process that is made from here on can be traced from a user namespace, not even in its first moment
+    (CVE-2016-9962)."""
+    return [Step(HOST, "", "set_dumpable", 0)]
 
 
 def guard_steps() -> list[Step]:
@@ -324,7 +323,11 @@ def release_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, report: str) -> list[Step]:
-    """Close what the program must not get, and become it; the seccomp filter is the last thing before execve."""
+    """Close what the program must not get, and become it; the seccomp filter is the last thing before execve.
+
+    Whatever the caller left open is close-on-exec from the command's start on (cli.py), so that no hook gets it; the
+    program gets those that it is to have (--preserve-fds, LISTEN_FDS), and nothing else that may be open by now.
+    """
     env = process.environment(program)
     if not program.get("args"):
         return []
@@ -332,6 +335,7 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
     has_home = any(entry.startswith("HOME=") for entry in env)
     return [
         *seccomp.state_steps(config, facts),
+        *([Step(INIT, "", "pass_on", 3, facts.preserve_fds)] if facts.preserve_fds else ()),
         Step(
             INIT,
             "",

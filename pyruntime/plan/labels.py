@@ -17,11 +17,18 @@ LSM = "apply_label"
 
 def procfs_steps(config: dict[str, Any]) -> list[Step]:
     """Open the private procfs when something will be written through it: a label or a sysctl."""
+    return [Step(INIT, "", "open_procfs", into="procfs")] if needs_procfs(config) else []
+
+
+def close_procfs_steps(config: dict[str, Any]) -> list[Step]:
+    """Close it when all is written: it is no file of the container."""
+    return [Step(INIT, "", "close", Slot("procfs"))] if needs_procfs(config) else []
+
+
+def needs_procfs(config: dict[str, Any]) -> bool:
     program = config.get("process") or {}
     linux = config.get("linux") or {}
-    if not (program.get("apparmorProfile") or program.get("selinuxLabel") or linux.get("sysctl")):
-        return []
-    return [Step(INIT, "", "open_procfs", into="procfs")]
+    return bool(program.get("apparmorProfile") or program.get("selinuxLabel") or linux.get("sysctl"))
 
 
 def label_steps(program: dict[str, Any]) -> list[Step]:

@@ -33,6 +33,8 @@ def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
         pointer, slot = f"/linux/maskedPaths/{index}", f"masked{index}"
         steps.append(Step(INIT, pointer, "open_in_root", ROOT, path, PATH, into=slot, ignore=ABSENT))
         steps.append(Step(INIT, pointer, "mask", Slot(slot), Slot("devnull"), closes=(slot,)))
+    if steps:
+        steps.append(Step(INIT, "/linux/maskedPaths", "close", Slot("devnull")))
     return steps
 
 

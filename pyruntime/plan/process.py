@@ -52,12 +52,57 @@ def late_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
     ]
 
 
-def keyring_steps(_config: dict[str, Any], facts: Facts) -> list[Step]:
-    """A session keyring of the container's own, so that it does not share the caller's keys; keyrings(7)."""
+def keyring_steps(facts: Facts) -> list[Step]:
+    """Init: a session keyring of the container's own, so that it does not share the caller's keys; keyrings(7).
+
+    Slot "keyring_name" is a name that nobody can guess: whoever makes a keyring of a known name first and lets others
+    search it has the container join his. Only the container's root may search this one, for exec to join it, and what
+    possesses it may do all else; other containers of the same user id neither see nor link it.
+    """
     if facts.no_new_keyring:
         return []
-    absent = ("ENOSYS", "EPERM", "EACCES", "EDQUOT")
-    return [Step(INIT, "", "keyctl_join_session_keyring", f"_ses.{facts.id}", ignore=absent)]
+    permissions = Flags("KEY_POS_ALL|KEY_USR_SEARCH")
+    return [*_join_named(facts), Step(INIT, "", "keyctl_setperm", Slot("keyring"), permissions)]
+
+
+def exec_keyring_steps(facts: Facts) -> list[Step]:
+    """Init: the keyring that create has made for the container, else (--no-new-keyring) one of the process's own.
+
+    Never the caller's: it is another's than that of create, and none of the container's business.
+    """
+    return _join_named(facts) if not facts.no_new_keyring else []
+
+
+def drop_keyring_steps(facts: Facts, *, joins: bool = False) -> list[Step]:
+    """Init, while it has the host's ids: leave the caller's session keyring for a new, empty one.
+
+    In a user namespace the container's own counts against the quota of an ordinary user, which may be used up
+    (EDQUOT); then this one is left. joins: the process joins a container (exec).
+    """
+    if not (facts.has_userns and not facts.no_new_keyring) and not (joins and facts.no_new_keyring):
+        return []
+    return [
+        Step(INIT, "", "keyctl_join_session_keyring", None, into="keyring", ignore=NO_KEYRINGS),
+        Step(INIT, "", "keyctl_setperm", Slot("keyring"), Flags("KEY_POS_ALL")),
+    ]
+
+
+NO_KEYRINGS = ("ENOSYS", "EPERM")
+"""A kernel without keys, or a seccomp filter around the runtime that forbids them: the container reads none then."""
+
+
+def _join_named(facts: Facts) -> list[Step]:
+    return [
+        Step(
+            INIT,
+            "",
+            "keyctl_join_session_keyring",
+            Slot("keyring_name"),
+            into="keyring",
+            ignore=(*NO_KEYRINGS, "EDQUOT") if facts.has_userns else NO_KEYRINGS,
+            hint="--no-new-keyring keeps the caller's; kernel.keys.* are the limits",
+        )
+    ]
 
 
 def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, outside: bool) -> list[Step]:

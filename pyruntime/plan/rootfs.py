@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CWD = Flags("AT_FDCWD")
 ROOT = Slot("root")
 ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
+EMPTY = Flags("AT_EMPTY_PATH")
+READ_ONLY = Flags("MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC")
 CLONE_TREE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")
 PROPAGATION = {
     "shared": "MS_SHARED",
@@ -165,6 +167,8 @@ def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     source, target = f"device{number}", f"device_target{number}"
     return [
         Step(INIT, pointer, "open_device", path, kind, major, minor, into=source),
+        # The node is the host's: where its owner is mapped (0 to 0), the container's root could change mode and owner.
+        Step(INIT, pointer, "mount_setattr", Slot(source), "", EMPTY, READ_ONLY, 0, 0),
         Step(INIT, pointer, "make_mountpoint", ROOT, path, Slot(source), into=target),
         Step(
             INIT,

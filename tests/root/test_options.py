@@ -96,7 +96,7 @@ class TestKeyring:
         bundle.linux.pop("maskedPaths", None)
         bundle.args("sleep", "1000")
         box = container(*options)
-        return f" _ses.{box.id}: " in box.sh("cat /proc/keys")
+        return f" _ses.{box.id}." in box.sh("cat /proc/keys")
 
     def test_own(self, container: Make, bundle: Bundle) -> None:
         assert self.has_its_own(container, bundle)

@@ -21,7 +21,7 @@ ALLOWED = {
     "engine": {"step", "kernel", "errors", "log", "spec.jsontext"},
     "container": {"kernel", "spec.jsontext", "errors"},
     "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli", "options"},
-    "cli": {"errors", "log", "options", "commands", "trace"},
+    "cli": {"errors", "log", "options", "commands", "trace", "kernel"},
     "core": {"cli", "options", "trace"},
     "__main__": {"cli"},
 }

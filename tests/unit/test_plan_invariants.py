@@ -14,7 +14,7 @@ from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = [*sorted((REPO / "tests/data/configs").glob("*.json")), REPO / "bundles/busybox/config.json"]
-GIVEN = {"state_dir", "container", "channel", "console"}
+GIVEN = {"state_dir", "container", "channel", "console", "keyring_name"}
 """Slots that the command fills before the plan runs, or the engine at clone3."""
 
 

@@ -31,6 +31,9 @@
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
+/* Permissions of a key, which the kernel's headers do not export; keyctl_setperm(3) has them. */
+#define KEY_POS_ALL 0x3f000000
+#define KEY_USR_SEARCH 0x00080000
 #ifndef IOPRIO_CLASS_SHIFT
 #define IOPRIO_CLASS_SHIFT 13
 #endif
@@ -90,6 +93,8 @@ static const struct constant constants[] = {
     /* prctl(2) */
     C(PR_SET_PDEATHSIG), C(PR_SET_DUMPABLE), C(PR_SET_KEEPCAPS), C(PR_SET_NO_NEW_PRIVS), C(PR_SET_NAME),
     C(PR_SET_CHILD_SUBREAPER),
+    /* keyctl(2) */
+    C(KEY_POS_ALL), C(KEY_USR_SEARCH),
     /* bpf(2), seccomp(2) */
     C(BPF_F_ALLOW_MULTI), C(BPF_F_REPLACE), C(SECCOMP_FILTER_FLAG_TSYNC), C(SECCOMP_FILTER_FLAG_LOG),
     C(SECCOMP_FILTER_FLAG_SPEC_ALLOW), C(SECCOMP_FILTER_FLAG_NEW_LISTENER),

@@ -136,6 +136,7 @@ static PyObject *linux_seccomp_permits_exec(PyObject *self, PyObject *args)
 	if (!PyArg_ParseTuple(args, "y*:seccomp_permits_exec", &filter))
 		return NULL;
 	int result = lets(&filter, SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) && lets(&filter, SYS_ioctl, 0, TIOCSCTTY) &&
+		     lets(&filter, SYS_ioctl, 0, FIONCLEX) &&
 		     lets(&filter, SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, 0);
 	for (size_t i = 0; result && i < sizeof needed / sizeof *needed; i++)
 		result = lets(&filter, needed[i], 0, 0);

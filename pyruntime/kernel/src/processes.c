@@ -1,6 +1,7 @@
 /* Processes: clone3, namespaces, pidfds, scheduling, limits. */
 #include "common.h"
 
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -213,13 +214,24 @@ static PyObject *linux_keyctl_join_session_keyring(PyObject *self, PyObject *arg
 {
 	(void)self;
 	const char *name;
-	if (!PyArg_ParseTuple(args, "s:keyctl_join_session_keyring", &name))
+	if (!PyArg_ParseTuple(args, "z:keyctl_join_session_keyring", &name))
 		return NULL;
-	/* KEYCTL_JOIN_SESSION_KEYRING of <linux/keyctl.h> */
-	long key = syscall(SYS_keyctl, 1, name);
+	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
 	if (key < 0)
-		return raise_errno("keyctl(KEYCTL_JOIN_SESSION_KEYRING, \"%s\")", name);
+		return raise_errno("keyctl(KEYCTL_JOIN_SESSION_KEYRING, %s)", name ? name : "NULL");
 	return PyLong_FromLong(key);
+}
+
+static PyObject *linux_keyctl_setperm(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int key;
+	unsigned int permissions;
+	if (!PyArg_ParseTuple(args, "iI:keyctl_setperm", &key, &permissions))
+		return NULL;
+	if (syscall(SYS_keyctl, KEYCTL_SETPERM, key, permissions) < 0)
+		return raise_errno("keyctl(KEYCTL_SETPERM, %d, %#x)", key, permissions);
+	Py_RETURN_NONE;
 }
 
 static PyObject *linux_shared_memory(PyObject *self, PyObject *args)
@@ -285,7 +297,8 @@ PyMethodDef process_methods[] = {
     {"personality", linux_personality, METH_VARARGS, "personality(persona) -> the one before; personality(2)"},
     {"set_mempolicy", linux_set_mempolicy, METH_VARARGS, "set_mempolicy(mode, [node, ...]); set_mempolicy(2)"},
     {"keyctl_join_session_keyring", linux_keyctl_join_session_keyring, METH_VARARGS,
-     "keyctl_join_session_keyring(name) -> key; keyctl(2)"},
+     "keyctl_join_session_keyring(name or None) -> key; None: a new keyring that no name leads to; keyctl(2)"},
+    {"keyctl_setperm", linux_keyctl_setperm, METH_VARARGS, "keyctl_setperm(key, permissions); keyctl(2)"},
     {"shared_memory", linux_shared_memory, METH_VARARGS,
      "shared_memory(size) -> memoryview of zeros that children share, never unmapped; mmap(2)"},
     {"reset_signals", linux_reset_signals, METH_NOARGS, "Give every signal its default action and unblock all."},

@@ -230,6 +230,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
             if cwd and cwd != "/"
             else ()
         ),
+        Step(INIT, "", "close", Slot("root")),
         *rootfs.root_attributes(config, facts),
     ]
 

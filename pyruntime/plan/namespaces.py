@@ -180,6 +180,8 @@ def _first_id(mappings: Any) -> int:
 def enter_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Init: join the namespaces given by path, then make those that clone3 could not make."""
     steps = [_setns(INIT, config, kind) for kind in JOIN_ORDER if kind in facts.joined_namespaces]
+    for step in steps:
+        step.closes = (step.args[0].name,)
     if "cgroup" in facts.new_namespaces:
         steps.append(Step(INIT, pointer_of(config, "cgroup"), "unshare", Flags("CLONE_NEWCGROUP")))
     if "time" in facts.new_namespaces:

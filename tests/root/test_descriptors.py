@@ -89,7 +89,7 @@ class TestWaitingInit:
         with socket.socket(socket.AF_UNIX) as agent, console_socket(workdir) as console:
             agent.bind(str(bundle.path / "agent"))
             agent.listen()
-            options = ["--console-socket", console.path] if setting == "terminal" else []
+            options: list[str | Path] = ["--console-socket", console.path] if setting == "terminal" else []
             box.create(*options, fds=leaked)
             # stdio; the socket on which it waits for `start`; the one to the agent, which is to get the listener then
             self.settles(box, ["stdio"] * 3 + ["socket"] * (2 if setting == "notify" else 1))
@@ -132,7 +132,7 @@ class TestProgram:
     ) -> None:
         configure(setting, bundle, request)
         box = container()
-        detached = ["--detach", "--pid-file", workdir / "pid", "--", "sleep", "1000"]
+        detached: list[str | Path] = ["--detach", "--pid-file", workdir / "pid", "--", "sleep", "1000"]
         assert box.exec(*detached, fds=leaked).status == 0
         assert descriptors(int((workdir / "pid").read_text())) == ["stdio"] * 3
 

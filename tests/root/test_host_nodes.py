@@ -15,7 +15,6 @@ from support.fixtures import Inside
 from support.mountinfo import parse
 
 NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
-MS_BIND = 4096
 CHANGES = (
     "chmod 000 $node; chown 1234:1234 $node; touch -d 2001-01-01 $node; "
     "setfattr -n user.a -v b $node 2>&1 | grep -v 'not found'; mv $node $node.moved; rm $node"
@@ -30,7 +29,7 @@ def nodes(workdir: Path) -> Iterator[dict[str, Path]]:
         made[name] = workdir / name
         os.mknod(made[name], stat.S_IFCHR, os.makedev(1, minor))
         made[name].chmod(0o666)
-        session.mount(str(made[name]), f"/dev/{name}", "", MS_BIND)
+        session.mount(str(made[name]), f"/dev/{name}", "", session.MS_BIND)
     yield made
     for name in made:
         session.umount(f"/dev/{name}", session.MNT_DETACH)
@@ -88,6 +87,7 @@ def test_devices(inside: Inside, nodes: dict[str, Path], name: str) -> None:
 def test_devices_work(inside: Inside) -> None:
     shown = inside(
         "head -c 4 /dev/zero | od -An -tx1; head -c 4 /dev/urandom | wc -c; echo a > /dev/null && cat /dev/null; "
-        "(echo a > /dev/full) 2>/dev/null || echo full; echo a >> /dev/zero && echo written; : < /dev/random && echo random"
+        "(echo a > /dev/full) 2>/dev/null || echo full; echo a >> /dev/zero && echo written; "
+        ": < /dev/random && echo random"
     )
     assert shown.split() == ["00", "00", "00", "00", "4", "full", "written", "random"]

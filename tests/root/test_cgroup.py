@@ -1,7 +1,9 @@
 """The container's cgroup: name, members, pause, ps, what delete removes. config-linux.md "Control groups"."""
 
+import fcntl
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from support import leaks, session
 from support.bundle import Bundle
 from support.cgroup import cgroup_of
 from support.fixtures import Make
-from support.runtime import Container, Runtime, new_id, process_runs, wait_for
+from support.runtime import Container, Runtime, new_id, process_runs, says, wait_for
 
 
 def events(cgroup: Path) -> dict[str, str]:
@@ -54,6 +56,41 @@ class TestPath:
         runtime.fails("create", "-b", bundle.path, new_id())
         assert box.status == "running"
         box.delete("--force")
+
+    def test_a_cgroup_that_another_create_is_about_to_use_is_refused(
+        self, container: Make, runtime: Runtime, bundle: Bundle
+    ) -> None:
+        """From the look whether the cgroup is free until init is inside, a create holds its lock."""
+        cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-locked"
+        cgroup.mkdir()
+        bundle.linux["cgroupsPath"] = f"/{cgroup.name}"
+        fd = os.open(cgroup, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            error = runtime.fails("create", "--bundle", bundle.save(), new_id())
+            says(error, "flock(", "EAGAIN", "cgroupsPath")
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            box = container()
+            assert cgroup_of(box.pid) == cgroup
+        finally:
+            os.close(fd)
+
+    def test_creates_at_once_in_a_cgroup_that_is_there(self, runtime: Runtime, bundle: Bundle) -> None:
+        """Exactly one gets it, whichever; it is empty before each round."""
+        cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-both"
+        bundle.linux["cgroupsPath"] = f"/{cgroup.name}"
+        path = bundle.save()
+        for _ in range(20):
+            cgroup.mkdir(exist_ok=True)
+            names = [new_id() for _ in range(3)]
+            commands = [runtime.command("create", "--bundle", path, name) for name in names]
+            null = subprocess.DEVNULL
+            creates = [subprocess.Popen(command, stdin=null, stdout=null, stderr=null) for command in commands]
+            assert sorted(create.wait(30) for create in creates) == [0, 1, 1]
+            for name in names:
+                runtime.ok("delete", "--force", name)
+        if cgroup.exists():
+            cgroup.rmdir()
 
     def test_a_frozen_cgroup_is_refused(self, runtime: Runtime, bundle: Bundle) -> None:
         cgroup = session.CGROUP_ROOT / f"{session.TOKEN}-frozen"

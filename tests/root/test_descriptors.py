@@ -33,7 +33,7 @@ def leaked(workdir: Path) -> Iterator[list[int]]:
 
 
 def descriptors(pid: int) -> list[str]:
-    """Return the kinds of what a process has open: the type before the colon of an anonymous one, the path of a file."""
+    """Return what a process has open: the path of a file, else the kind, such as "socket"."""
     found = []
     for name in sorted(os.listdir(f"/proc/{pid}/fd"), key=int):
         target = os.readlink(f"/proc/{pid}/fd/{name}")

@@ -1,7 +1,7 @@
 """Names of a shared volume that are exchanged while a container is created there: CVE-2021-30465 and its kind.
 
 Another container has the volume too, and exchanges a directory for a link to a directory of the host. Beneath the
-container's root the link means a directory of the container, so that each create works, and on the host nothing happens.
+container's root the link means a directory of the container: the create works, and on the host nothing happens.
 """
 
 import contextlib

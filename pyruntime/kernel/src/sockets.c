@@ -172,7 +172,8 @@ static PyObject *linux_recv_message(PyObject *self, PyObject *args)
 	struct msghdr message = {.msg_iov = &part,
 				 .msg_iovlen = 1,
 				 .msg_control = most_fds ? control : NULL,
-				 .msg_controllen = most_fds ? CMSG_SPACE((size_t)most_fds * sizeof(int)) : 0};
+				 /* Not CMSG_SPACE: its padding has room for one descriptor more. */
+				 .msg_controllen = most_fds ? CMSG_LEN((size_t)most_fds * sizeof(int)) : 0};
 	CALL(length, recvmsg(fd, &message, MSG_CMSG_CLOEXEC));
 	if (length < 0) {
 		raise_errno("recvmsg(%d)", fd);

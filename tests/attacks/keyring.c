@@ -5,6 +5,7 @@
  *	keyring with NAME TEXT CMD...	run a command with a new session keyring that has this key
  *	keyring plant RING NAME TEXT	make a session keyring of that name, open to everybody, with a key; print a line, wait
  *	keyring grab RING		find the keyring in /proc/keys and link it into the own one
+ *	keyring fill			add keys until the user may have no more; print a line, wait
  *
  * A call that fails: its name and the errno's text on standard error, exit status 1.
  */
@@ -77,6 +78,21 @@ static int grab(const char *ring)
 	return 0;
 }
 
+static int fill(void)
+{
+	char name[32];
+	join(NULL);
+	for (int i = 0; i < 100000; i++) {
+		snprintf(name, sizeof name, "fill%d", i);
+		if (syscall(SYS_add_key, "user", name, "x", 1, KEY_SPEC_SESSION_KEYRING) < 0) {
+			puts(strerror(errno));
+			fflush(stdout);
+			pause();
+		}
+	}
+	return 1;
+}
+
 int main(int count, char **words)
 {
 	if (count == 4 && strcmp(words[1], "add") == 0)
@@ -87,6 +103,8 @@ int main(int count, char **words)
 		return plant(words[2], words[3], words[4]);
 	if (count == 3 && strcmp(words[1], "grab") == 0)
 		return grab(words[2]);
+	if (count == 2 && strcmp(words[1], "fill") == 0)
+		return fill();
 	if (count > 4 && strcmp(words[1], "with") == 0) {
 		join(NULL);
 		add(words[2], words[3]);

@@ -1,4 +1,6 @@
-"""Open descriptors: what the caller leaks, and what the runtime opens, reaches no program; CVE-2024-21626, CVE-2016-9962.
+"""Open descriptors: what the caller leaks, and what the runtime opens, reaches no program.
+
+CVE-2024-21626, CVE-2016-9962.
 
 The callers of these tests leave a directory and a file of the host open, without close-on-exec, as 3 and 4.
 """

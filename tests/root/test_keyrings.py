@@ -1,6 +1,8 @@
 """Session keyrings: the container has its own, exec joins it, and nobody else's keys are ever inside; keyrings(7)."""
 
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from support.fixtures import Attack, Inside, Make
 from support.runtime import ENVIRONMENT, SECONDS, Container, Runtime, new_id, wait_for
 
 NO_SUCH_KEY = "search: Required key not available"
-HOST_ID = 100_000
+HOST_ID, FULL_ID = 100_000, 300_000
 
 
 @pytest.fixture
@@ -25,10 +27,28 @@ def keyring(attack: Attack, bundle: Bundle) -> str:
 @pytest.fixture(params=["host's user namespace", "own user namespace"])
 def users(request: pytest.FixtureRequest, bundle: Bundle) -> str:
     if request.param.startswith("own"):
-        bundle.namespaces(user="")
-        for key in ("uidMappings", "gidMappings"):
-            bundle.linux[key] = [{"containerID": 0, "hostID": HOST_ID, "size": 2000}]
+        map_users(bundle, HOST_ID)
     return str(request.param)
+
+
+def map_users(bundle: Bundle, first: int) -> None:
+    bundle.namespaces(user="")
+    for key in ("uidMappings", "gidMappings"):
+        bundle.linux[key] = [{"containerID": 0, "hostID": first, "size": 2000}]
+
+
+@contextlib.contextmanager
+def planter(keyring: str, workdir: Path, user: int, *words: str) -> Iterator[str]:
+    """Let a user of the host do something with keys and wait; the value is the line that he prints."""
+    program = workdir / "keyring"  # in a directory that everybody may enter
+    program.write_bytes(Path(keyring).read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([str(program), *words], stdout=subprocess.PIPE, text=True, user=user) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def call_with_key(keyring: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -69,6 +89,23 @@ class TestCallersKeys:
         assert call_with_key(keyring, *command).stdout == "secret\n"
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_a_user_who_may_have_no_more_keys(
+    runtime: Runtime, container: Make, bundle: Bundle, workdir: Path, keyring: str, command: str
+) -> None:
+    """The container's root is an ordinary user with a small quota; without a keyring of its own it gets no other's."""
+    map_users(bundle, FULL_ID)
+    with planter(keyring, workdir, FULL_ID, "fill") as said:
+        assert said == "Disk quota exceeded"
+        if command == "run":
+            bundle.args("/keyring", "read", "of-caller")
+            line = runtime.command("run", "--bundle", bundle.save(), new_id())
+        else:
+            line = runtime.command("exec", container().id, "/keyring", "read", "of-caller")
+        result = call_with_key(keyring, *line)
+    assert (result.returncode, result.stdout, result.stderr.strip()) == (1, "", NO_SUCH_KEY)
+
+
 @pytest.mark.usefixtures("users", "keyring")
 class TestContainersKeys:
     @pytest.fixture
@@ -90,24 +127,17 @@ class TestContainersKeys:
 class TestOthers:
     @pytest.mark.parametrize("user", [0, 1234])
     def test_a_keyring_made_before_the_containers(
-        self, container: Make, bundle: Bundle, keyring: str, user: int
+        self, container: Make, workdir: Path, keyring: str, user: int
     ) -> None:
         """Who makes a keyring of the name that runtimes give a container's does not get the container into it."""
         box = container(create=False)
-        program = bundle.path.parent / "keyring"  # in a directory that everybody may enter
-        program.write_bytes(Path(keyring).read_bytes())
-        program.chmod(0o755)
-        command = [str(program), "plant", f"_ses.{box.id}", "bait", "trap"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, user=user) as planter:
-            try:
-                assert planter.stdout is not None and planter.stdout.readline() == b"planted\n"
-                box.create()
-                box.start()
-                for _ in range(2):
-                    result = box.exec("--", "/keyring", "read", "bait")
-                    assert (result.status, result.stdout, result.stderr.strip()) == (1, "", NO_SUCH_KEY)
-            finally:
-                planter.kill()
+        with planter(keyring, workdir, user, "plant", f"_ses.{box.id}", "bait", "trap") as said:
+            assert said == "planted"
+            box.create()
+            box.start()
+            for _ in range(2):
+                result = box.exec("--", "/keyring", "read", "bait")
+                assert (result.status, result.stdout, result.stderr.strip()) == (1, "", NO_SUCH_KEY)
 
     @pytest.mark.usefixtures("users", "keyring")
     def test_another_container_neither_sees_nor_links_it(self, container: Make, inside: Inside, bundle: Bundle) -> None:

@@ -17,7 +17,7 @@ from support.fixtures import Make
 from support.runtime import Container, Result, Runtime, new_id, wait_for
 from support.terminal import console_socket
 
-SETTINGS = ["plain", "user namespace", "terminal", "notify", "joined", "sysctl", "hooks", "no namespaces"]
+SETTINGS = ["plain", "userns", "terminal", "notify", "joined", "sysctl", "hooks", "mount-only"]
 KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 CANARY = "the host's file"
 
@@ -45,7 +45,7 @@ def descriptors(pid: int) -> list[str]:
 
 def configure(setting: str, bundle: Bundle, request: pytest.FixtureRequest) -> None:
     """Change a bundle so that other steps of create open descriptors."""
-    if setting == "user namespace":
+    if setting == "userns":
         bundle.namespaces(user="")
         for key in ("uidMappings", "gidMappings"):
             bundle.linux[key] = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
@@ -67,7 +67,7 @@ def configure(setting: str, bundle: Bundle, request: pytest.FixtureRequest) -> N
     elif setting == "hooks":
         entry = {"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}
         bundle.config["hooks"] = {kind: [entry] for kind in ("prestart", "createRuntime", "createContainer")}
-    elif setting == "no namespaces":
+    elif setting == "mount-only":
         bundle.linux["namespaces"] = [{"type": "mount"}]
         bundle.config.pop("hostname", None)
 
@@ -122,7 +122,7 @@ class TestProgram:
         wait_for(lambda: box.output.endswith("\n"), "it has looked")
         assert box.output == "0 1 2 3\n"
 
-    @pytest.mark.parametrize("setting", ["plain", "user namespace", "no namespaces", "sysctl"])
+    @pytest.mark.parametrize("setting", ["plain", "userns", "mount-only", "sysctl"])
     def test_exec(
         self,
         container: Make,

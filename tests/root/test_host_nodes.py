@@ -40,10 +40,10 @@ def state_of(nodes: dict[str, Path]) -> dict[str, tuple[int, ...]]:
     return {name: (s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_nlink) for name, s in found.items()}
 
 
-@pytest.fixture(params=["host's ids", "the same ids in a user namespace"])
+@pytest.fixture(params=["host-ids", "same-ids-in-userns"])
 def ids(request: pytest.FixtureRequest, bundle: Bundle) -> str:
     """With both, the container's root has the uid that owns the host's nodes."""
-    if request.param.startswith("the same"):
+    if request.param.startswith("same"):
         bundle.namespaces(user="")
         for key in ("uidMappings", "gidMappings"):
             bundle.linux[key] = [{"containerID": 0, "hostID": 0, "size": 65536}]

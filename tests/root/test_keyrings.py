@@ -24,7 +24,7 @@ def keyring(attack: Attack, bundle: Bundle) -> str:
     return str(program)
 
 
-@pytest.fixture(params=["host's user namespace", "own user namespace"])
+@pytest.fixture(params=["host-userns", "own-userns"])
 def users(request: pytest.FixtureRequest, bundle: Bundle) -> str:
     if request.param.startswith("own"):
         map_users(bundle, HOST_ID)

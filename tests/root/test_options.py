@@ -5,6 +5,7 @@ import json
 import os
 import select
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,21 @@ class TestPidfdSocket:
         error = runtime.fails("create", "--pidfd-socket", workdir / "none", "--bundle", bundle.save(), new_id())
         says(error, "none", "ENOENT")
         assert runtime.ids() == []
+
+
+def test_a_pid_file_in_somebodys_directory(container: Make, workdir: Path) -> None:
+    """Who has made links there for each process id that may come next has nothing written through them."""
+    victim = workdir / "victim"
+    victim.write_text("precious")
+    with subprocess.Popen(["true"]) as latest:
+        next_ids = range(latest.pid, latest.pid + 3000)
+    links = [workdir / f"pid.{number}.tmp" for number in next_ids]
+    for link in links:
+        link.symlink_to(victim)
+    box = container("--pid-file", str(workdir / "pid"), start=False)
+    assert victim.read_text() == "precious"
+    assert (workdir / "pid").read_text() == str(box.pid) and not (workdir / "pid").is_symlink()
+    assert all(link.is_symlink() for link in links)
 
 
 def test_config(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:

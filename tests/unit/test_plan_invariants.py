@@ -79,7 +79,7 @@ class TestEveryPlan:
         assert record < released < position(plan, "write_pid_file") < position(plan, "await_start")
         assert any(step.side == HOST for step in plan.steps[released : position(plan, "await_start")])
         assert plan.steps[-1].call == "exec_program"
-        assert plan.steps[-2].call == "close_range"
+        assert plan.steps[-2].describe() == "close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC)"
 
     def test_what_runs_meanwhile_needs_nothing_of_init_and_gives_it_nothing(self, path: Path) -> None:
         plan = plan_of(path)

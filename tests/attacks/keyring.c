@@ -78,19 +78,25 @@ static int grab(const char *ring)
 	return 0;
 }
 
+/* The kernel gives keys back a moment after their last user: full is what stays full for a while. */
 static int fill(void)
 {
 	char name[32];
 	join(NULL);
-	for (int i = 0; i < 100000; i++) {
-		snprintf(name, sizeof name, "fill%d", i);
-		if (syscall(SYS_add_key, "user", name, "x", 1, KEY_SPEC_SESSION_KEYRING) < 0) {
-			puts(strerror(errno));
-			fflush(stdout);
-			pause();
+	for (int added = 0, refused = 0; refused < 30;) {
+		snprintf(name, sizeof name, "fill%d", added);
+		if (syscall(SYS_add_key, "user", name, "x", 1, KEY_SPEC_SESSION_KEYRING) >= 0) {
+			added++;
+			refused = 0;
+		} else {
+			refused++;
+			usleep(10000);
 		}
 	}
-	return 1;
+	puts(strerror(errno));
+	fflush(stdout);
+	pause();
+	return 0;
 }
 
 int main(int count, char **words)

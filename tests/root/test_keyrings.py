@@ -11,7 +11,7 @@ from support.fixtures import Attack, Inside, Make
 from support.runtime import ENVIRONMENT, SECONDS, Container, Runtime, new_id, wait_for
 
 NO_SUCH_KEY = "search: Required key not available"
-HOST_ID, FULL_ID = 100_000, 300_000
+HOST_ID, FULL_IDS = 100_000, {"run": 300_000, "exec": 310_000}
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_a_user_who_may_have_no_more_keys(
     runtime: Runtime, container: Make, bundle: Bundle, workdir: Path, keyring: str, command: str
 ) -> None:
     """The container's root is an ordinary user with a small quota; without a keyring of its own it gets no other's."""
-    map_users(bundle, FULL_ID)
-    with planter(keyring, workdir, FULL_ID, "fill") as said:
+    map_users(bundle, FULL_IDS[command])
+    with planter(keyring, workdir, FULL_IDS[command], "fill") as said:
         assert said == "Disk quota exceeded"
         if command == "run":
             bundle.args("/keyring", "read", "of-caller")
@@ -127,14 +127,16 @@ class TestContainersKeys:
 class TestOthers:
     @pytest.mark.parametrize("user", [0, 1234])
     def test_a_keyring_made_before_the_containers(
-        self, container: Make, workdir: Path, keyring: str, user: int
+        self, container: Make, bundle: Bundle, workdir: Path, keyring: str, user: int
     ) -> None:
         """Who makes a keyring of the name that runtimes give a container's does not get the container into it."""
+        bundle.sh("/keyring read bait; exec sleep 1000")
         box = container(create=False)
         with planter(keyring, workdir, user, "plant", f"_ses.{box.id}", "bait", "trap") as said:
             assert said == "planted"
             box.create()
             box.start()
+            wait_for(lambda: box.errors.strip() == NO_SUCH_KEY and box.output == "", "init has looked in vain")
             for _ in range(2):
                 result = box.exec("--", "/keyring", "read", "bait")
                 assert (result.status, result.stdout, result.stderr.strip()) == (1, "", NO_SUCH_KEY)

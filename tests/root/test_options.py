@@ -107,18 +107,18 @@ def test_listen_fds(runtime: Runtime, bundle: Bundle) -> None:
 class TestKeyring:
     """A container does not share its caller's session keyring (keyrings(7)) unless it is told to."""
 
-    def has_its_own(self, container: Make, bundle: Bundle, *options: str) -> bool:
-        """Return whether there is a keyring of the container's name; /proc/keys shows all that root may see."""
+    def has_its_own(self, runtime: Runtime, bundle: Bundle, *options: str) -> bool:
+        """Return whether init sees a keyring of the container's name in /proc/keys."""
         bundle.linux.pop("maskedPaths", None)
-        bundle.args("sleep", "1000")
-        box = container(*options)
-        return f" _ses.{box.id}." in box.sh("cat /proc/keys")
+        bundle.args("cat", "/proc/keys")
+        name = new_id()
+        return f" _ses.{name}." in runtime.ok("run", "--bundle", bundle.save(), *options, name)
 
-    def test_own(self, container: Make, bundle: Bundle) -> None:
-        assert self.has_its_own(container, bundle)
+    def test_own(self, runtime: Runtime, bundle: Bundle) -> None:
+        assert self.has_its_own(runtime, bundle)
 
-    def test_no_new_keyring(self, container: Make, bundle: Bundle) -> None:
-        assert not self.has_its_own(container, bundle, "--no-new-keyring")
+    def test_no_new_keyring(self, runtime: Runtime, bundle: Bundle) -> None:
+        assert not self.has_its_own(runtime, bundle, "--no-new-keyring")
 
 
 class TestWithoutNamespaces:

@@ -7,17 +7,18 @@ The callers of these tests leave a directory and a file of the host open, withou
 
 import os
 import socket
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from support.bundle import Bundle, dict_of
 from support.fixtures import Make
-from support.runtime import Container, Result, Runtime, new_id, wait_for
+from support.runtime import ENVIRONMENT, SECONDS, Container, Result, Runtime, new_id, wait_for
 from support.terminal import console_socket
 
-SETTINGS = ["plain", "userns", "terminal", "notify", "joined", "sysctl", "hooks", "mount-only"]
+SETTINGS = ["plain", "userns", "joined-userns", "terminal", "notify", "joined", "sysctl", "hooks", "mount-only", "log"]
 KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 CANARY = "the host's file"
 
@@ -49,6 +50,14 @@ def configure(setting: str, bundle: Bundle, request: pytest.FixtureRequest) -> N
         bundle.namespaces(user="")
         for key in ("uidMappings", "gidMappings"):
             bundle.linux[key] = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
+        (bundle.rootfs / "volume").mkdir(exist_ok=True)
+        bundle.mount("/volume", "bind", str(bundle.path), "rbind", "ro")  # opened by the host
+    elif setting == "joined-userns":
+        configure("userns", bundle, request)
+        other = request.getfixturevalue("container")(start=False)
+        bundle.namespaces(user=f"/proc/{other.pid}/ns/user")
+        for key in ("uidMappings", "gidMappings"):
+            del bundle.linux[key]
     elif setting == "terminal":
         bundle.process["terminal"] = True
     elif setting == "notify":
@@ -91,6 +100,8 @@ class TestWaitingInit:
         with socket.socket(socket.AF_UNIX) as agent, console_socket(workdir) as console:
             agent.bind(str(bundle.path / "agent"))
             agent.listen()
+            if setting == "log":
+                box.runtime.options = ["--log", str(workdir / "log"), "--debug"]
             options: list[str | Path] = ["--console-socket", console.path] if setting == "terminal" else []
             box.create(*options, fds=leaked)
             # stdio; the socket on which it waits for `start`; the one to the agent, which is to get the listener then
@@ -107,6 +118,34 @@ class TestWaitingInit:
         while sorted(found := descriptors(pid)) != sorted(wanted) and time.monotonic() < deadline:
             time.sleep(0.01)  # create returns when init is about to wait
         assert sorted(found) == sorted(wanted)
+
+
+class TestCallerWithoutStdio:
+    """A caller who has closed 0, 1 or 2: what the runtime opens first would get the number, and stay with init."""
+
+    @pytest.mark.parametrize("closed", [(0,), (1,), (0, 1, 2)], ids=str)
+    def test_create(self, container: Make, workdir: Path, closed: tuple[int, ...]) -> None:
+        box = container(create=False)
+        log = workdir / "log"
+        box.runtime.options = ["--log", str(log)]
+        assert self.call(box.runtime.command("create", "--bundle", box.bundle, box.id), closed) == 0
+        assert log.read_text() == "", "nothing else was written to the log"
+        found = {fd: os.readlink(f"/proc/{box.pid}/fd/{fd}") for fd in closed}
+        assert found == dict.fromkeys(closed, "/dev/null")
+
+    def test_exec(self, container: Make, workdir: Path) -> None:
+        box = container()
+        command = box.runtime.command("exec", "--detach", "--pid-file", workdir / "pid", box.id, "sleep", "1000")
+        assert self.call(command, (0, 1, 2)) == 0
+        pid = int((workdir / "pid").read_text())
+        assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")] == ["/dev/null"] * 3
+
+    def call(self, command: Sequence[str], closed: tuple[int, ...]) -> int:
+        def close() -> None:
+            for fd in closed:
+                os.close(fd)
+
+        return subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=close).wait(SECONDS)
 
 
 class TestProgram:

@@ -4,6 +4,7 @@ unit      tests/unit      no privilege
 root      tests/root      root; containers of the busybox bundle
 engines   tests/engines   root; real Docker and Podman daemons from Debian's packages
 machine   tests/machine   root; an emulated machine
+defences  tests/defences  root; runs tests of the first two on programs without a defence (its test here is one of many)
 
 A tier whose needs are not met is skipped, loudly; with CI=true that is a failure. The tiers that start containers run
 in surroundings of their own (support.session), and what they leave behind fails the session (support.leaks).
@@ -26,8 +27,9 @@ TIERS = {
     "root": "starts containers as root",
     "engines": "drives Docker and Podman daemons as root",
     "machine": "runs in an emulated machine",
+    "defences": "starts a container as root, with a defence taken out",
 }
-IN_OWN_SURROUNDINGS = ("root", "engines", "machine") if guest.KIND else ("root", "engines")
+IN_OWN_SURROUNDINGS = ("root", "engines", "defences", *(("machine",) if guest.KIND else ()))
 
 pytest_plugins = ["support.fixtures", "support.engines"]
 

@@ -1,0 +1,147 @@
+"""Runs the tests of defences: once on the program as it is, where they pass, then on each mutant, where they fail.
+
+The runner moves into surroundings like those of the tests (support.session) and is what adopts the orphans of its
+pytest processes there: whatever a mutant leaves behind is found and ended, and its mounts go with the surroundings.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from support import leaks, paths, session
+from support.defences import mutant, outcome
+from support.defences.data import Defence, Unsound
+
+PYTEST = Path(sys.executable).parent / "pytest"
+SMOKE = "tests/defences/test_smoke.py::test_a_container_lives"
+"""What every mutant must still do."""
+SECONDS = 120.0
+"""How long the tests of one defence may take."""
+BASELINE_SECONDS = 900.0
+
+
+class NotProven(Exception):
+    """A defence whose tests do not notice that it is missing; or tests that fail with all defences in place."""
+
+
+class Runner:
+    """Runs defences one after the other, below a scratch directory of its own. Make it once `session.enter` is done."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.base = mutant.make_base(scratch / "base")
+
+    def baseline(self, tests: Sequence[str]) -> None:
+        """Run tests on the program as it is; raise NotProven, with every reason, unless all of them pass."""
+        report, ended, said = self.pytest(self.base, [SMOKE, *tests], BASELINE_SECONDS)
+        problems = [] if ended else [f"no end after {BASELINE_SECONDS:g} s"]
+        problems += [why for test in (SMOKE, *tests) if (why := outcome.why_not_passed(report, test)) is not None]
+        if problems:
+            raise NotProven("\n".join([*problems, said]))
+
+    def prove(self, defence: Defence) -> None:
+        """Take one defence out and run its tests; raise NotProven unless each fails and containers still run."""
+        place = self.scratch / "mutant"
+        try:
+            try:
+                copy = mutant.make_mutant(self.base, place, defence)
+            except Unsound as error:
+                raise NotProven(str(error)) from None
+            except (SyntaxError, mutant.BuildFailed) as error:
+                raise NotProven(f"the edited program can't be built: {error}") from None
+            report, ended, said = self.pytest(copy, [SMOKE, *defence.tests], SECONDS)
+            judge(defence, report, ended=ended, said=said)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def pytest(self, copy: mutant.Prefix, tests: Sequence[str], seconds: float) -> tuple[outcome.Report, bool, str]:
+        """Run tests on a copy; return what became of them, whether pytest came to its end, and what it printed."""
+        report = self.scratch / "report"
+        report.unlink(missing_ok=True)
+        environment = {**copy.environment(), outcome.FILE: str(report), "TMPDIR": str(self.scratch)}
+        environment.pop("CI", None)  # a mutant may leave things behind, also such as no session owns
+        command = [str(PYTEST), "-q", "--color=no", "-p", "no:cacheprovider", "-p", outcome.__name__, *tests]
+        with open(self.scratch / "output", "w+b") as output:
+            process = subprocess.Popen(
+                command, cwd=paths.REPO, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+            try:
+                process.wait(seconds)
+                ended = True
+            except subprocess.TimeoutExpired:
+                ended = False
+            finally:
+                process.kill()
+                process.wait()
+                found = outcome.read(report)
+                self.clean_up(found.token)
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if found.package and not Path(found.package).is_relative_to(copy.package):
+            raise NotProven(f"the tests import {found.package}, not the edited package in {copy.package}")
+        return found, ended, said[-3000:]
+
+    def clean_up(self, token: str) -> None:
+        """End what is left of a pytest process and of its containers, and remove its files."""
+        leaks.end_processes()
+        for name in leaks.cgroups() if token else ():
+            if token in name:
+                leaks.remove_cgroup(session.CGROUP_ROOT / name)
+        leaks.end_processes()
+        for folder in self.scratch.glob("pyrt-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        left = leaks.processes() + [name for name in leaks.cgroups() if token and token in name]
+        if left:
+            raise RuntimeError(f"can't be ended or removed: {left}")
+
+
+def judge(defence: Defence, report: outcome.Report, *, ended: bool, said: str = "") -> None:
+    """Raise NotProven unless containers ran without the defence, and each of its tests failed by its own assertion."""
+    problem = outcome.why_not_passed(report, SMOKE)
+    if problem is not None:
+        raise NotProven(f"without the defence nothing works: {problem}\n{said}")
+    problems = []
+    for test in defence.tests:
+        runs = report.of(test)
+        if not ended and defence.hangs and not (runs and all(ran.passed or ran.stopped for ran in runs)):
+            continue  # it is this one that hangs
+        problem = outcome.why_not_failed(defence, report, test)
+        if problem is not None:
+            problems.append(problem)
+    if not ended and not defence.hangs:
+        problems.append(f"the tests did not end within {SECONDS:g} s")
+    if problems:
+        raise NotProven("\n".join(problems))
+
+
+def run(defences: Sequence[Defence]) -> int:
+    """Prove defences and print what was found; return how many are not proven."""
+    session.enter()
+    assert session.temporary is not None
+    runner = Runner(session.temporary)
+    began = time.monotonic()
+    tests = list(dict.fromkeys(test for each in defences for test in each.tests))
+    print(f"{len(tests)} tests on the program as it is", flush=True)
+    try:
+        runner.baseline(tests)
+    except NotProven as problem:
+        print(f"FAILED: these must pass before their failing means anything:\n{problem}")
+        print(f"0 passed, {len(defences)} failed in {time.monotonic() - began:.0f} s")
+        return len(defences)
+    failed = 0
+    for defence in defences:
+        start = time.monotonic()
+        try:
+            runner.prove(defence)
+            verdict = "proven"
+        except NotProven as problem:
+            failed += 1
+            verdict = "NOT PROVEN"
+            print(f"{defence}: {problem}")
+        print(f"{verdict:10} {time.monotonic() - start:5.1f} s  {defence}", flush=True)
+    session.leave()
+    print(f"{len(defences) - failed} passed, {failed} failed in {time.monotonic() - began:.0f} s")
+    return failed

@@ -93,11 +93,16 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
         step.hint or "",
         text,
     )
-    message = SEPARATOR.join(one_line(field)[:MAX_TEXT] for field in fields)
+    message = SEPARATOR.join(shortened(one_line(field)) for field in fields)
     try:
         kernel.send_message(fd, ERROR + message.encode("utf-8", "surrogateescape"))
     except OSError:
         return
+
+
+def shortened(text: str) -> str:
+    """Return text that fits into a message: without its middle where it is long, because the reason stands at its end."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}...{text[-MAX_TEXT // 2 :]}"
 
 
 def read_error(message: bytes) -> Failure:

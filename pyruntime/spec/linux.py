@@ -22,6 +22,8 @@ LARGEST_NUMBER = 0xFFFF
 """Beyond every CPU and memory node that a kernel can have."""
 MAPPINGS = 340
 """Lines that uid_map and gid_map take (user_namespaces(7))."""
+LAST_ID = 0xFFFFFFFE
+"""The id after it is (uid_t)-1, which no process can have (user_namespaces(7), setresuid(2))."""
 LAST_MAJOR, LAST_MINOR = 0xFFF, 0xFFFFF
 """The kernel's dev_t has 12 bits for major and 20 for minor numbers; mknod(2) cuts off what is above."""
 CLOCKS = ("monotonic", "boottime")
@@ -129,7 +131,7 @@ def check_user_namespace(config: Config) -> None:
 
 
 def check_mappings(maps: list[Config], pointer: str) -> None:
-    """user_namespaces(7): sizes above 0, within 32 bits, no overlap on either side."""
+    """user_namespaces(7): sizes above 0, nothing beyond the last id, no overlap on either side."""
     if len(maps) > MAPPINGS:
         raise InvalidConfig(f"{len(maps)} mappings are more than {MAPPINGS}", pointer=pointer)
     for side in ("containerID", "hostID"):
@@ -138,9 +140,10 @@ def check_mappings(maps: list[Config], pointer: str) -> None:
             size = maps[index]["size"]
             if size == 0:
                 raise InvalidConfig("size 0 maps nothing", pointer=f"{pointer}/{index}/size")
-            if start + size > 1 << 32:
+            if start + size > LAST_ID + 1:
                 raise InvalidConfig(
-                    f"{side} {start} and size {size} go beyond 32 bits", pointer=f"{pointer}/{index}/size"
+                    f"{side} {start} and size {size} go beyond the last id, {LAST_ID}",
+                    pointer=f"{pointer}/{index}/size",
                 )
             if start < taken:
                 raise InvalidConfig(f"{side} {start} overlaps another mapping", pointer=f"{pointer}/{index}/{side}")

@@ -1,4 +1,4 @@
-"""The tier of defences: `python tests/defences [--list] [-k TEXT] [NAME…]`.
+"""The tier of defences: `python tests/defences [--list] [-v] [-k TEXT] [NAME…]`.
 
 Without a name all of them: each defence is taken out of a copy of the program, and its tests must fail then.
 """
@@ -16,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/test defences --")
     parser.add_argument("-k", metavar="TEXT", help="those whose file, name or subject has this text in it")
     parser.add_argument("--list", action="store_true", help="print what there is and run nothing")
+    parser.add_argument("-v", action="store_true", help="show how the tests failed")
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these")
     options = parser.parse_args()
     try:
@@ -37,7 +38,7 @@ def main() -> int:
         return 0
     from support.defences import runner
 
-    return 1 if runner.run(found) else 0
+    return 1 if runner.run(found, verbose=options.v) else 0
 
 
 def show(defences: list[data.Defence]) -> None:

@@ -248,6 +248,13 @@ class TestLongMessages:
         error = runtime.fails("create", "--bundle", bundle.save(), new_id())
         assert "ENAMETOOLONG" in error and len(error) < 10_000
 
+    def test_an_error_that_names_a_long_program(self, runtime: Runtime, bundle: Bundle) -> None:
+        """What is too much is left out in the middle: callers look for the reason."""
+        bundle.args("x" * 100_000)
+        error = runtime.fails("create", "--bundle", bundle.save(), new_id())
+        assert len(error) < 10_000
+        assert error.endswith('xx": executable file not found in $PATH [config.json#/process/args/0]')
+
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "", "a\nb", "ü", "a b", "x" * 300])
 def test_ids_stay_in_the_root_directory(runtime: Runtime, bundle: Bundle, name: str) -> None:

@@ -325,7 +325,7 @@ class TestHidden:
         (bundle.rootfs / "opt" / "dir").mkdir(parents=True)
         (bundle.rootfs / "opt" / "dir" / "secret").touch()
         (bundle.rootfs / "opt" / "file").write_text("secret")
-        bundle.linux["maskedPaths"] = ["/opt/dir", "/opt/file", "/opt/nosuch", "/proc/version"]
+        bundle.linux["maskedPaths"] = ["/opt/dir", "/opt/file", "/opt/nosuch", "/etc/group/below", "/proc/version"]
         assert inside("ls /opt/dir; cat /opt/file; cat /proc/version; ls -d /opt/*").split() == [
             "/opt/dir",
             "/opt/file",
@@ -335,7 +335,7 @@ class TestHidden:
     def test_read_only_paths(self, inside: Inside, bundle: Bundle) -> None:
         bundle.config["root"]["readonly"] = False
         (bundle.rootfs / "opt" / "dir").mkdir(parents=True)
-        bundle.linux["readonlyPaths"] = ["/opt/dir", "/proc/sys", "/opt/nosuch"]
+        bundle.linux["readonlyPaths"] = ["/opt/dir", "/proc/sys", "/opt/nosuch", "/etc/group/below"]
         assert "Read-only" in inside("touch /opt/dir/x 2>&1; true")
         assert "Read-only" in inside("{ echo 1 > /proc/sys/net/ipv4/ip_forward; } 2>&1; true")
         inside("touch /opt/x")

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pyruntime.engine import launch
+from pyruntime.engine import calls, launch
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Flags, Plan, Slot, Step
 
@@ -100,3 +101,17 @@ def test_a_failure_of_init_is_told_after_what_ran_meanwhile(pipe: tuple[int, int
     assert caught.value.pointer == "/hostname"
     assert os.read(pipe[0], 1) == b"x"
     assert not is_child(slots["init_pid"])
+
+
+def test_init_imports_nothing_any_more(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2019-14271: from its first step on paths lead into the container: an import would run code of the image."""
+    assert "colorsys" not in sys.modules
+
+    def import_something() -> None:
+        import colorsys  # noqa: F401
+
+    monkeypatch.setattr(calls, "import_something", import_something, raising=False)
+    plan = plan_of(Step(HOST, "", "write", Slot("write_end"), b"x", meanwhile=True))
+    plan.steps.insert(2, Step(INIT, "/x", "import_something"))
+    with pytest.raises(Failure, match="ModuleNotFoundError: No module named 'colorsys'"):
+        launch.launch(plan, slots_of(pipe))

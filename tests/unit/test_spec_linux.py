@@ -50,7 +50,7 @@ BAD: list[tuple[Changes, str, str]] = [
     ),
     (
         {"/linux/gidMappings/0/hostID": 4294967295},
-        "hostID 4294967295 and size 1000 go beyond 32 bits",
+        "hostID 4294967295 and size 1000 go beyond the last id, 4294967294",
         "/linux/gidMappings/0/size",
     ),
     (

@@ -1,7 +1,8 @@
 """What became of the tests of one pytest process: a plugin that writes it down (-p), and the judgement on it.
 
 A test counts as failed only when it failed by an assertion of its own: not when it was not collected, when a fixture or
-another exception stopped it, when it was skipped, or when the program that it tests had an internal error.
+another exception stopped it, when it was skipped, or when the program that it tests had an internal error. Another
+exception counts where the entry names its words (`says`).
 """
 
 import json
@@ -120,7 +121,7 @@ def _why_no_proof(defence: Defence, ran: Ran) -> str | None:
             return f"passes, and only leaves something behind: {ran.stopped['teardown'][1]}"
         return "passes without the defence" if ran.passed else "was not run to its end"
     own, text = stopped
-    if not own:
+    if not own and not defence.says:
         return f"stopped by another exception than an assertion: {text}"
     if any(words in text for words in BROKEN):
         return f"the program is broken: {text}"

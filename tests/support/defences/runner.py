@@ -42,8 +42,11 @@ class Runner:
         if problems:
             raise NotProven("\n".join([*problems, said]))
 
-    def prove(self, defence: Defence) -> None:
-        """Take one defence out and run its tests; raise NotProven unless each fails and containers still run."""
+    def prove(self, defence: Defence) -> outcome.Report:
+        """Take one defence out and run its tests; return what became of them.
+
+        Raises NotProven unless each fails by its own assertion, and containers still run.
+        """
         place = self.scratch / "mutant"
         try:
             try:
@@ -54,6 +57,7 @@ class Runner:
                 raise NotProven(f"the edited program can't be built: {error}") from None
             report, ended, said = self.pytest(copy, [SMOKE, *defence.tests], SECONDS)
             judge(defence, report, ended=ended, said=said)
+            return report
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -117,8 +121,15 @@ def judge(defence: Defence, report: outcome.Report, *, ended: bool, said: str = 
         raise NotProven("\n".join(problems))
 
 
-def run(defences: Sequence[Defence]) -> int:
-    """Prove defences and print what was found; return how many are not proven."""
+def show(defence: Defence, report: outcome.Report) -> None:
+    """Print how the tests of a defence failed, which should be for the reason that the entry has in mind."""
+    for test in defence.tests:
+        texts = [text for ran in report.of(test) for _, text in ran.stopped.values()]
+        print(f"    {test}: {texts[0] if texts else 'no end'}"[:1000])
+
+
+def run(defences: Sequence[Defence], *, verbose: bool = False) -> int:
+    """Prove defences and print what was found, with verbose also how each test failed; return how many are not proven."""
     session.enter()
     assert session.temporary is not None
     runner = Runner(session.temporary)
@@ -135,8 +146,10 @@ def run(defences: Sequence[Defence]) -> int:
     for defence in defences:
         start = time.monotonic()
         try:
-            runner.prove(defence)
+            report = runner.prove(defence)
             verdict = "proven"
+            if verbose:
+                show(defence, report)
         except NotProven as problem:
             failed += 1
             verdict = "NOT PROVEN"

@@ -101,7 +101,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
 
 
 def shortened(text: str) -> str:
-    """Return text that fits into a message: without its middle where it is long, because the reason stands at its end."""
+    """Return text that fits into a message: without its middle, because the reason stands at its end."""
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}...{text[-MAX_TEXT // 2 :]}"
 
 

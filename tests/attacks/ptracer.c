@@ -6,10 +6,10 @@
  * It seizes whatever appears (PTRACE_SEIZE on the pids that come next) and prints one line for each process that it met:
  *
  *     met PID denied                                    it may not be traced
- *     met PID caught root=N mnt=SAME caps=HEX seccomp=N comm=NAME fds=TARGET,TARGET
+ *     met PID caught root=N mnt=SAME caps=HEX filters=N comm=NAME fds=TARGET,TARGET
  *
  * root: whether CANARY, a path of the host, can be opened below the process's root (1) or not (0). mnt: whether it is in
- * the mount namespace of this program. The process is let go afterwards. A ptracer is as good as its prey: it could as
+ * the mount namespace of this program. filters: how many seccomp filters it has. The process is let go afterwards. A ptracer is as good as its prey: it could as
  * well inject system calls (that is how the fault was found), but what it sees here is what it would inject them into.
  */
 #define _GNU_SOURCE
@@ -77,14 +77,14 @@ static void print_descriptors(pid_t pid)
 
 static void look_into(pid_t pid, const char *canary)
 {
-	char own[64], other[64], caps[64], seccomp[16], comm[64];
+	char own[64], other[64], caps[64], filters[16], comm[64];
 	link_of(getpid(), "ns/mnt", own, sizeof own);
 	link_of(pid, "ns/mnt", other, sizeof other);
 	field(pid, "CapPrm", caps, sizeof caps);
-	field(pid, "Seccomp", seccomp, sizeof seccomp);
+	field(pid, "Seccomp_filters", filters, sizeof filters);
 	field(pid, "Name", comm, sizeof comm);
-	printf("met %d caught root=%d mnt=%d caps=%s seccomp=%s comm=%s fds=", pid, reaches(pid, canary),
-	       strcmp(own, other) == 0, caps, seccomp, comm);
+	printf("met %d caught root=%d mnt=%d caps=%s filters=%s comm=%s fds=", pid, reaches(pid, canary),
+	       strcmp(own, other) == 0, caps, filters, comm);
 	print_descriptors(pid);
 	printf("\n");
 	fflush(stdout);

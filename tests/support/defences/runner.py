@@ -129,7 +129,7 @@ def show(defence: Defence, report: outcome.Report) -> None:
 
 
 def run(defences: Sequence[Defence], *, verbose: bool = False) -> int:
-    """Prove defences and print what was found, with verbose also how each test failed; return how many are not proven."""
+    """Prove defences and print what was found, verbose: also how tests failed; return how many are not proven."""
     session.enter()
     assert session.temporary is not None
     runner = Runner(session.temporary)

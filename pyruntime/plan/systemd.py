@@ -34,8 +34,16 @@ ROOT_SLICE = "-.slice"
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\")
 MAX_NAME = 255
 ANNOTATION = "org.systemd.property."
-RESERVED = ("PIDs", "Slice", "Delegate", "DefaultDependencies")
-"""What makes the unit the container's own; an annotation must not change it."""
+ANNOTATED = frozenset(
+    (
+        *("After", "Before", "CollectMode", "DefaultDependencies", "Description", "Documentation"),
+        *("FinalKillSignal", "KillSignal", "OOMPolicy", "SendSIGHUP", "SendSIGKILL"),
+        *("RuntimeMaxUSec", "RuntimeRandomizedExtraUSec", "TimeoutStopUSec"),
+    )
+)
+"""What an annotation may say of the unit: how it is told of, and how it is stopped. Engines pass annotations on from
+their users, and others of a unit's properties start and stop other units, reboot the machine (SuccessAction) or lift
+limits (CVE-2024-3154)."""
 
 
 def place(facts: Facts, cgroups_path: str) -> None:
@@ -166,15 +174,20 @@ def annotated(config: dict[str, Any]) -> list[Property]:
 
         pointer = f"/annotations/{escaped(key)}"
         name = key.removeprefix(ANNOTATION)
-        if len(name) < 3 or not (name.isascii() and name.isalpha()):
-            raise InvalidConfig(f"{name!r} is not the name of a unit's property", pointer=pointer)
-        if name in RESERVED:
-            raise InvalidConfig(f"the property {name} is set by the runtime", pointer=pointer)
+        # D-Bus has only the microseconds of what unit files give in seconds.
+        in_seconds = name.endswith("Sec") and not name.endswith("USec")
+        if in_seconds:
+            name = f"{name[:-3]}USec"
+        if name not in ANNOTATED:
+            raise InvalidConfig(
+                f"the property {key.removeprefix(ANNOTATION)!r} of the container's unit is not for annotations to set",
+                pointer=pointer,
+                hint=f"they can set {', '.join(sorted(ANNOTATED))}; limits go to linux.resources",
+            )
         try:
             signature, value = gvariant.parse(text)
-            if name.endswith("Sec") and name[-4].islower():
-                # D-Bus has only the microseconds of what unit files give in seconds.
-                name, signature, value = f"{name[:-3]}USec", "t", gvariant.microseconds(signature, value)
+            if in_seconds:
+                signature, value = "t", gvariant.microseconds(signature, value)
         except ValueError as error:
             raise InvalidConfig(f"{text!r} is no GVariant text: {error}", pointer=pointer) from None
         found.append(unit_properties.Property(name, signature, value, pointer))

@@ -267,4 +267,6 @@ def test_ids_stay_in_the_root_directory(runtime: Runtime, bundle: Bundle, name: 
 @pytest.mark.parametrize("below", ["..", "../..", "a/../../..", "/..", ""])
 def test_exec_cgroup_stays_below_the_container(container: Make, below: str) -> None:
     box = container()
-    assert box.exec("--cgroup", below, "--", "true").status == 255
+    result = box.exec("--cgroup", below, "--", "cat", "/proc/self/cgroup")
+    assert result.status == 255
+    assert f"--cgroup {below!r} is not a cgroup below the container's" in result.stderr

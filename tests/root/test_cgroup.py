@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import leaks, session
+from support import leaks, paths, session
 from support.bundle import Bundle
 from support.cgroup import cgroup_of
 from support.fixtures import Make
@@ -41,6 +41,8 @@ class TestPath:
         bundle.linux["cgroupsPath"] = f"../../{session.TOKEN}-out"
         bundle.sh("echo fine")
         result = runtime.run("run", "-b", bundle.save(), new_id())
+        if paths.PEER is None:
+            assert "must not contain '..' [config.json#/linux/cgroupsPath]" in result.error
         assert result.status in (0, 1)
         assert not (session.CGROUP_ROOT.parent.parent / f"{session.TOKEN}-out").exists()
 
@@ -53,7 +55,7 @@ class TestPath:
     def test_a_cgroup_with_processes_is_refused(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
         bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-taken"
         box = container()
-        runtime.fails("create", "-b", bundle.path, new_id())
+        says(runtime.fails("create", "-b", bundle.path, new_id()), "already has processes")
         assert box.status == "running"
         box.delete("--force")
 
@@ -97,7 +99,7 @@ class TestPath:
         cgroup.mkdir()
         (cgroup / "cgroup.freeze").write_text("1")
         bundle.linux["cgroupsPath"] = f"/{cgroup.name}"
-        runtime.fails("create", "-b", bundle.save(), new_id(), seconds=10)
+        says(runtime.fails("create", "-b", bundle.save(), new_id(), seconds=10), "is frozen")
         if cgroup.exists():
             (cgroup / "cgroup.freeze").write_text("0")
             cgroup.rmdir()

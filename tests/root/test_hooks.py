@@ -306,3 +306,33 @@ def test_the_device_filter_is_there_first(
     hook("createContainer", "; ".join(looks))
     container(start=False)
     assert (shared / "opened").read_text().split() == (["null", "kmsg"] if allowed else ["null"])
+
+
+CANARY = r"""
+#include <fcntl.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void begin(void)
+{
+	close(open(PLACE, O_CREAT | O_WRONLY, 0600));
+}
+"""
+
+
+def test_nothing_of_the_programs_environment(
+    container: Make, hook: AddHook, bundle: Bundle, shared: Path, workdir: Path
+) -> None:
+    """CVE-2025-23266: a library of the image in LD_PRELOAD would run as the host's root."""
+    library, ran = bundle.rootfs / "canary.so", workdir / "ran"
+    compiler = ["cc", "-shared", "-fPIC", f'-DPLACE="{ran}"', "-x", "c", "-", "-o", str(library)]
+    subprocess.run(compiler, input=CANARY, text=True, check=True)
+    for kind in KINDS:
+        hook(kind, f"env > {shared}/{kind}; cat /proc/self/environ >> {shared}/{kind}")
+    hook("createRuntime", "true", path="/bin/true", env=[])
+    bundle.process["env"] = [*bundle.process["env"], f"LD_PRELOAD={library}", "OF_THE_PROGRAM=yes"]
+    lifecycle(container)
+    for kind in KINDS:
+        shown = (shared / kind).read_text()
+        assert "PATH=" in shown
+        assert "LD_PRELOAD" not in shown and "OF_THE_PROGRAM" not in shown, kind
+    assert not ran.exists()

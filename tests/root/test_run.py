@@ -70,8 +70,8 @@ def test_signals_go_to_the_container(runtime: Runtime, bundle: Bundle, name: str
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
+        assert process.wait(20) == 9, "the container's own status"
         assert process.stdout.read() == f"got {name}\n".encode()
-        assert process.wait(20) == 9
     assert runtime.ids() == []
 
 

@@ -264,11 +264,13 @@ class TestLeftoverRecord:
         file = box.runtime.root / box.id / "state.json"
         whole = json.loads(file.read_text())
         with subprocess.Popen(["sleep", "1000"]) as other:
-            file.write_text(json.dumps({**whole, "pid": other.pid}))
-            assert box.status == "stopped"
-            box.delete("--force")
-            assert other.poll() is None, "another process was killed"
-            other.kill()
+            try:
+                file.write_text(json.dumps({**whole, "pid": other.pid}))
+                assert box.status == "stopped"
+                box.delete("--force")
+                assert other.poll() is None, "another process was killed"
+            finally:
+                other.kill()
 
 
 class TestDisks:

@@ -17,7 +17,7 @@ from support.machine import guest
 
 SLOWNESS = 8 if guest.KIND else 1
 """How much more time things may take: the emulated machine is slow."""
-SECONDS = 30.0 * SLOWNESS
+SECONDS = float(os.environ.get("PYRUNTIME_TEST_SECONDS", "30")) * SLOWNESS
 """The time after which a command that does not return is killed and its test fails."""
 
 ENVIRONMENT = {"PATH": paths.SYSTEM_PATH, "LANG": "C.UTF-8"}

@@ -81,6 +81,13 @@ class TestEveryPlan:
         assert plan.steps[-1].call == "exec_program"
         assert plan.steps[-2].describe() == "close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC)"
 
+    def test_the_signal_for_a_dead_parent_is_set_again(self, path: Path) -> None:
+        """A change of user clears it (prctl(2)), and until init is released there are steps of the host."""
+        steps = plan_of(path).steps
+        for place, step in enumerate(steps):
+            if step.call == "setresuid" and step.pointer == "/process/user/uid":
+                assert (steps[place + 1].call, repr(steps[place + 1].args[0])) == ("set_pdeathsig", "SIGKILL")
+
     def test_what_runs_meanwhile_needs_nothing_of_init_and_gives_it_nothing(self, path: Path) -> None:
         plan = plan_of(path)
         assert any(step.meanwhile for step in plan)

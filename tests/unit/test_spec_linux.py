@@ -286,7 +286,7 @@ GOOD: list[Changes] = [
     {**joined("user"), "/linux/uidMappings": DROP, "/linux/gidMappings": DROP},
     joined("user"),  # with both maps, as containerd and CRI-O write it
     {"/linux/uidMappings/-": {"containerID": 1000, "hostID": 101000, "size": 1}},
-    {"/linux/uidMappings/0/size": 2**32 - 100000},
+    {"/linux/uidMappings/0/size": 2**32 - 1 - 100000},
     {**without("uts"), "/hostname": "", "/domainname": ""},
     {"/hostname": "h" * 64},
     {"/linux/timeOffsets": {"boottime": {"secs": -1}, "monotonic": {"nanosecs": 5}}},

@@ -155,6 +155,20 @@ class TestStopped:
         self.change(container, boot_id="00000000-0000-0000-0000-000000000000")
         assert now(container) == ("stopped", 0)
 
+    def test_the_pid_becomes_another_process_before_the_pidfd(
+        self, container: Container, process: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the pidfd refers to is what is compared: a look at the pid before it says nothing."""
+        real, started = status_module.kernel.pidfd_open, [container.record["start_time"]]
+
+        def pidfd_open(pid: int) -> int:
+            started[0] += 1
+            return real(pid)
+
+        monkeypatch.setattr(status_module.kernel, "pidfd_open", pidfd_open)
+        monkeypatch.setattr(status_module, "stat_of", lambda pid: ("S", started[0]))
+        assert now(container) == ("stopped", 0)
+
     @pytest.mark.parametrize("pid", [0, -1, "1", None, 1 << 22, 10**12])
     def test_a_pid_that_is_none(self, container: Container, pid: Any) -> None:
         self.change(container, pid=pid)

@@ -75,6 +75,27 @@ class TestCreate:
         assert (written["status"], written["pid"]) == ("created", os.getpid())
         assert written["start_time"] == int(stat[22 - 3])
 
+    def test_the_record_is_on_the_disk_before_it_has_its_name(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+        fsync, rename = os.fsync, os.rename
+
+        def synced(fd: int) -> None:
+            done.append(f"sync {os.path.basename(os.readlink(f'/proc/self/fd/{fd}'))}")
+            fsync(fd)
+
+        def renamed(old: str, new: str, **more: Any) -> None:
+            done.append(f"rename {os.path.basename(new)}")
+            rename(old, new, **more)
+
+        monkeypatch.setattr("posix.fsync", synced)
+        monkeypatch.setattr("posix.rename", renamed)
+        with store.create("c", record(), CONFIG) as container:
+            assert done[-3:] == ["sync state.json.tmp", "rename state.json", "rename c"]
+            container.save_created(os.getpid())
+            assert done[-2:] == ["sync state.json.tmp", "rename state.json"]
+
     def test_a_taken_id(self, store: Store) -> None:
         made(store)
         before = (Path(store.root) / "c/state.json").read_bytes()

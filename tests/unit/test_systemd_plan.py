@@ -303,12 +303,34 @@ class TestPlan:
         assert (last.pointer, last.derived) == ("/annotations/org.systemd.property.TimeoutStopSec", False)
 
     @pytest.mark.parametrize(
-        ("name", "text"), [("Slice", "'x.slice'"), ("PIDs", "@au [1]"), ("X", "1"), ("A/B", "true"), ("Nice", "much")]
-    )
-    def test_bad_annotations(self, name: str, text: str) -> None:
-        with pytest.raises(InvalidConfig) as raised:
+        ("name", "text"),
+        [("After", "['crio.service']"), ("DefaultDependencies", "true"), ("KillSignal", "15"),
+         ("TimeoutStopUSec", "uint64 7"), ("CollectMode", "'inactive-or-failed'"), ("RuntimeMaxSec", "uint32 9")],
+    )  # fmt: skip
+    def test_what_engines_send(self, name: str, text: str) -> None:
+        """CRI-O's own, among them one that the runtime sets as well: the later one counts."""
+        plan, _ = plan_of(annotations={f"org.systemd.property.{name}": text})
+        (step,) = [step for step in plan if step.call == "systemd_start_scope"]
+        assert list(step.args[2])[-1].name == name.replace("MaxSec", "MaxUSec")
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("Slice", "'x.slice'"), ("PIDs", "@au [1]"), ("X", "1"), ("A/B", "true"), ("Nice", "1"), ("Sec", "1"),
+         ("ExecStartPost", "'/bin/true'"), ("User", "'root'"), ("SuccessAction", "'reboot-force'"),
+         ("FailureAction", "'exit'"), ("JobTimeoutAction", "'poweroff'"), ("OnFailure", "['x.service']"),
+         ("Requires", "['x.service']"), ("Conflicts", "['sshd.service']"), ("Delegate", "false"),
+         ("MemoryMax", "uint64 18446744073709551615"), ("DevicePolicy", "'auto'"), ("BPFProgram", "'x'")],
+    )  # fmt: skip
+    def test_what_is_not_for_annotations(self, name: str, text: str) -> None:
+        """CVE-2024-3154: a user of an engine gets at the machine through the properties of a unit."""
+        with pytest.raises(InvalidConfig, match=f"'{name}' of the container's unit is not for annotations") as raised:
             plan_of(annotations={f"org.systemd.property.{name}": text})
         assert raised.value.pointer == "/annotations/org.systemd.property." + name.replace("/", "~1")
+
+    def test_a_value_that_is_none(self) -> None:
+        with pytest.raises(InvalidConfig, match="'much' is no GVariant text") as raised:
+            plan_of(annotations={"org.systemd.property.KillSignal": "much"})
+        assert raised.value.pointer == "/annotations/org.systemd.property.KillSignal"
 
     def test_the_host_alone_talks_to_systemd(self) -> None:
         plan, _ = plan_of()

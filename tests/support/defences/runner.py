@@ -20,6 +20,8 @@ SMOKE = "tests/defences/test_smoke.py::test_a_container_lives"
 """What every mutant must still do."""
 SECONDS = 120.0
 """How long the tests of one defence may take."""
+COMMAND_SECONDS = 8.0
+"""How long a command of a mutant may take; one that hangs is not waited for as long as on a machine that is busy."""
 BASELINE_SECONDS = 900.0
 
 
@@ -55,17 +57,24 @@ class Runner:
                 raise NotProven(str(error)) from None
             except (SyntaxError, mutant.BuildFailed) as error:
                 raise NotProven(f"the edited program can't be built: {error}") from None
-            report, ended, said = self.pytest(copy, [SMOKE, *defence.tests], SECONDS)
+            report, ended, said = self.pytest(copy, [SMOKE, *defence.tests], SECONDS, COMMAND_SECONDS)
             judge(defence, report, ended=ended, said=said)
             return report
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def pytest(self, copy: mutant.Prefix, tests: Sequence[str], seconds: float) -> tuple[outcome.Report, bool, str]:
-        """Run tests on a copy; return what became of them, whether pytest came to its end, and what it printed."""
+    def pytest(
+        self, copy: mutant.Prefix, tests: Sequence[str], seconds: float, command_seconds: float | None = None
+    ) -> tuple[outcome.Report, bool, str]:
+        """Run tests on a copy; return what became of them, whether pytest came to its end, and what it printed.
+
+        seconds: for all of it; command_seconds: for each command of the runtime, None for as long as ever.
+        """
         report = self.scratch / "report"
         report.unlink(missing_ok=True)
         environment = {**copy.environment(), outcome.FILE: str(report), "TMPDIR": str(self.scratch)}
+        if command_seconds is not None:
+            environment["PYRUNTIME_TEST_SECONDS"] = str(command_seconds)
         environment.pop("CI", None)  # a mutant may leave things behind, also such as no session owns
         command = [str(PYTEST), "-q", "--color=no", "-p", "no:cacheprovider", "-p", outcome.__name__, *tests]
         with open(self.scratch / "output", "w+b") as output:

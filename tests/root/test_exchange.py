@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import attacks
 from support.bundle import Bundle
-from support.fixtures import Attack
 from support.mountinfo import Mount, parse
 from support.runtime import Runtime, new_id
 
@@ -58,10 +58,12 @@ class Volume:
 
 
 @pytest.fixture
-def volume(workdir: Path, bundle: Bundle, attack: Attack) -> Iterator[Volume]:
+def volume(workdir: Path, bundle: Bundle) -> Iterator[Volume]:
     """The volume, whose names are exchanged for as long as the test lasts."""
     made = Volume(workdir, bundle)
-    with subprocess.Popen([attack("exchange"), *made.pairs()], stdout=subprocess.PIPE) as exchanger:
+    with subprocess.Popen(
+        [attacks.place("exchange", workdir / "exchange"), *made.pairs()], stdout=subprocess.PIPE
+    ) as exchanger:
         try:
             assert exchanger.stdout is not None and exchanger.stdout.readline() == b"begun\n"
             yield made

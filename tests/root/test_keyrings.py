@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import attacks
 from support.bundle import Bundle
-from support.fixtures import Attack, Inside, Make
+from support.fixtures import Inside, Make
 from support.runtime import ENVIRONMENT, SECONDS, Container, Runtime, new_id, wait_for
 
 NO_SUCH_KEY = "search: Required key not available"
@@ -15,13 +16,10 @@ HOST_ID, FULL_IDS = 100_000, {"run": 300_000, "exec": 310_000}
 
 
 @pytest.fixture
-def keyring(attack: Attack, bundle: Bundle) -> str:
-    """The keyring program as a path of the host; the container has it as /keyring."""
-    program = attack("keyring")
-    inside = bundle.rootfs / "keyring"
-    inside.write_bytes(program.read_bytes())
-    inside.chmod(0o755)
-    return str(program)
+def keyring(bundle: Bundle, workdir: Path) -> str:
+    """The keyring program, which every user of the host may run; the container has it as /keyring."""
+    attacks.place("keyring", bundle.rootfs / "keyring")
+    return str(attacks.place("keyring", workdir / "keyring"))
 
 
 @pytest.fixture(params=["host-userns", "own-userns"])
@@ -38,12 +36,9 @@ def map_users(bundle: Bundle, first: int) -> None:
 
 
 @contextlib.contextmanager
-def planter(keyring: str, workdir: Path, user: int, *words: str) -> Iterator[str]:
+def planter(keyring: str, user: int, *words: str) -> Iterator[str]:
     """Let a user of the host do something with keys and wait; the value is the line that he prints."""
-    program = workdir / "keyring"  # in a directory that everybody may enter
-    program.write_bytes(Path(keyring).read_bytes())
-    program.chmod(0o755)
-    with subprocess.Popen([str(program), *words], stdout=subprocess.PIPE, text=True, user=user) as process:
+    with subprocess.Popen([keyring, *words], stdout=subprocess.PIPE, text=True, user=user) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
@@ -91,11 +86,11 @@ class TestCallersKeys:
 
 @pytest.mark.parametrize("command", ["run", "exec"])
 def test_a_user_who_may_have_no_more_keys(
-    runtime: Runtime, container: Make, bundle: Bundle, workdir: Path, keyring: str, command: str
+    runtime: Runtime, container: Make, bundle: Bundle, keyring: str, command: str
 ) -> None:
     """The container's root is an ordinary user with a small quota; without a keyring of its own it gets no other's."""
     map_users(bundle, FULL_IDS[command])
-    with planter(keyring, workdir, FULL_IDS[command], "fill") as said:
+    with planter(keyring, FULL_IDS[command], "fill") as said:
         assert said == "Disk quota exceeded"
         if command == "run":
             bundle.args("/keyring", "read", "of-caller")
@@ -127,12 +122,12 @@ class TestContainersKeys:
 class TestOthers:
     @pytest.mark.parametrize("user", [0, 1234])
     def test_a_keyring_made_before_the_containers(
-        self, container: Make, bundle: Bundle, workdir: Path, keyring: str, user: int
+        self, container: Make, bundle: Bundle, keyring: str, user: int
     ) -> None:
         """Who makes a keyring of the name that runtimes give a container's does not get the container into it."""
         bundle.sh("/keyring read bait; exec sleep 1000")
         box = container(create=False)
-        with planter(keyring, workdir, user, "plant", f"_ses.{box.id}", "bait", "trap") as said:
+        with planter(keyring, user, "plant", f"_ses.{box.id}", "bait", "trap") as said:
             assert said == "planted"
             box.create()
             box.start()

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support import leaks, paths, session
+from support import leaks, session
 from support.bundle import Bundle
 from support.runtime import Container, Runtime, new_id
 
@@ -44,24 +43,6 @@ def runtime(workdir: Path, request: pytest.FixtureRequest) -> Iterator[Runtime]:
 def bundle(workdir: Path) -> Bundle:
     """A copy of the busybox bundle."""
     return Bundle(workdir / "bundle")
-
-
-Attack = Callable[[str], Path]
-
-
-@pytest.fixture(scope="session")
-def attack(tmp_path_factory: pytest.TempPathFactory) -> Attack:
-    """A function that compiles a program of tests/attacks, once, and returns its path; it needs no library inside."""
-    folder = tmp_path_factory.mktemp("attacks")
-
-    def build(name: str) -> Path:
-        made = folder / name
-        if not made.exists():
-            source = paths.REPO / "tests" / "attacks" / f"{name}.c"
-            subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(made), str(source)], check=True)
-        return made
-
-    return build
 
 
 Make = Callable[..., Container]

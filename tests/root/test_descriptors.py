@@ -18,7 +18,19 @@ from support.fixtures import Make
 from support.runtime import ENVIRONMENT, SECONDS, Container, Result, Runtime, new_id, wait_for
 from support.terminal import console_socket
 
-SETTINGS = ["plain", "userns", "joined-userns", "terminal", "notify", "joined", "sysctl", "hooks", "mount-only", "log"]
+SETTINGS = [
+    "plain",
+    "userns",
+    "joined-userns",
+    "terminal",
+    "notify",
+    "joined",
+    "joined-pid",
+    "sysctl",
+    "hooks",
+    "mount-only",
+    "log",
+]
 KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 CANARY = "the host's file"
 
@@ -66,9 +78,10 @@ def configure(setting: str, bundle: Bundle, request: pytest.FixtureRequest) -> N
             "listenerPath": str(bundle.path / "agent"),
             "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
         }
-    elif setting == "joined":
+    elif setting in ("joined", "joined-pid"):
         other = request.getfixturevalue("container")(start=False)
-        kinds = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup", "pid": "pid"}
+        kinds = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup"}
+        kinds |= {"pid": "pid"} if setting == "joined-pid" else {}
         bundle.namespaces(**{kind: f"/proc/{other.pid}/ns/{link}" for kind, link in kinds.items()})
         bundle.config.pop("hostname", None)
     elif setting == "sysctl":

@@ -21,19 +21,36 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import launcher_options  # noqa: E402
 import snapshot  # noqa: E402
 
 SOURCES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "pyruntime/kernel/src").glob("*.c"))
 SECCOMP = "pyruntime/kernel/src/seccomp.c"
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type"]
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type", f"-ffile-prefix-map={ROOT}=."]
+HARDENING = (
+    ["-fstack-protector-strong"],
+    ["-fstack-clash-protection"],
+    ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"],
+    ["-fcf-protection=full"],
+    ["-mbranch-protection=standard"],
+)
+"""What makes a fault of C harder to use, each where the compiler has it for this machine."""
+LINK_HARDENING = ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
+SANITIZE = os.environ.get("PYRUNTIME_SANITIZE")
+"""Sanitizers to build with, such as address,undefined (scripts/test sanitize); then there is no snapshot."""
 LAUNCHER = "build/bin/pyruntime"
 
 
 FROZEN = "build/frozen.h"
+OPTIONS = "build/options.h"
 NOT_FROZEN = ("__main__.py", "spec/schema.py", "_build.py")
 """Modules that are found on disk: the source tree's command, what needs its own path, and what the build adds."""
 STANDARD = ("encodings", "encodings.aliases", "encodings.utf_8")
 """Modules of the standard library that a completed interpreter needs and does not freeze itself."""
+
+
+WRAPPED = ("malloc", "calloc", "realloc", "free", "_Py_HashRandomization_Init")
+"""Functions that snapshot.c takes the place of."""
 
 
 class Strip(ast.NodeTransformer):
@@ -64,8 +81,12 @@ class Strip(ast.NodeTransformer):
 
 
 def byte_code(path: Path) -> CodeType:
-    """Return the code of a module, without docstrings and annotations."""
-    shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    """Return the code of a module, without docstrings and annotations.
+
+    Its file's name is in angle brackets: whoever prints a traceback does not look for the source then, which would be
+    looked for in the caller's working directory.
+    """
+    shown = f"<{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}>"
     tree = ast.parse(path.read_bytes(), shown)
     if path.is_relative_to(ROOT):
         tree = fill(Strip().visit(tree))
@@ -115,6 +136,49 @@ def write_frozen(modules: dict[str, tuple[Path, bool]]) -> None:
     (ROOT / FROZEN).write_text("\n".join(lines) + "\n")
 
 
+def compiler() -> list[str]:
+    """Return the command of the C compiler that the interpreter was built with."""
+    return shlex.split(sysconfig.get_config_var("CC").split()[0])
+
+
+def accepts(flags: list[str]) -> bool:
+    """Tell whether the compiler takes these flags without a word."""
+    command = [*compiler(), "-Werror", "-O2", *flags, "-x", "c", "-", "-c", "-o", os.devnull]
+    program = "#include <stdio.h>\nint main(void) { return getchar(); }\n"
+    return subprocess.run(command, input=program, text=True, capture_output=True, check=False).returncode == 0
+
+
+def hardening() -> list[str]:
+    """Return the flags that own C code is compiled with beyond FLAGS."""
+    if SANITIZE:
+        return [
+            f"-fsanitize={SANITIZE}",
+            "-fno-sanitize-recover=all",
+            "-fno-omit-frame-pointer",
+            "-U_FORTIFY_SOURCE",
+            "-g",
+        ]
+    return [flag for flags in HARDENING if accepts(flags) for flag in flags]
+
+
+def link_hardening() -> list[str]:
+    """Return the flags that own C code is linked with."""
+    return [f"-fsanitize={SANITIZE}"] if SANITIZE else LINK_HARDENING
+
+
+def hash_key() -> bytes:
+    """Return the key by which a snapshot hashes text: a new one for each build, so that nobody knows what collides.
+
+    PYRUNTIME_HASH_KEY gives it in hexadecimal, for builds that are to be compared.
+    """
+    if given := os.environ.get("PYRUNTIME_HASH_KEY"):
+        key = bytes.fromhex(given)
+        if len(key) != snapshot.KEY_SIZE:
+            raise SystemExit(f"PYRUNTIME_HASH_KEY: {snapshot.KEY_SIZE} bytes in hexadecimal expected, not {len(key)}")
+        return key
+    return os.urandom(snapshot.KEY_SIZE)
+
+
 def libraries(line: str) -> list[str]:
     """Return linker options, with the static form of libraries that every start would load, where there is one."""
     options = []
@@ -137,11 +201,12 @@ def build_launcher() -> None:
     is_static = library.suffix == ".a" and library.is_file()
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else frozen_modules()
     write_frozen(modules)
+    (ROOT / OPTIONS).write_text(launcher_options.header())
     (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
-    if modules and is_static and (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if modules and is_static and not SANITIZE and (3, 11) <= sys.version_info[:2] <= (3, 13):
         try:
             compile_launcher(library, with_snapshot=True)
-            snapshot.take(ROOT / LAUNCHER)
+            snapshot.take(ROOT / LAUNCHER, hash_key())
             return
         except (snapshot.Refused, subprocess.CalledProcessError, OSError) as error:
             sys.stderr.write(f"WARNING: no snapshot, every command will take 2 ms longer: {error}\n")
@@ -152,30 +217,31 @@ def compile_launcher(library: Path | None, *, with_snapshot: bool) -> None:
     """Compile and link; library: the static one of the interpreter, None for the shared one."""
     get = sysconfig.get_config_var
     include = sysconfig.get_path("include")
-    command = [*shlex.split(get("CC").split()[0]), *FLAGS, f"-I{include}", f"-I{include}/internal"]
+    # Names are relative, so that the folder of the build is not in what is built.
+    command = [*compiler(), *FLAGS, *hardening(), *link_hardening(), f"-I{include}", f"-I{include}/internal"]
     command += [
         f'-DSTDLIB="{sysconfig.get_path("stdlib")}"',
         f'-DDYNLOAD="{get("DESTSHARED")}"',
         f'-DBASE_PREFIX="{get("prefix")}"',
         f'-DVERSION="{get("py_version_short")}"',
         f'-DSUFFIX="{get("EXT_SUFFIX")}"',
-        f"-I{ROOT / 'build'}",
-        *(str(path) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
-        *(str(ROOT / source) for source in SOURCES if source != SECCOMP),
+        "-Ibuild",
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
+        *(source for source in SOURCES if source != SECCOMP),
         "-o",
-        str(ROOT / LAUNCHER),
+        LAUNCHER,
     ]
     if library is not None:
         command += ["-no-pie", str(library), "-Wl,-E"]
         if with_snapshot:
             if sys.version_info[:2] == (3, 11):
                 command += ["-DWITHOUT_DEEPFREEZE", "-Wl,--wrap=_Py_Deepfreeze_Init"]
-            command += ["-DWITH_SNAPSHOT", *(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))]
+            command += ["-DWITH_SNAPSHOT", *(f"-Wl,--wrap={name}" for name in WRAPPED)]
     else:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
     command += [*libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def commit() -> str:
@@ -213,10 +279,17 @@ setup(
         Extension(
             "pyruntime.kernel._linux",
             [source for source in SOURCES if source != SECCOMP],
-            depends=["pyruntime/kernel/src/common.h"],
-            extra_compile_args=FLAGS,
+            depends=["pyruntime/kernel/src/common.h", "pyruntime/kernel/src/binary.h"],
+            extra_compile_args=[*FLAGS, *hardening()],
+            extra_link_args=link_hardening(),
         ),
-        Extension("pyruntime.kernel._seccomp", [SECCOMP], libraries=["seccomp"], extra_compile_args=FLAGS),
+        Extension(
+            "pyruntime.kernel._seccomp",
+            [SECCOMP],
+            libraries=["seccomp"],
+            extra_compile_args=[*FLAGS, *hardening()],
+            extra_link_args=link_hardening(),
+        ),
     ],
     data_files=[("bin", [LAUNCHER])],
     cmdclass={"build_py": Build},

@@ -1,4 +1,4 @@
-"""`python -m pyruntime`: the same command without the launcher's protection of the binary; for development."""
+"""`python -m pyruntime`: the same command, as far as it enters no container: the binary of Python is not protected."""
 
 import sys
 

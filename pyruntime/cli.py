@@ -106,16 +106,32 @@ def dispatch(argv: list[str], options: Options) -> int:
 
 
 def call(command: Command, options: Options) -> int:
-    """Import the command's module and run its function.
+    """Import the command's module and run its function; raise Failure where it would enter a container unprotected.
 
     Whatever the caller has left open is closed in every program that is executed from here on: hooks, the container's
     program (CVE-2024-21626), ps(1).
     """
     from . import kernel
 
+    if command.enters:
+        check_protection(options.command)
     kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
+
+
+def check_protection(name: str) -> None:
+    """Raise Failure unless the running binary can't be written by whoever finds it in /proc (CVE-2019-5736).
+
+    The launcher has seen to that. A program that calls main(), `python -m pyruntime`, or a launcher that has not
+    recognised the command are told apart by the kernel, and not by what anybody says.
+    """
+    from . import kernel
+
+    if not kernel.is_binary_protected():
+        hint = "run the installed command pyruntime, which runs from a read-only copy of itself"
+        what = f"{name}: the binary of this process could be overwritten from the container"
+        raise Failure(what, hint=hint, status=255 if name == "exec" else 1)
 
 
 def show(what: str, *args: str) -> None:

@@ -106,9 +106,11 @@ class Command:
     """A command: where its function is, its options, how many positional arguments, and the line of help.
 
     rest: everything behind the first positional argument belongs to the program that is run.
+    enters: a process of it enters a container, so it needs a binary that the container can't write. The launcher knows
+    the others (scripts/launcher_options.py), and protects itself for all that it does not know.
     """
 
-    __slots__ = ("function", "least", "module", "most", "options", "rest", "usage", "what")
+    __slots__ = ("enters", "function", "least", "module", "most", "options", "rest", "usage", "what")
 
     def __init__(
         self,
@@ -120,6 +122,7 @@ class Command:
         least: int = 1,
         most: int = 1,
         rest: bool = False,
+        enters: bool = False,
     ) -> None:
         self.module, _, self.function = where.partition(":")
         self.usage = usage
@@ -128,10 +131,11 @@ class Command:
         self.least = least
         self.most = most
         self.rest = rest
+        self.enters = enters
 
 
 COMMANDS = {
-    "create": Command("create:create", "ID", "create a container", CREATE),
+    "create": Command("create:create", "ID", "create a container", CREATE, enters=True),
     "start": Command("start:start", "ID", "run the program of a created container", TRACE),
     "run": Command(
         "create:run",
@@ -142,6 +146,7 @@ COMMANDS = {
             "detach": (FLAG, "d", "do not wait for the container"),
             "keep": (FLAG, "", "do not delete the container when it ends"),
         },
+        enters=True,
     ),
     "state": Command("state:state", "ID", "print the state of a container", TRACE),
     "kill": Command(
@@ -166,7 +171,13 @@ COMMANDS = {
         },
     ),
     "exec": Command(
-        "exec:exec_", "ID [COMMAND [ARG...]]", "run a process in a container", EXEC, most=1 << 20, rest=True
+        "exec:exec_",
+        "ID [COMMAND [ARG...]]",
+        "run a process in a container",
+        EXEC,
+        most=1 << 20,
+        rest=True,
+        enters=True,
     ),
     "ps": Command(
         "ps:ps", "ID [PS OPTIONS]", "list the processes of a container", {"format": FORMAT}, most=1 << 20, rest=True
@@ -200,11 +211,12 @@ COMMANDS = {
     "update": Command("update:update", "ID", "change the limits of a container", UPDATE),
     "events": Command("events:events", "ID", "print resource statistics and events", EVENTS),
     "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
-    "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20),
+    "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20, enters=True),
     "restore": Command(
         "later:later",
         "ID",
         "restore a container with criu",
         {**CREATE, **CHECKPOINT, "detach": (FLAG, "d", "do not wait")},
+        enters=True,
     ),
 }

@@ -7,13 +7,14 @@ import bisect
 import os
 import struct
 import subprocess
-import tempfile
 from pathlib import Path
 
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 DYNAMIC_ENTRY = struct.Struct("<QQ")
 PT_LOAD, PT_DYNAMIC, PF_W, DT_INIT_ARRAYSZ = 1, 2, 2, 27
+SHT_NULL, SHT_PROGBITS, SHT_STRTAB, SHT_NOBITS, SHF_ALLOC = 0, 1, 3, 8, 2
 """Source: elf(5)."""
 
 
@@ -21,16 +22,19 @@ class Refused(Exception):
     """The snapshot can't be used, and the program stays as it is."""
 
 
-def take(launcher: Path) -> None:
+KEY_SIZE = 24
+"""Bytes of the interpreter's key for hashes (_Py_HashSecret_t of pyhash.h)."""
+ENVIRONMENT = {"_PYRUNTIME_MAKE_SNAPSHOT": "1"}
+
+
+def take(launcher: Path, key: bytes) -> None:
     """Run the launcher until it has everything loaded, and write what it then has in memory into its file.
 
-    Raises Refused, CalledProcessError when the launcher fails, and OSError when it can't be run here.
+    key: KEY_SIZE bytes, by which the program will hash text. Raises Refused, CalledProcessError when the launcher
+    fails, and OSError when it can't be run here.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "snapshot"
-        environment = {"_PYRUNTIME_SNAPSHOT_TO": str(file)}
-        subprocess.run([launcher], env=environment, stdin=subprocess.DEVNULL, check=True)
-        maps, _, data = file.read_bytes().partition(b"\0")
+    done = subprocess.run([launcher], env=ENVIRONMENT, input=key, stdout=subprocess.PIPE, check=True)
+    maps, _, data = done.stdout.partition(b"\0")
     program = launcher.read_bytes()
     begin = end_of_data(program) - len(data)
     if strange := foreign_addresses(data, os.fsdecode(maps), begin):
@@ -70,11 +74,41 @@ def merge(program: bytes, data: bytes) -> bytes:
     result = bytearray(program[:offset]) + variables
     PROGRAM_HEADER.pack_into(result, place, kind, flags, offset, address, physical, len(variables), in_memory, align)
     leave_out_constructors(result)
-    header = list(HEADER.unpack_from(program))
-    # What came behind the segment is left out: symbols for a debugger, and the table of sections, which no start reads.
-    header[6] = header[12] = header[13] = 0
-    HEADER.pack_into(result, 0, *header)
+    add_sections(result, program, address - offset)
     return bytes(result)
+
+
+def add_sections(result: bytearray, program: bytes, shift: int) -> None:
+    """Write the table of sections of the new program behind it, which no start reads but strip(1) and its kin need.
+
+    Those that are in memory stay as they were. What is in the file of .bss becomes a section of its own, .snapshot.
+    What came behind the data is left out: symbols for a debugger. shift: how far the data's addresses are from their
+    places in the file, which ends with the data.
+    """
+    header = list(HEADER.unpack_from(program))
+    first, size, count, names_at = header[6], header[11], header[12], header[13]
+    table = [list(SECTION_HEADER.unpack_from(program, first + size * number)) for number in range(count)]
+    names = program[table[names_at][4] : table[names_at][4] + table[names_at][5]]
+    kept = [section for section in table if section[1] == SHT_NULL or section[2] & SHF_ALLOC]
+    if kept != table[: len(kept)] or kept[-1][1] != SHT_NOBITS:
+        raise Refused("the program's sections are not in the expected order")
+    bss = kept.pop()
+    name, _, flags, address, _, in_memory, link, info, align, entry = bss
+    offset = address - shift
+    in_file = max(0, min(len(result) - offset, in_memory))
+    names += b".snapshot\0"
+    kept.append([len(names) - 10, SHT_PROGBITS, flags, address, offset, in_file, link, info, align, entry])
+    # The rest begins where the file ends, on any byte.
+    kept.append(
+        [name, SHT_NOBITS, flags, address + in_file, offset + in_file, in_memory - in_file, link, info, 1, entry]
+    )
+    kept.append([table[names_at][0], SHT_STRTAB, 0, 0, len(result), len(names), 0, 0, 1, 0])
+    result += names
+    result += bytes(-len(result) % 8)
+    header[6], header[12], header[13] = len(result), len(kept), len(kept) - 1
+    for section in kept:
+        result += SECTION_HEADER.pack(*section)
+    HEADER.pack_into(result, 0, *header)
 
 
 def leave_out_constructors(program: bytearray) -> None:

@@ -283,13 +283,15 @@ static void renew_environment(void)
 
 void start_interpreter(const char *path)
 {
-	locate(path);
 	if (is_snapshot()) {
+		locate(path);
 		resume_snapshot();
 		renew_environment();
 		return;
 	}
 	int makes_snapshot = begin_snapshot();
+	if (!makes_snapshot) /* where the build was is nobody's place */
+		locate(path);
 	start_core();
 	if (frozen_modules[0].name != NULL)
 		call_core("prepare");

@@ -3,6 +3,7 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,16 +24,20 @@ static long long now(void)
 }
 
 /* Look for --trace or -trace; a word of the container's program that looks like it costs only some clock readings. */
-static void begin_trace(int argc, char **argv)
+static void look_for_trace(int argc, char **argv)
 {
 	for (int i = 1; i < argc && !is_traced; i++)
 		is_traced = argv[i][0] == '-' && strncmp(argv[i] + 1 + (argv[i][1] == '-'), "trace", 5) == 0;
-	if (!is_traced)
-		return;
-	const char *began = getenv(BEGAN);
-	times[1] = now();
-	times[0] = began == NULL ? times[1] : atoll(began);
-	unsetenv(BEGAN);
+	if (is_traced)
+		times[0] = times[1] = now();
+}
+
+/* When the program began that has executed this one. */
+static void take_begin_over(void)
+{
+	const char *began = secure_getenv(BEGAN);
+	if (is_traced && began != NULL)
+		times[0] = atoll(began);
 }
 
 static void hand_over_begin(void)
@@ -53,25 +58,22 @@ static void open_stdio(void)
 
 int main(int argc, char **argv)
 {
-	char path[4096];
-	const char *home = getenv(HOME);
-	begin_trace(argc, argv);
+	char path[PATH_MAX];
+	look_for_trace(argc, argv);
 	open_stdio();
 	/* As python3 does: a peer that is gone, or a file that may not grow, is an error that names what failed, not a death
 	 * without a word. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	/* Whoever sets the variable gains nothing: without a protected binary it is not believed. */
-	if (home != NULL && home[0] == '/' && is_protected()) {
-		snprintf(path, sizeof path, "%s", home);
-	} else {
-		own_path(path, sizeof path);
-		if (enters_a_container(argc, argv)) {
-			hand_over_begin();
-			protect(path, argv);
-		}
+	if (find_own_path(path, sizeof path)) {
+		take_begin_over();
+	} else if (enters_a_container(argc, argv)) {
+		hand_over_begin();
+		protect(path, argv);
 	}
-	unsetenv(HOME);
+	/* Whoever else set them, they are not for the programs that are started from here. */
+	unsetenv(HANDED_OVER);
+	unsetenv(BEGAN);
 	start_interpreter(path);
 	if (is_traced)
 		times[2] = now();

@@ -4,20 +4,22 @@
 
 #include <stddef.h>
 
-#define HOME "_PYRUNTIME_HOME"
+/* What the program tells the one that it executes in its place: its pid, and the descriptor of its file. */
+#define HANDED_OVER "_PYRUNTIME_HANDED_OVER"
 
 /* Say that something failed, with errno, and exit with status 1. */
 void die(const char *what);
 
+/* commandline.c */
+
+/* Whether the command line's command may enter a container, so that the binary has to be protected first. */
+int enters_a_container(int argc, char **argv);
+
 /* protect.c */
 
-/* Whether the command line's command enters a container, so that the binary has to be protected first. */
-int enters_a_container(int argc, char **argv);
-/* Whether the running binary can't be written by whoever finds it in /proc: by its mount or by its seals. */
-int is_protected(void);
-/* Copy the path of this program's file into `path`. */
-void own_path(char *path, size_t size);
-/* Execute this program again, out of the container's reach; `path` is handed over in HOME, since the clone has none. */
+/* Copy the path of this program's file into `path`; whether this is the program that protect() has executed. */
+int find_own_path(char *path, size_t size);
+/* Execute this program again, out of the container's reach. */
 void protect(const char *path, char **argv);
 
 /* interpreter.c */

@@ -4,12 +4,19 @@
  * A container's program can reach the binary of the process that became it through /proc/self/exe, and overwrite it
  * when it is writable (CVE-2019-5736). So every command that enters a container first executes itself again from a
  * read-only detached clone of its mount, or from a sealed copy in memory where clones are refused.
+ *
+ * Neither has a path, and the program has to know its own: modules are loaded from beside it. The copy carries the path
+ * in itself, behind its seals. To its clone the program hands over a descriptor of the file that runs; that it is the
+ * very file is compared, and the kernel tells its path, so that a caller's environment never decides about modules.
  */
 #define _GNU_SOURCE
 #include "launcher.h"
 
+#include "../kernel/src/binary.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +24,25 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The kernel's name of the running file, as long as the path of it that is asked for is followed. */
+#define OWN "/proc/self/exe"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define CANT_PROTECT "can't protect the runtime's binary from the container (CVE-2019-5736)"
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
 
 extern char **environ;
+
+/* The last bytes of a sealed copy; its path comes before them. */
+struct trailer {
+	char mark[24];
+	size_t length;
+};
+static const char mark[24] = "\177pyruntime's own path\n";
 
 void die(const char *what)
 {
@@ -31,58 +50,88 @@ void die(const char *what)
 	exit(1);
 }
 
-static int takes_value(const char *option)
+static void die_with(const char *what, int error)
 {
-	static const char *const names[] = {"root",	 "log",		  "log-format", "log-level", "log-handle",
-					    "rootless", "cgroup-manager", "criu",	NULL};
-	for (int i = 0; names[i] != NULL; i++)
-		if (strcmp(option, names[i]) == 0)
-			return 1;
-	return 0;
+	errno = error;
+	die(what);
 }
 
-/* Return the first word that is no global option (cli.py has the same rules, options.py the names), or "". */
-static const char *command_of(int argc, char **argv)
+/* Copy what a descriptor was opened as into `path`; whether the kernel knows. */
+static int path_of(int fd, char *path, size_t size)
 {
-	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] != '-')
-			return argv[i];
-		const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
-		if (takes_value(name))
-			i++;
-	}
-	return "";
+	char link[64];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(link, path, size - 1);
+	path[length < 0 ? 0 : length] = 0;
+	return length > 0;
 }
 
-static int enters(const char *command)
+/* An upgrade may have unlinked the file, or put another one in its place: it is still the one that runs. */
+static void forget_that_it_is_deleted(char *path)
 {
-	return strcmp(command, "create") == 0 || strcmp(command, "run") == 0 || strcmp(command, "exec") == 0 ||
-	       strcmp(command, "restore") == 0;
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(path), rest = sizeof deleted - 1;
+	struct stat status;
+	if (length > rest && strcmp(path + length - rest, deleted) == 0 && lstat(path, &status) < 0)
+		path[length - rest] = 0;
 }
 
-int enters_a_container(int argc, char **argv)
+/* Take over the path from the program whose clone this is. */
+static void take_path_over(char *path, size_t size)
 {
-	return enters(command_of(argc, argv));
-}
-
-/* Whether the running binary can't be written by whoever finds it in /proc: by its mount or by its seals. */
-int is_protected(void)
-{
-	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct statvfs status;
-	if (fd < 0)
-		return 0;
-	int seals = fcntl(fd, F_GET_SEALS);
-	int result = (seals >= 0 && (seals & SEALS) == SEALS) ||
-		     (fstatvfs(fd, &status) == 0 && (status.f_flag & ST_RDONLY) != 0);
+	struct stat own, named;
+	const char *text = secure_getenv(HANDED_OVER);
+	int pid, fd;
+	if (text == NULL || sscanf(text, "%d %d", &pid, &fd) != 2 || pid != getpid() || fd < 3)
+		die_with("find the runtime's own path: it was not handed over", EINVAL);
+	if (stat(OWN, &own) < 0 || fstat(fd, &named) < 0 || !path_of(fd, path, size))
+		die("find the runtime's own path");
+	/* A path of "/" is that of a clone again. */
+	if (own.st_dev != named.st_dev || own.st_ino != named.st_ino || path[0] != '/' || path[1] == 0 || path[1] == ' ')
+		die_with("find the runtime's own path: another file was handed over", EINVAL);
 	close(fd);
-	return result;
 }
 
-static int read_only_clone(const char *path)
+/* Read the path that a sealed copy carries; whether it does. */
+static int read_carried_path(char *path, size_t size)
+{
+	struct trailer trailer;
+	int fd = open(OWN, O_RDONLY | O_CLOEXEC), is_found = 0;
+	off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (end > (off_t)sizeof trailer &&
+	    pread(fd, &trailer, sizeof trailer, end - (off_t)sizeof trailer) == (ssize_t)sizeof trailer &&
+	    memcmp(trailer.mark, mark, sizeof mark) == 0 && trailer.length < size) {
+		off_t begin = end - (off_t)sizeof trailer - (off_t)trailer.length;
+		is_found = begin > 0 && pread(fd, path, trailer.length, begin) == (ssize_t)trailer.length;
+		path[is_found ? trailer.length : 0] = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return is_found;
+}
+
+int find_own_path(char *path, size_t size)
+{
+	int protection = protection_of_binary(path, size), is_ours = 0;
+	if (protection < 0)
+		die("readlink " OWN);
+	if (protection == READ_ONLY_CLONE) {
+		take_path_over(path, size);
+		is_ours = 1;
+	} else if (protection == SEALED_COPY) {
+		char carried[PATH_MAX];
+		is_ours = read_carried_path(carried, sizeof carried); /* if not, it was somebody else's idea */
+		if (is_ours)
+			snprintf(path, size, "%s", carried);
+	}
+	forget_that_it_is_deleted(path);
+	return is_ours;
+}
+
+static int read_only_clone(void)
 {
 	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, OWN, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (fd >= 0 &&
 	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) {
 		close(fd);
@@ -91,41 +140,69 @@ static int read_only_clone(const char *path)
 	return fd;
 }
 
+static int executable_memory(void)
+{
+	/* Where vm.memfd_noexec is set, what is to be executed has to be said; before Linux 6.3 it can't be. */
+	int fd = memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	return fd < 0 && errno == EINVAL ? memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+}
+
+static int append(int fd, const void *data, size_t size)
+{
+	ssize_t written = write(fd, data, size);
+	if (written >= 0 && (size_t)written != size)
+		errno = EIO;
+	return written == (ssize_t)size ? 0 : -1;
+}
+
 static int sealed_copy(const char *path)
 {
-	int source = open(path, O_RDONLY | O_CLOEXEC), copy = memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct stat status;
+	struct trailer trailer = {.length = strlen(path)};
+	memcpy(trailer.mark, mark, sizeof mark);
+	int source = open(OWN, O_RDONLY | O_CLOEXEC), copy = executable_memory();
 	if (source < 0 || copy < 0 || fstat(source, &status) < 0)
 		return -1;
 	for (off_t left = status.st_size; left > 0;) {
 		ssize_t sent = sendfile(copy, source, NULL, (size_t)left);
+		if (sent == 0)
+			errno = EIO;
 		if (sent <= 0)
 			return -1;
 		left -= sent;
 	}
 	close(source);
+	if (append(copy, path, trailer.length) < 0 || append(copy, &trailer, sizeof trailer) < 0)
+		return -1;
 	return fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -1 : copy;
 }
 
-/* Copy the path of this program's file into `path`. */
-void own_path(char *path, size_t size)
+/* Execute a descriptor; where that is refused (valgrind, qemu-user, old sandboxes), its name in /proc. */
+static void execute(int fd, char **argv)
 {
-	ssize_t length = readlink("/proc/self/exe", path, size - 1);
-	if (length <= 0)
-		die("readlink /proc/self/exe");
-	path[length] = 0;
+	char name[64];
+	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	execve(name, argv, environ);
 }
 
-/* Execute this program again, out of the container's reach; `path` is handed over, since the clone has no path. */
 void protect(const char *path, char **argv)
 {
-	int fd = read_only_clone(path);
+	char text[64] = "";
+	const char *before = secure_getenv(HANDED_OVER);
+	int pid = -1, fd = read_only_clone(), own = -1;
+	/* It was executed by itself in this very process, and runs from where it did: an emulator has its own ideas. */
+	if (before != NULL && sscanf(before, "%d", &pid) == 1 && pid == getpid())
+		die_with(CANT_PROTECT, ELOOP);
+	if (fd >= 0 && (own = open(OWN, O_PATH)) < 0)
+		die("open " OWN);
 	if (fd < 0)
 		fd = sealed_copy(path);
 	if (fd < 0)
-		die("can't protect the runtime's binary from the container (CVE-2019-5736)");
-	if (setenv(HOME, path, 1) < 0)
+		die(CANT_PROTECT);
+	snprintf(text, sizeof text, "%d %d", (int)getpid(), own);
+	if (setenv(HANDED_OVER, text, 1) < 0)
 		die("setenv");
-	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
-	die("execveat");
+	execute(fd, argv);
+	die("execute the protected binary");
 }

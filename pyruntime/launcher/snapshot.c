@@ -2,17 +2,20 @@
  * The interpreter as the build left it.
  *
  * To set up the interpreter's core and to import the modules of a command takes two milliseconds, and ends the same each
- * time. So the build does it once: it runs this program with SNAPSHOT_TO set. All that the interpreter allocates then
+ * time. So the build does it once: it runs this program with MAKE_SNAPSHOT set. All that the interpreter allocates then
  * lies in `room`, which is a part of the program's data, as are its own variables; when all is imported, this data is
- * written out, and scripts/snapshot.py makes it the data of the program's file. A start finds everything in place: the
- * kernel maps the file, and copies a page when it is first written to.
+ * written to standard output, and scripts/snapshot.py makes it the data of the program's file. A start finds everything
+ * in place: the kernel maps the file, and copies a page when it is first written to. A program that has its snapshot
+ * never looks at MAKE_SNAPSHOT.
  *
  * It works because nothing in this data is the process's own. Addresses are fixed (-no-pie, a static libpython);
  * functions of the C library are called by way of the program's own table; what belongs to a process - its threads, its
  * environment, where its files are - is made anew by resume_snapshot() and start_interpreter(). The build refuses a
  * snapshot with an address in it that is not the program's own. Extension modules are therefore loaded later, by each
- * process for itself.
+ * process for itself. And nothing in it is the build's own but the key by which text is hashed, which the build draws and
+ * this program reads from standard input: with the same key the same sources make the same file.
  */
+#define _GNU_SOURCE
 #define Py_BUILD_CORE 1
 #include <Python.h>
 
@@ -35,7 +38,7 @@ extern mi_heap_t _mi_heap_main;
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SNAPSHOT_TO "_PYRUNTIME_SNAPSHOT_TO"
+#define MAKE_SNAPSHOT "_PYRUNTIME_MAKE_SNAPSHOT"
 #define ROOM (8u << 20)
 #define PAGE 4096u
 
@@ -98,15 +101,14 @@ void *__wrap_malloc(size_t size)
 	else if ((block = take(UNIT + size, UNIT)) == NULL)
 		return NULL;
 	block->size = size;
-	return block + 1;
+	return memset(block + 1, 0, size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
 	if (state.snapshot != MAKING)
 		return __real_calloc(count, size);
-	void *new = size != 0 && count > ROOM / size ? NULL : __wrap_malloc(count * size);
-	return new == NULL ? NULL : memset(new, 0, count * size);
+	return size != 0 && count > ROOM / size ? NULL : __wrap_malloc(count * size);
 }
 
 void *__wrap_realloc(void *old, size_t size)
@@ -156,9 +158,69 @@ static void free_arena(void *context, void *place, size_t size)
 		munmap(place, size);
 }
 
+/*
+ * Objects are as empty when they are made as the room is: what an earlier one of the build's process has left in the gaps
+ * of a later one, its pid for one, would be in the file. The allocators of the interpreter, and in front of them ours.
+ */
+static PyMemAllocatorEx inner[2];
+static const PyMemAllocatorDomain domains[2] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
+
+static void *empty_malloc(void *context, size_t size)
+{
+	PyMemAllocatorEx *allocator = context;
+	/* Blocks are larger than what is asked for, and this rest is in the file as well. */
+	void *new = allocator->malloc(allocator->ctx, size = (size + UNIT - 1) / UNIT * UNIT);
+	return new == NULL ? NULL : memset(new, 0, size);
+}
+
+static void *empty_calloc(void *context, size_t count, size_t size)
+{
+	PyMemAllocatorEx *allocator = context;
+	return allocator->calloc(allocator->ctx, count, size);
+}
+
+static void *empty_realloc(void *context, void *old, size_t size)
+{
+	PyMemAllocatorEx *allocator = context;
+	return old == NULL ? empty_malloc(context, size) : allocator->realloc(allocator->ctx, old, size);
+}
+
+static void empty_free(void *context, void *old)
+{
+	PyMemAllocatorEx *allocator = context;
+	allocator->free(allocator->ctx, old);
+}
+
+static void begin_to_empty(void)
+{
+	for (int i = 0; i < 2; i++) {
+		PyMemAllocatorEx ours = {&inner[i], empty_malloc, empty_calloc, empty_realloc, empty_free};
+		PyMem_GetAllocator(domains[i], &inner[i]);
+		PyMem_SetAllocator(domains[i], &ours);
+	}
+}
+
+static void end_to_empty(void)
+{
+	for (int i = 0; i < 2; i++)
+		PyMem_SetAllocator(domains[i], &inner[i]);
+}
+
+/* The linker brings the interpreter's draw of its key here (--wrap). */
+PyStatus __real__Py_HashRandomization_Init(const PyConfig *config);
+PyStatus __wrap__Py_HashRandomization_Init(const PyConfig *config);
+PyStatus __wrap__Py_HashRandomization_Init(const PyConfig *config)
+{
+	if (state.snapshot != MAKING)
+		return __real__Py_HashRandomization_Init(config);
+	if (read(0, &_Py_HashSecret, sizeof _Py_HashSecret) != (ssize_t)sizeof _Py_HashSecret)
+		die("read the key for hashes");
+	return PyStatus_Ok();
+}
+
 int begin_snapshot(void)
 {
-	if (getenv(SNAPSHOT_TO) == NULL)
+	if (state.snapshot != NONE || secure_getenv(MAKE_SNAPSHOT) == NULL)
 		return 0;
 	/* The C library is kept from a heap at low addresses, where any number could be taken for one of them. */
 	char *heap = sbrk(0);
@@ -168,6 +230,7 @@ int begin_snapshot(void)
 		die("map the page behind the program");
 	PyObjectArenaAllocator allocator = {.alloc = arena, .free = free_arena};
 	PyObject_SetArenaAllocator(&allocator);
+	begin_to_empty();
 	state.snapshot = MAKING;
 	return 1;
 }
@@ -193,6 +256,7 @@ static void forget_this_process(char *copy)
 #if PY_VERSION_HEX >= 0x030d0000 && defined(WITH_MIMALLOC)
 			     (char *)&_mi_heap_main.thread_id, /* of an allocator that is not used */
 #endif
+			     (char *)&state.thread->native_thread_id,
 			     (char *)&state.thread->thread_id};
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		memset(copy + (own[i] - data_start), 0, sizeof(void *));
@@ -215,12 +279,12 @@ void end_snapshot(void)
 	size_t size = (size_t)(_end - data_start);
 	char part[4096], *copy = __real_malloc(size);
 	int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	int fd = open(getenv(SNAPSHOT_TO), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (copy == NULL || maps < 0 || fd < 0)
+	if (copy == NULL || maps < 0)
 		die("begin to write the snapshot");
 	for (ssize_t count; (count = read(maps, part, sizeof part)) > 0;)
-		write_all(fd, part, (size_t)count);
-	write_all(fd, "", 1);
+		write_all(1, part, (size_t)count);
+	write_all(1, "", 1);
+	end_to_empty();
 	state.snapshot = MADE;
 	state.thread = PyEval_SaveThread();
 	/* Frames that have returned point to each other, and to those on the stack of C. */
@@ -228,7 +292,7 @@ void end_snapshot(void)
 	memset(unused, 0, (size_t)((char *)state.thread->datastack_limit - (char *)unused));
 	memcpy(copy, data_start, size);
 	forget_this_process(copy);
-	write_all(fd, copy, size);
+	write_all(1, copy, size);
 	exit(0);
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pyruntime
-from pyruntime import cli, log, options
+from pyruntime import cli, kernel, log, options
 from pyruntime.errors import Failure
 
 CRIU_CREATE = (
@@ -120,6 +120,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[cli.Options]:
         return SimpleNamespace(**dict.fromkeys(fromlist, command))
 
     monkeypatch.setattr(cli, "__import__", load, raising=False)
+    monkeypatch.setattr(kernel, "is_binary_protected", lambda: True)
     return seen
 
 
@@ -185,9 +186,48 @@ def test_what_is_wrong_is_told_in_one_line(capfd: Any, line: str, said: str) -> 
 
 
 @pytest.mark.parametrize("line", ["checkpoint x", "restore x", "mounts add x y"])
-def test_what_is_not_there_yet(capfd: Any, line: str) -> None:
+def test_what_is_not_there_yet(capfd: Any, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "is_binary_protected", lambda: True)
     assert cli.main(line.split()) == 1
     assert capfd.readouterr().err == f"pyruntime: {line.split()[0]} is not implemented yet\n"
+
+
+ENTERING = ("create", "run", "exec", "restore", "mounts")
+UNPROTECTED = (
+    "the binary of this process could be overwritten from the container; "
+    "run the installed command pyruntime, which runs from a read-only copy of itself\n"
+)
+
+
+@pytest.mark.parametrize("name", options.COMMANDS)
+def test_what_enters_a_container_refuses_where_the_binary_is_not_protected(name: str, tmp_path: Path) -> None:
+    """The kernel is asked about the binary, here Python's own. Variables and arguments are the caller's to choose."""
+    command = [sys.executable, "-P", "-m", "pyruntime", "--root", tmp_path / "root", name, "no-container"]
+    environment = {"_PYRUNTIME_HANDED_OVER": f"{os.getpid()} 3", "_PYRUNTIME_HOME": "/usr/bin/pyruntime"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if name in ENTERING:
+        assert (done.returncode, done.stdout) == (255 if name == "exec" else 1, "")
+        assert done.stderr == f"pyruntime: {name}: {UNPROTECTED}"
+    else:
+        assert "binary" not in done.stderr
+
+
+def test_a_sealed_binary_is_protected_and_one_with_fewer_seals_is_not() -> None:
+    """The interpreter itself, executed from memory; MFD_ALLOW_SEALING is 2, F_ADD_SEALS 1033, all seals 15."""
+    program = """
+import fcntl, os, sys
+copy = os.memfd_create("python", 2)
+os.write(copy, open(sys.executable, "rb").read())
+fcntl.fcntl(copy, 1033, int(sys.argv[1]))
+os.execve(copy, [sys.executable, "-c", sys.argv[2]], os.environ)
+"""
+    ask = f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime import kernel; print(kernel.is_binary_protected())"
+    for seals, protected in ((15, "True"), (7, "False"), (14, "False")):
+        command = [sys.executable, "-c", program, str(seals), ask]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == (f"{protected}\n", ""), seals
 
 
 def test_a_word_after_two_dashes_is_no_option(called: list[cli.Options]) -> None:

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
+KEY = b"a key of two dozen bytes"
 
 PROGRAM = r"""
 #include <fcntl.h>
@@ -31,16 +32,16 @@ __attribute__((constructor)) static void construct(void)
 
 int main(int argc, char **argv)
 {
-	const char *to = getenv("_PYRUNTIME_SNAPSHOT_TO");
-	if (to == NULL) {
+	if (getenv("_PYRUNTIME_MAKE_SNAPSHOT") == NULL) {
 		printf("%d %s %s %d %d %s\n", number, name, room + 5000, room[sizeof room - 1], constructed, argv[argc - 1]);
 		return 0;
 	}
 	number += 41;
 	name = room + 5000;
-	strcpy(room + 5000, "said before");
+	if (read(0, room + 5000, 24) != 24)
+		return 1;
 	PLACE;
-	int fd = open(to, O_WRONLY | O_CREAT | O_EXCL, 0600), maps = open("/proc/self/maps", O_RDONLY);
+	int maps = open("/proc/self/maps", O_RDONLY);
 	char text[65536];
 	ssize_t size = 0, count;
 	while ((count = read(maps, text + size, sizeof text - size)) > 0)
@@ -49,7 +50,7 @@ int main(int argc, char **argv)
 	char *copy = malloc(length);
 	memcpy(copy, data_start, length);
 
-	return write(fd, text, size) != size || write(fd, "", 1) != 1 || write(fd, copy, length) != (ssize_t)length;
+	return write(1, text, size) != size || write(1, "", 1) != 1 || write(1, copy, length) != (ssize_t)length;
 }
 """
 
@@ -78,15 +79,36 @@ def said(program: Path) -> str:
 def test_the_program_begins_with_the_variables_it_had(snapshot: ModuleType, tmp_path: Path) -> None:
     program = build(tmp_path)
     assert said(program) == "1 a name  0 1 word\n"
-    snapshot.take(program)
-    assert said(program) == "42 said before said before 0 1 word\n"
+    snapshot.take(program, KEY)
+    assert said(program) == f"42 {KEY.decode()} {KEY.decode()} 0 1 word\n"
     assert [path.name for path in tmp_path.iterdir()] == ["program"]
 
 
 def test_what_is_still_zero_takes_no_space(snapshot: ModuleType, tmp_path: Path) -> None:
     program = build(tmp_path)
-    snapshot.take(program)
+    snapshot.take(program, KEY)
     assert program.stat().st_size < 100_000
+
+
+def test_a_stripped_program_still_begins_with_them(snapshot: ModuleType, tmp_path: Path) -> None:
+    program = build(tmp_path)
+    snapshot.take(program, KEY)
+    before = segments(program)
+    subprocess.run(["strip", program], check=True)
+    assert segments(program) == before
+    assert said(program) == f"42 {KEY.decode()} {KEY.decode()} 0 1 word\n"
+
+
+def segments(program: Path) -> list[bytes]:
+    """Return what a start maps of the program: its segments behind the header, which strip(1) may write anew."""
+    data = program.read_bytes()
+    first, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    found = []
+    for place in range(first, first + size * count, size):
+        kind, _, offset, _, _, in_file, *_ = struct.unpack_from("<IIQQQQQQ", data, place)
+        if kind == 1:
+            found.append(data[max(offset, 64) : offset + in_file])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -97,7 +119,7 @@ def test_an_address_of_another_process_is_refused(snapshot: ModuleType, tmp_path
     program = build(tmp_path, f"extern char **environ; {place}")
     before = program.read_bytes()
     with pytest.raises(snapshot.Refused) as caught:
-        snapshot.take(program)
+        snapshot.take(program, KEY)
     assert where in str(caught.value)
     assert program.read_bytes() == before
 
@@ -106,7 +128,7 @@ def test_a_program_that_fails_stays_as_it_is(snapshot: ModuleType, tmp_path: Pat
     program = build(tmp_path, "return 3")
     before = program.read_bytes()
     with pytest.raises(subprocess.CalledProcessError):
-        snapshot.take(program)
+        snapshot.take(program, KEY)
     assert program.read_bytes() == before
 
 

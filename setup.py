@@ -37,7 +37,9 @@ HARDENING = (
 """What makes a fault of C harder to use, each where the compiler has it for this machine."""
 LINK_HARDENING = ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 SANITIZE = os.environ.get("PYRUNTIME_SANITIZE")
-"""Sanitizers to build with, such as address,undefined (scripts/test sanitize); then there is no snapshot."""
+"""Sanitizers to build with, such as address,undefined (scripts/sanitize); then there is no snapshot."""
+SANITIZER_OPTIONS = os.environ.get("PYRUNTIME_SANITIZER_OPTIONS", "")
+"""What a launcher with sanitizers has built in: the environment of a command under test is the test's."""
 LAUNCHER = "build/bin/pyruntime"
 
 
@@ -161,6 +163,17 @@ def hardening() -> list[str]:
     return [flag for flags in HARDENING if accepts(flags) for flag in flags]
 
 
+def sanitizer_defaults() -> list[str]:
+    """Return the source file that a launcher with sanitizers has its options from."""
+    if not SANITIZE:
+        return []
+    file = ROOT / "build/sanitizer_defaults.c"
+    names = ("__asan_default_options", "__ubsan_default_options")
+    lines = [f'const char *{name}(void);\nconst char *{name}(void) {{ return "{SANITIZER_OPTIONS}"; }}\n' for name in names]
+    file.write_text("".join(lines))
+    return [str(file.relative_to(ROOT))]
+
+
 def link_hardening() -> list[str]:
     """Return the flags that own C code is linked with."""
     return [f"-fsanitize={SANITIZE}"] if SANITIZE else LINK_HARDENING
@@ -228,6 +241,7 @@ def compile_launcher(library: Path | None, *, with_snapshot: bool) -> None:
         "-Ibuild",
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
         *(source for source in SOURCES if source != SECCOMP),
+        *sanitizer_defaults(),
         "-o",
         LAUNCHER,
     ]

@@ -169,7 +169,9 @@ def sanitizer_defaults() -> list[str]:
         return []
     file = ROOT / "build/sanitizer_defaults.c"
     names = ("__asan_default_options", "__ubsan_default_options")
-    lines = [f'const char *{name}(void);\nconst char *{name}(void) {{ return "{SANITIZER_OPTIONS}"; }}\n' for name in names]
+    lines = [
+        f'const char *{name}(void);\nconst char *{name}(void) {{ return "{SANITIZER_OPTIONS}"; }}\n' for name in names
+    ]
     file.write_text("".join(lines))
     return [str(file.relative_to(ROOT))]
 

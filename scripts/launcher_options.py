@@ -12,7 +12,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "pyruntime/options.py"
 def header(source: Path = SOURCE) -> str:
     """Return options.h (pyruntime/launcher/commandline.c reads command lines by it)."""
     options = runpy.run_path(str(source))
-    with_value, without = [], []
+    with_value: list[str] = []
+    without: list[str] = []
     for name, (kind, short, _) in options["GLOBAL"].items():
         names = without if kind in (options["FLAG"], options["SWITCH"]) else with_value
         names += [name, short] if short else [name]

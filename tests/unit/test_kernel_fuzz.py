@@ -31,7 +31,7 @@ class Hostile:
         raise ZeroDivisionError
 
     def __len__(self) -> int:
-        return -1
+        raise ZeroDivisionError
 
     def __getitem__(self, index: int) -> int:
         raise KeyError(index)
@@ -72,7 +72,9 @@ def test_any_arguments(name: str) -> None:
 def test_poll_of_anything() -> None:
     rng = random.Random(4)
     for _ in range(ROUNDS):
-        watched = rng.choice([value(rng), [value(rng)], [(-1, 1)] * rng.choice([0, 64, 65]), [(value(rng), value(rng))]])
+        watched = rng.choice(
+            [value(rng), [value(rng)], [(-1, 1)] * rng.choice([0, 64, 65]), [(value(rng), value(rng))]]
+        )
         try:
             linux.poll(watched, 0)
         except Exception as error:

@@ -3,6 +3,7 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,11 @@
 
 static long load_filter(const void *instructions, size_t length, unsigned long flags)
 {
+	/* The kernel counts instructions in 16 bits: the begin of a longer filter would be loaded, and its end left out. */
+	if (length % sizeof(struct sock_filter) != 0 || length / sizeof(struct sock_filter) > USHRT_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
 	struct sock_fprog program = {
 	    .len = (unsigned short)(length / sizeof(struct sock_filter)),
 	    .filter = (struct sock_filter *)instructions,

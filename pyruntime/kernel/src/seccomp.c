@@ -37,22 +37,36 @@ static int add_arches(scmp_filter_ctx context, PyObject *arches)
 	return 0;
 }
 
+/* PyArg_ParseTuple takes what is no tuple for a fault of ours. */
+static int is_tuple(PyObject *object)
+{
+	if (!PyTuple_Check(object))
+		PyErr_Format(PyExc_TypeError, "a tuple expected, not %s", Py_TYPE(object)->tp_name);
+	return PyTuple_Check(object);
+}
+
 static int add_rule(scmp_filter_ctx context, PyObject *rule)
 {
 	unsigned int action, count = 0;
 	const char *name;
 	PyObject *conditions;
 	struct scmp_arg_cmp compare[6];
-	if (!PyArg_ParseTuple(rule, "IsO!", &action, &name, &PyList_Type, &conditions))
+	if (!is_tuple(rule) || !PyArg_ParseTuple(rule, "IsO!", &action, &name, &PyList_Type, &conditions))
 		return -1;
 	int number = seccomp_syscall_resolve_name(name);
 	if (number == __NR_SCMP_ERROR)
 		return 0; /* A call this libseccomp doesn't know; the default action stands for it. */
-	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(conditions) && count < 6; i++, count++) {
+	if (PyList_GET_SIZE(conditions) > 6) {
+		/* Without some of its conditions a rule would allow more than was asked for. */
+		fail(-E2BIG, "seccomp_rule_add", name);
+		return -1;
+	}
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(conditions); i++, count++) {
 		unsigned int argument;
 		int operator;
 		unsigned long long value, value_two;
-		if (!PyArg_ParseTuple(PyList_GET_ITEM(conditions, i), "IiKK", &argument, &operator, &value, &value_two))
+		PyObject *each = PyList_GET_ITEM(conditions, i);
+		if (!is_tuple(each) || !PyArg_ParseTuple(each, "IiKK", &argument, &operator, &value, &value_two))
 			return -1;
 		compare[count] = (struct scmp_arg_cmp){argument, (enum scmp_compare) operator, value, value_two};
 	}

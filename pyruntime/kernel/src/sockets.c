@@ -222,7 +222,10 @@ static PyObject *linux_poll(PyObject *self, PyObject *args)
 	}
 	for (Py_ssize_t i = 0; i < count; i++) {
 		fds[i].revents = 0;
-		if (!PyArg_ParseTuple(PyList_GET_ITEM(watched, i), "ih", &fds[i].fd, &fds[i].events))
+		PyObject *each = PyList_GET_ITEM(watched, i);
+		if (!PyTuple_Check(each))
+			return PyErr_Format(PyExc_TypeError, "(fd, events) expected, not %s", Py_TYPE(each)->tp_name);
+		if (!PyArg_ParseTuple(each, "ih", &fds[i].fd, &fds[i].events))
 			return NULL;
 	}
 	CALL(ready, poll(fds, (nfds_t)count, timeout));

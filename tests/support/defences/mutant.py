@@ -22,7 +22,7 @@ LAUNCHER = "bin/pyruntime"
 INSTALLED = Path(sysconfig.get_path("purelib"))
 PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-SOURCES = ("pyruntime", "specs", "scripts/snapshot.py", "setup.py")
+SOURCES = ("pyruntime", "specs", "scripts", "setup.py")
 BUILD = 'import runpy, sys; sys.argv = ["setup.py", "--name"]; runpy.run_path("setup.py")["build_launcher"]()'
 
 

@@ -78,6 +78,21 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def refusal(path: str, data: bytes) -> int | None:
+    """Return the errno with which a file can't be opened for writing, or data not be written to its begin."""
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except OSError as error:
+        return error.errno
+    try:
+        os.pwrite(fd, data, 0)
+    except OSError as error:
+        return error.errno
+    finally:
+        os.close(fd)
+    return None
+
+
 def mount_of(fd: int) -> int:
     """Return the id of the mount that a descriptor was opened in."""
     found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.MULTILINE)
@@ -97,18 +112,12 @@ def test_what_init_runs_is_not_the_file_that_can_be_written(waiting: Container, 
         wait_for(lambda: not process_runs(pid), "init is gone")
         link = f"/proc/self/fd/{found}"
         if way.startswith("clone"):
-            with pytest.raises(OSError, match="Read-only") as raised:
-                os.close(os.open(link, os.O_WRONLY))
-            assert raised.value.errno == errno.EROFS
+            assert refusal(link, b"") == errno.EROFS
         else:
-            writable = os.open(link, os.O_RDWR)
-            try:
-                assert fcntl.fcntl(writable, F_GET_SEALS) & ALL_SEALS == ALL_SEALS
-                with pytest.raises(PermissionError):
-                    os.write(writable, b"x")
-            finally:
-                os.close(writable)
-        os.close(os.open(binary, os.O_WRONLY))  # the host's own file can be: nothing else has refused
+            assert refusal(link, b"x") == errno.EPERM
+            with open(link, "rb") as sealed:
+                assert fcntl.fcntl(sealed, F_GET_SEALS) & ALL_SEALS == ALL_SEALS
+        assert refusal(str(binary), b"") is None  # the host's own file can be written: nothing else has refused
     finally:
         os.close(found)
         os.close(installed)
@@ -192,6 +201,36 @@ def test_a_container_whose_program_is_the_runtime(
     finally:
         runtime.run("delete", "--force", box.id)
         box.close()
+
+
+AGAIN = {
+    True: (
+        ["create", "x"],
+        ["exec", "x", "true"],
+        ["--root", "state", "run", "x"],
+        ["--debug", "--log-format=json", "create", "x"],
+        ["--new-option", "state", "create", "x"],
+        ["--new-option", "create", "x"],
+        ["new-command", "x"],
+    ),
+    False: (
+        [],
+        ["--version"],
+        ["state", "x"],
+        ["kill", "create", "KILL"],
+        ["--root", "create", "start", "x"],
+        ["-log-level", "debug", "--debug", "delete", "x"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("protected", "words"), [(key, words) for key, each in AGAIN.items() for words in each])
+def test_what_executes_itself_again(workdir: Path, words: list[str], protected: bool) -> None:
+    """All that may enter a container: also with an option or a command that the launcher does not know."""
+    calls = workdir / "calls"
+    command = ["/usr/bin/strace", "-qq", "-o", str(calls), "-e", "trace=execveat", paths.RUNTIME_BIN, *words]
+    subprocess.run(command, cwd=workdir, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert calls.read_text().count("execveat(") == protected
 
 
 class TestUpgrade:

@@ -203,7 +203,11 @@ UNPROTECTED = (
 def test_what_enters_a_container_refuses_where_the_binary_is_not_protected(name: str, tmp_path: Path) -> None:
     """The kernel is asked about the binary, here Python's own. Variables and arguments are the caller's to choose."""
     command = [sys.executable, "-P", "-m", "pyruntime", "--root", tmp_path / "root", name, "no-container"]
-    environment = {"_PYRUNTIME_HANDED_OVER": f"{os.getpid()} 3", "_PYRUNTIME_HOME": "/usr/bin/pyruntime"}
+    environment = {
+        "_PYRUNTIME_HANDED_OVER": f"{os.getpid()} 3",
+        "_PYRUNTIME_HOME": "/usr/bin/pyruntime",
+        "PYTHONPATH": str(Path(pyruntime.__file__).parents[1]),
+    }
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

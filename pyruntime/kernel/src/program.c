@@ -110,9 +110,9 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 			      &PyList_Type, &environment, &filter, &flags, &notify, &payload, &report))
 		return NULL;
 	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
-	if (argv == NULL || envp == NULL) {
+	if (path.value == NULL || argv == NULL || envp == NULL) {
 		if (!PyErr_Occurred())
-			PyErr_SetString(PyExc_TypeError, "argv and envp must be lists of str");
+			PyErr_SetString(PyExc_TypeError, "path must be str, argv and envp lists of str");
 		return NULL;
 	}
 	snprintf(call, sizeof call, "execve(\"%.128s\")", text_show(&path));

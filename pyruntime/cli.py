@@ -11,8 +11,9 @@ import posix
 import sys
 
 from . import log
-from .errors import Failure, UsageFailure, os_error_text
+from .errors import Failure, UsageFailure, one_line, os_error_text
 from .options import COMMANDS, FLAG, GLOBAL, MANY, NUMBER, SWITCH
+from .text import decode, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
     """Run one command line and return its exit status; every failure is one line on stderr and in the log."""
     options = Options()
     options.debug = False
+    options.command = ""
     try:
         status = dispatch(argv, options)
         sys.stdout.flush()
@@ -52,16 +54,22 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not hasattr(error, "call"):
             return 1  # who reads stdout is gone; a call of the kernel layer would have its name
-        return report(os_error_text(error), 1, options, error)
+        return report(os_error_text(error), failed(options), options, error)
     except ImportError as error:
-        return report(f"load a module of the runtime: {error}", 1, options, error)
+        return report(f"load a module of the runtime: {error}", failed(options), options, error)
     except Exception as error:
         hint = "" if options.debug else "; --debug shows the traceback"
-        return report(f"internal error: {type(error).__name__}: {error}{hint}", 1, options, error)
+        return report(f"internal error: {type(error).__name__}: {error}{hint}", failed(options), options, error)
+
+
+def failed(options: Options) -> int:
+    """Return the exit status of a command that failed: that of exec can't be taken for one of the program's."""
+    return 255 if options.command == "exec" else 1
 
 
 def report(text: str, status: int, options: Options, error: BaseException) -> int:
     """Tell a failure: to the caller's log, to people, and with --debug how it came about."""
+    text = one_line(text)
     log.error(text)
     try:
         sys.stderr.write(f"pyruntime: {text}\n")
@@ -89,7 +97,7 @@ def dispatch(argv: list[str], options: Options) -> int:
     name = rest[0]
     command = COMMANDS.get(name)
     if command is None:
-        raise UsageFailure(f"unknown command {name!r}; pyruntime --help lists the commands")
+        raise UsageFailure(f"unknown command {quoted(name)}; pyruntime --help lists the commands")
     clear(options, command.options)
     options.command = name
     options.args = parse(rest[1:], command.options, options, stop=command.rest)
@@ -147,9 +155,9 @@ def start_log(options: Options) -> None:
     except OSError as error:
         raise Failure("open log file", error) from None
     if options.log_format not in (None, "", "text", "json"):
-        raise UsageFailure(f"--log-format {options.log_format!r} is neither text nor json")
+        raise UsageFailure(f"--log-format {quoted(options.log_format)} is neither text nor json")
     if options.log_level and options.log_level not in (*log.LEVELS, *log.ALIASES):
-        raise UsageFailure(f"--log-level {options.log_level!r} is none of {', '.join(log.LEVELS)}")
+        raise UsageFailure(f"--log-level {quoted(options.log_level)} is none of {', '.join(log.LEVELS)}")
 
 
 def clear(options: Options, table: Table) -> None:
@@ -177,7 +185,7 @@ def parse(argv: list[str], table: Table, options: Options, *, stop: bool) -> lis
         text, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
         for name in names_of(text, table, shorts):
             if name not in table:
-                raise UsageFailure(f"unknown option {word!r}")
+                raise UsageFailure(f"unknown option {quoted(word)}")
             set_option(options, name, table[name][0], value if equals else None, words)
     return positional
 
@@ -207,7 +215,7 @@ def set_option(options: Options, name: str, kind: str, value: str | None, words:
         getattr(options, attribute).append(value)
     elif kind == NUMBER:
         if not (value.isascii() and value.isdecimal() and len(value) < 10):
-            raise UsageFailure(f"option --{name}: {value!r} is not a number from 0 on")
+            raise UsageFailure(f"option --{name}: {quoted(value)} is not a number from 0 on")
         setattr(options, attribute, int(value))
     else:
         setattr(options, attribute, value)
@@ -236,7 +244,9 @@ def settle(options: Options) -> None:
     if {"", ".", ".."}.issuperset(options.root.split("/")):
         raise UsageFailure("option --root should not be set to /")
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
-        raise UsageFailure(f"--cgroup-manager {options.cgroup_manager!r} is not supported; use cgroupfs or systemd")
+        raise UsageFailure(
+            f"--cgroup-manager {quoted(options.cgroup_manager)} is not supported; use cgroupfs or systemd"
+        )
     options.systemd_cgroup = options.systemd_cgroup or options.cgroup_manager == "systemd"
 
 
@@ -252,7 +262,7 @@ def default_root() -> str:
     uid = posix.geteuid()
     if uid == 0:
         return "/run/pyruntime"
-    run_time = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    run_time = decode(posix.environ.get(b"XDG_RUNTIME_DIR", b""))
     if run_time:
         return f"{run_time}/pyruntime"
     path = f"/tmp/pyruntime-{uid}"

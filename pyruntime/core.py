@@ -18,8 +18,11 @@ import sys
 
 import _pyruntime
 
+from . import text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -118,15 +121,15 @@ def run_frozen(module: ModuleType) -> None:
 class Stream:
     """Text to a descriptor, at once: all that a command needs of sys.stdout and sys.stderr."""
 
-    def __init__(self, fd: int, errors: str) -> None:
+    def __init__(self, fd: int, convert: Callable[[str], bytes]) -> None:
         self.fd = fd
-        self.errors = errors
+        self.convert = convert
 
-    def write(self, text: str) -> int:
-        view = memoryview(text.encode("utf-8", self.errors))
+    def write(self, words: str) -> int:
+        view = memoryview(self.convert(words))
         while view:
             view = view[posix.write(self.fd, view) :]
-        return len(text)
+        return len(words)
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -145,8 +148,8 @@ def prepare() -> None:
         set_paths()
     else:
         sys.path = []  # until there is one: what is sealed must be there to be cleared (engine/init.py)
-        sys.stdout = Stream(1, "surrogateescape")
-        sys.stderr = Stream(2, "backslashreplace")
+        sys.stdout = Stream(1, text.encode)
+        sys.stderr = Stream(2, text.encode_shown)
 
 
 def preload() -> None:

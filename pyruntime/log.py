@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posix
 
+from .text import encode_shown, shown
+
 LEVELS = ("debug", "info", "warning", "error")
 ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
 """What runc and crun call levels beside these."""
@@ -82,7 +84,7 @@ def write(level: str, text: str) -> None:
         return
     line = json_line(level, text) if _log.json else text_line(level, text)
     try:
-        posix.write(fd, line.encode("utf-8", "backslashreplace"))
+        posix.write(fd, encode_shown(line))
     except OSError:
         return
 
@@ -99,7 +101,7 @@ def quote(text: str) -> str:
     """Return text as a JSON string: also in the text format, where it keeps one message on one line."""
     from _json import encode_basestring_ascii
 
-    return str(encode_basestring_ascii(text))
+    return str(encode_basestring_ascii(shown(text)))
 
 
 def now() -> str:

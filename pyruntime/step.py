@@ -8,6 +8,8 @@ kept by name and looked up in the kernel's table, so that the numbers come from 
 
 from __future__ import annotations
 
+from .text import decode, quoted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -185,7 +187,7 @@ def show(arg: Any) -> str:
         text = quote(arg)
         return text if len(text) <= SHOWN else text[:SHOWN] + '"...'
     if type(arg) is bytes:
-        return show(arg.decode("utf-8", "surrogateescape"))
+        return show(decode(arg))
     if isinstance(arg, list | tuple):
         inner = ", ".join(map(show, arg[:16])) + (", ..." if len(arg) > 16 else "")
         return f"[{inner}]"
@@ -196,7 +198,7 @@ def show(arg: Any) -> str:
 
 def quote(text: str) -> str:
     """Return text in double quotes, escaped; by repr, because a codec must not be looked up inside a container."""
-    inner = repr(text)
+    inner = quoted(text)
     if inner[0] == "'":
         return '"' + inner[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
     return inner

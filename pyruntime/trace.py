@@ -242,8 +242,9 @@ def open_file(path: str) -> int:
 
 def write(fd: int, path: str, text: str) -> None:
     from .errors import Failure
+    from .text import encode
 
-    view = memoryview(text.encode())
+    view = memoryview(encode(text))
     try:
         while view:
             view = view[posix.write(fd, view) :]

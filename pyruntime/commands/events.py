@@ -13,6 +13,7 @@ from ..container.status import status_of
 from ..container.store import Store
 from ..errors import Failure, UsageFailure
 from ..spec.jsontext import dumps
+from ..text import decode, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def read_again(fd: int) -> str:
     """Return a file from its beginning, "" when its cgroup is gone; poll(2) then waits for the next change."""
     try:
         posix.lseek(fd, 0, 0)
-        return posix.read(fd, 65536).decode()
+        return decode(posix.read(fd, 65536))
     except OSError as error:
         if error.errno in cgroup.GONE:
             return ""
@@ -148,8 +149,8 @@ def duration(text: str) -> int:
         rest = rest[len(unit) :]
         whole, _, part = digits.partition(".")
         if unit not in UNITS or not (whole + part).isdecimal() or len(digits) > 40:
-            raise UsageFailure(f"--interval {text!r} is no duration; examples: 500ms, 5s, 1m30s")
+            raise UsageFailure(f"--interval {quoted(text)} is no duration; examples: 500ms, 5s, 1m30s")
         total += int(whole or "0") * UNITS[unit] + int(part or "0") * UNITS[unit] // 10 ** len(part)
     if not 0 < total <= LONGEST:
-        raise UsageFailure(f"--interval {text!r} must be more than 0, and no longer than 292 years")
+        raise UsageFailure(f"--interval {quoted(text)} must be more than 0, and no longer than 292 years")
     return total

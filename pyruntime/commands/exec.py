@@ -12,6 +12,7 @@ from ..container.store import Store
 from ..engine import foreground, launch
 from ..errors import Failure, UsageFailure
 from ..plan import build, facts
+from ..text import quoted
 from .create import absolute, preserved, take_terminal
 
 TYPE_CHECKING = False
@@ -128,7 +129,7 @@ def read_user(options: Options, user: dict[str, Any]) -> dict[str, Any]:
 def number(text: str, option: str) -> int:
     """Return a user or group id; raise UsageFailure for anything but a decimal number below 2^32-1."""
     if not (text.isascii() and text.isdecimal()) or int(text) >= 0xFFFFFFFF:
-        raise UsageFailure(f"{option}: {text!r} is not a numeric id between 0 and 4294967294")
+        raise UsageFailure(f"{option}: {quoted(text)} is not a numeric id between 0 and 4294967294")
     return int(text)
 
 

@@ -7,6 +7,7 @@ from ..container.status import Status, status_of
 from ..container.store import Store
 from ..errors import Failure, UsageFailure
 from ..kernel import pidfd_send_signal, signal_number
+from ..text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,5 +97,5 @@ def read_signal(text: str) -> int:
     elif name.isalnum() and name.isascii():
         number = signal_number(name)
     if number is None or not 0 <= number <= LAST:
-        raise UsageFailure(f"unknown signal {text!r}")
+        raise UsageFailure(f"unknown signal {quoted(text)}")
     return number

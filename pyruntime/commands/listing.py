@@ -8,6 +8,7 @@ from ..container.status import state_document, status_of
 from ..container.store import Store
 from ..errors import Failure, NotFound, UsageFailure, one_line
 from ..spec.jsontext import dumps
+from ..text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def list_(options: Options) -> int:
     One with a damaged record is told on stderr, and the others follow.
     """
     if options.format not in (None, "table", "json"):
-        raise UsageFailure(f"invalid format option: {options.format!r} is neither table nor json")
+        raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
     store = Store(options.root)
     if options.quiet:
         sys.stdout.write("".join(f"{container_id}\n" for container_id in store.ids()))

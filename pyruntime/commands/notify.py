@@ -11,6 +11,7 @@ import posix
 from .. import kernel, log
 from ..container.status import open_init
 from ..errors import Failure
+from ..text import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ BARRIER_SECONDS = 30.0
 
 def manager() -> str | None:
     """Return the address of the service manager's socket, None without one."""
-    return posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape") or None
+    return decode(posix.environ.get(b"NOTIFY_SOCKET", b"")) or None
 
 
 def prepare(config: dict[str, Any], state_dir: str) -> bool:
@@ -72,7 +73,7 @@ def listen(container: Container, address: str) -> Notify | None:
     outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
         # As bytes: a string with NUL in it is refused while the interpreter is not set up completely.
-        name = address.encode("utf-8", "surrogateescape")
+        name = encode(address)
         outside.connect(b"\0" + name[1:] if name.startswith(b"@") else name)
         try:
             posix.unlink(SOCKET, dir_fd=directory)

@@ -11,6 +11,7 @@ from ..container.status import owner_name, status_of
 from ..container.store import Store
 from ..errors import Failure, UsageFailure, one_line
 from ..spec.jsontext import dumps
+from ..text import quoted, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ LINE = "{:<8} {:>7} {:>7} {:>2} {:>5} {:<8} {:>8} {}\n"
 def ps(options: Options) -> int:
     """`ps [-f table|json] ID [ps options]`: host pids as JSON, or a table; ps options ask ps(1) for their own."""
     if options.format not in (None, "table", "json"):
-        raise UsageFailure(f"invalid format option: {options.format!r} is neither table nor json")
+        raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
     with Store(options.root).open(options.args[0], lock=False) as container:
         now = status_of(container)
         now.close()
@@ -47,7 +48,7 @@ def describe(pid: int) -> tuple[str, ...] | None:
     """Return the cells of a process, None when it is gone; proc_pid_stat(5)."""
     try:
         uid = posix.stat(f"/proc/{pid}").st_uid
-        stat = cgroup.read_file(f"/proc/{pid}/stat").decode(errors="backslashreplace")
+        stat = show(cgroup.read_file(f"/proc/{pid}/stat"))
         words = cgroup.read_file(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
         uptime = float(cgroup.read_file("/proc/uptime").split()[0])
     except OSError:
@@ -57,7 +58,7 @@ def describe(pid: int) -> tuple[str, ...] | None:
     ticks = posix.sysconf("SC_CLK_TCK")
     age = max(uptime - int(fields[19]) / ticks, 1)
     used = (int(fields[11]) + int(fields[12])) // ticks
-    command = words.decode(errors="backslashreplace") or f"[{name}]"
+    command = show(words) or f"[{name}]"
     return (
         owner_name(uid),
         str(pid),
@@ -89,20 +90,18 @@ def listing(arguments: list[str]) -> str:
     import subprocess
 
     try:
-        result = subprocess.run(
-            ["ps", *arguments], env={"PATH": SEARCHED}, capture_output=True, text=True, errors="replace", check=False
-        )
+        result = subprocess.run(["ps", *arguments], env={"PATH": SEARCHED}, capture_output=True, check=False)
     except OSError as error:
         raise Failure("execute ps", error, hint="without options, and with --format json, ps is not needed") from None
     if result.returncode != 0:
-        said = (result.stderr.strip().splitlines() or ["no message"])[0]
+        said = show(result.stderr.strip().split(b"\n")[0]) or "no message"
         raise Failure(f"ps {' '.join(arguments)}: exit status {result.returncode}: {said}")
-    return result.stdout
+    return show(result.stdout)
 
 
 def selected(text: str, pids: set[int]) -> str:
     """Return the head line and the lines whose PID column is one of pids."""
-    head, *lines = text.splitlines() or [""]
+    head, *lines = text.removesuffix("\n").split("\n")
     titles = head.split()
     if "PID" not in titles:
         raise Failure("ps printed no PID column; its options must keep one")

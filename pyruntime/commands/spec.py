@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from ..errors import Failure
+from ..text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def spec(options: Options) -> int:
     path = options.file or "config.json"
     if options.bundle and not path.startswith("/"):
         path = f"{options.bundle.rstrip('/')}/{path}"
-    data = (json.dumps(config, indent="\t") + "\n").encode()
+    data = encode(json.dumps(config, indent="\t") + "\n")
     try:
         fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
     except FileExistsError:

@@ -12,6 +12,7 @@ from ..engine import change
 from ..errors import Failure, UsageFailure
 from ..plan import facts
 from ..plan import update as plan
+from ..text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,11 +158,11 @@ def size(name: str, text: str) -> int:
     unit = word[len(digits) :].strip().removesuffix("b").removesuffix("i")
     whole, _, part = digits.partition(".")
     if not (whole + part).isdecimal() or not digits.isascii() or unit not in SUFFIXES:
-        raise UsageFailure(f"--{name}: {text!r} is no size; examples: 134217728, 128m, 1.5g, -1")
+        raise UsageFailure(f"--{name}: {quoted(text)} is no size; examples: 134217728, 128m, 1.5g, -1")
     factor = 1024 ** SUFFIXES[unit]
     value: int = int(whole or "0") * factor + int(part or "0") * factor // 10 ** len(part)
     if value > LARGEST:
-        raise UsageFailure(f"--{name}: {text!r} is too large")
+        raise UsageFailure(f"--{name}: {quoted(text)} is too large")
     return value
 
 
@@ -171,7 +172,7 @@ def integer(least: int, most: int = LARGEST) -> Callable[[str, str], int]:
     def read(name: str, text: str) -> int:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) < 20 and least <= int(text) <= most):
-            raise UsageFailure(f"--{name}: {text!r} is not a number from {least} to {most}")
+            raise UsageFailure(f"--{name}: {quoted(text)} is not a number from {least} to {most}")
         return int(text)
 
     return read

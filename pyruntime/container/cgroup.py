@@ -11,6 +11,7 @@ import posix
 from .. import kernel
 from ..errors import Failure, UsageFailure, os_error_text
 from ..kernel.files import write_file
+from ..text import decode, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Cgroup:
     def read(self, name: str) -> str | None:
         """Return a file's text, None when the cgroup or the file is gone."""
         try:
-            return read_file(f"{self.path}/{name}").decode()
+            return decode(read_file(f"{self.path}/{name}"))
         except OSError as error:
             if error.errno in GONE:
                 return None
@@ -247,7 +248,7 @@ def processes_of(fd: int) -> list[int]:
 def leader_of(thread: int) -> int:
     """Return the pid of a thread's process, 0 when it is gone; proc_pid_status(5) "Tgid"."""
     try:
-        lines = read_file(f"/proc/{thread}/status").splitlines()
+        lines = read_file(f"/proc/{thread}/status").split(b"\n")  # a name may have any other character in it
     except OSError:
         return 0
     return next((int(line[5:]) for line in lines if line.startswith(b"Tgid:")), 0)
@@ -377,7 +378,7 @@ def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:
     part = given[0]
     name = part.rpartition(":")[2].rstrip("/")
     if not part or ".." in name.split("/"):
-        raise UsageFailure(f"--cgroup {part!r} is not a cgroup below the container's")
+        raise UsageFailure(f"--cgroup {quoted(part)} is not a cgroup below the container's")
     top = f"{record['cgroup_mount']}{record['cgroup'].rstrip('/')}"
     return f"{top}/{name.lstrip('/')}".rstrip("/")
 
@@ -389,10 +390,10 @@ def own_cgroup(pid: int, mount: str) -> str:
     Raises Failure when the process is gone, or is outside of what this cgroup namespace shows.
     """
     try:
-        lines = read_file(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines()
+        lines = decode(read_file(f"/proc/{pid}/cgroup")).split("\n")
     except OSError as error:
         raise Failure(f"container not running: its init {pid} is gone ({os_error_text(error)})") from None
     path = next((line[3:] for line in lines if line.startswith("0::")), "")
     if not path.startswith("/") or path.startswith("/..") or path.endswith(" (deleted)"):
-        raise Failure(f"the cgroup of process {pid}, {path!r}, can't be reached from here")
+        raise Failure(f"the cgroup of process {pid}, {quoted(path)}, can't be reached from here")
     return f"{mount}{path}"

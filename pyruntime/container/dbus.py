@@ -23,6 +23,7 @@ import time
 
 from .. import kernel
 from ..errors import Failure, one_line, os_error_text
+from ..text import decode, encode, quoted, show
 from . import dbus_wire as wire
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def open_address(address: str) -> int:
             problem = problem or error
     if problem is not None:
         raise problem
-    raise Failure(f"D-Bus address {address!r} names no Unix socket")
+    raise Failure(f"D-Bus address {quoted(address)} names no Unix socket")
 
 
 def unescape(text: str) -> str:
@@ -71,9 +72,9 @@ def unescape(text: str) -> str:
     first, *parts = text.split("%")
     for part in parts:
         if len(part) < 2 or not HEX.issuperset(part[:2]):
-            raise Failure(f"D-Bus address with a bad escape: {text!r}")
-    plain = first.encode() + b"".join(bytes((int(part[:2], 16),)) + part[2:].encode() for part in parts)
-    return plain.decode("utf-8", "surrogateescape")
+            raise Failure(f"D-Bus address with a bad escape: {quoted(text)}")
+    plain = encode(first) + b"".join(bytes((int(part[:2], 16),)) + encode(part[2:]) for part in parts)
+    return decode(plain)
 
 
 def connect_abstract(name: str) -> int:
@@ -82,7 +83,7 @@ def connect_abstract(name: str) -> int:
 
     connection = socket(AF_UNIX, SOCK_STREAM)
     try:
-        connection.connect(b"\0" + name.encode("utf-8", "surrogateescape"))
+        connection.connect(b"\0" + encode(name))
     except OSError as error:
         connection.close()
         error.call = f'connect("@{name}")'  # type: ignore[attr-defined]
@@ -120,14 +121,14 @@ class Connection:
     def _authenticate(self) -> None:
         """Say who we are; the server believes the kernel. Raises Failure when it refuses."""
         deadline = time.monotonic() + self.seconds
-        self._send(b"\0AUTH EXTERNAL " + str(posix.geteuid()).encode().hex().encode() + b"\r\nBEGIN\r\n")
+        self._send(b"\0AUTH EXTERNAL " + encode(encode(str(posix.geteuid())).hex()) + b"\r\nBEGIN\r\n")
         while b"\r\n" not in self._input:
             if len(self._input) > MAX_LINE:
-                raise Failure(f"{self.peer} speaks no D-Bus: {self._input[:40]!r}")
+                raise Failure(f"{self.peer} speaks no D-Bus: {quoted(self._input[:40])}")
             self._receive(deadline)
         line, _, self._input = self._input.partition(b"\r\n")
         if not line.startswith(b"OK"):
-            answer = line[:200].decode("utf-8", "backslashreplace")
+            answer = show(line[:200])
             raise Failure(f"{self.peer} refused this user ({posix.geteuid()}): {answer}")
 
     def call(

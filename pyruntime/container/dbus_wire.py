@@ -8,6 +8,8 @@ Source: the D-Bus specification, "Marshaling (Wire Format)" and "Message Format"
 
 from __future__ import annotations
 
+from ..text import encode, show
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -90,7 +92,7 @@ def pack(out: bytearray, kind: str, value: Any) -> None:
 
         out += pack_struct("<d", value)
     elif code in "sog":
-        text = value.encode("utf-8", "surrogateescape")
+        text = encode(value)
         if b"\0" in text:
             raise ValueError(f"NUL in {value!r}")
         out += len(text).to_bytes(1 if code == "g" else 4, "little") + text + b"\0"
@@ -167,7 +169,7 @@ class Reader:
         text = self.take(length)
         if self.take(1) != b"\0":
             raise Malformed("a text without its NUL")
-        return text.decode("utf-8", "backslashreplace")
+        return show(text)
 
     def array(self, element: str, depth: int) -> Any:
         length = int.from_bytes(self.take(4), self.order)

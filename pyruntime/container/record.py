@@ -6,6 +6,7 @@ import posix
 
 from ..errors import Failure, os_error_text
 from ..spec.jsontext import loads
+from ..text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
         data = read_file(dirfd, name)
     except OSError as error:
         raise Failure(f"{what} can't be read: {os_error_text(error)}") from None
-    record = loads(data, what)
+    record = loads(data, what, raw_bytes=True)
     if not isinstance(record, dict):
         raise Failure(f"{what} is not an object")
     for key, kind in NEEDED.items():
@@ -93,6 +94,6 @@ def boot_id() -> str:
     """Return what identifies this boot of the machine: pids of an earlier one mean nothing."""
     fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return posix.read(fd, 64).decode().strip()
+        return decode(posix.read(fd, 64)).strip()
     finally:
         posix.close(fd)

@@ -9,6 +9,7 @@ import errno
 import posix
 
 from .. import kernel
+from ..text import decode, show
 from . import cgroup
 from .record import boot_id
 
@@ -103,7 +104,7 @@ def stat_of(pid: int) -> tuple[str, int]:
         posix.close(fd)
     # The name in parentheses may contain anything; the fields after it begin with the state.
     fields = text[text.rindex(b")") + 2 :].split()
-    return fields[0].decode(), int(fields[19])
+    return decode(fields[0]), int(fields[19])
 
 
 def start_time(pid: int) -> int:
@@ -168,12 +169,12 @@ def owner_name(uid: int | None) -> str:
     try:
         fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_CLOEXEC)
         try:
-            text = posix.read(fd, 1 << 20).decode(errors="replace")
+            text = show(posix.read(fd, 1 << 20))
         finally:
             posix.close(fd)
     except OSError:
         text = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(":")
         if len(fields) > 2 and fields[2] == str(uid):
             return fields[0]

@@ -17,6 +17,7 @@ import posix
 from .. import kernel
 from ..errors import Failure, NotFound
 from ..spec.jsontext import dumps, loads
+from ..text import encode, quoted
 from .cgroup import attempts, identity
 from .record import boot_id, read_file, read_record, rfc3339, write_file
 
@@ -52,7 +53,7 @@ def check_id(container_id: str) -> str:
         raise Failure(f"invalid container ID format: {len(container_id)} characters, at most {MAX_ID} are possible")
     if not container_id:
         raise Failure("container id cannot be empty")
-    raise Failure(f"invalid container ID format: {container_id!r}", hint="use letters, digits and _ + . -")
+    raise Failure(f"invalid container ID format: {quoted(container_id)}", hint="use letters, digits and _ + . -")
 
 
 class Container:
@@ -135,7 +136,7 @@ class Container:
 
     def save(self) -> None:
         """Write the record: complete, to a temporary file, synced, renamed."""
-        write_file(self.dirfd, RECORD, dumps(self.record).encode())
+        write_file(self.dirfd, RECORD, encode(dumps(self.record)))
 
     def start_scope(self, unit: str, properties: Any, pid: int) -> None:
         """Let systemd make the container's cgroup, as a scope with the process in it. Raises Failure."""
@@ -178,7 +179,7 @@ class Container:
 
     def save_resources(self, resources: dict[str, Any]) -> None:
         """Note linux.resources as an update has left them. Raises OSError; the file is then as it was."""
-        write_file(self.dirfd, RESOURCES, dumps(resources).encode())
+        write_file(self.dirfd, RESOURCES, encode(dumps(resources)))
 
     def _read_object(self, name: str) -> dict[str, Any]:
         path = f"{self.path}/{name}"
@@ -287,7 +288,7 @@ class Store:
         try:
             found = list(filter(re.compile(pattern).fullmatch, self.ids()))
         except re.error as error:
-            raise Failure(f"--regex {pattern!r}: {error}") from None
+            raise Failure(f"--regex {quoted(pattern)}: {error}") from None
         failures = []
         for container_id in found:
             try:

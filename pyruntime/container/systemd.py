@@ -12,6 +12,7 @@ import posix
 import time
 
 from ..errors import Failure, errno_text
+from ..text import decode, encode
 from . import cgroup
 from .dbus import CallFailed, Connection, open_address
 
@@ -56,7 +57,7 @@ UNESCAPED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 
 
 def environment(name: bytes) -> str:
-    return posix.environ.get(name, b"").decode("utf-8", "surrogateescape")
+    return decode(posix.environ.get(name, b""))
 
 
 def addresses(*, user: bool) -> list[tuple[str, bool]]:
@@ -77,7 +78,7 @@ def addresses(*, user: bool) -> list[tuple[str, bool]]:
 
 def private(path: str) -> str:
     """Return the D-Bus address of a socket in the file system."""
-    plain = path.encode("utf-8", "surrogateescape")
+    plain = encode(path)
     return "unix:path=" + "".join(chr(byte) if byte in UNESCAPED else f"%{byte:02x}" for byte in plain)
 
 

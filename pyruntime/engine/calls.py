@@ -6,6 +6,7 @@ import posix
 
 from .. import kernel
 from ..spec.jsontext import dumps
+from ..text import encode
 from .channel import CHILD, START
 from .program import (
     enter_directory,
@@ -57,7 +58,7 @@ def run_hook(hook: Any, state: Any, pid: int | None) -> None:
 
     document = dict(state.fields)
     document["pid"] = posix.getpid() if pid is None else pid
-    run(hook, dumps(document).encode())
+    run(hook, encode(dumps(document)))
 
 
 def listener_state(state: Any, pid: int) -> bytes:
@@ -65,7 +66,7 @@ def listener_state(state: Any, pid: int) -> bytes:
     document = {**state.fields, "pid": pid}
     if not document["state"]["pid"]:
         document["state"] = {**document["state"], "pid": pid}
-    return dumps(document).encode()
+    return encode(dumps(document))
 
 
 def await_start(listener: int, channel_fd: int) -> int:
@@ -161,11 +162,11 @@ def send_descriptor(path: str, fd: int, name: str) -> None:
     """Connect to a stream socket and send one descriptor, with its name as the payload (one sendmsg)."""
     connection = kernel.unix_connect(kernel.flags("AT_FDCWD"), path)
     try:
-        kernel.send_message(connection, name.encode(), [fd])
+        kernel.send_message(connection, encode(name), [fd])
     finally:
         posix.close(connection)
 
 
 def send_terminal(console: int, pty: int) -> None:
     """Send the master side of the terminal to whoever asked for it, named as in the container."""
-    kernel.send_message(console, kernel.pty_name(pty).encode(), [pty])
+    kernel.send_message(console, encode(kernel.pty_name(pty)), [pty])

@@ -8,6 +8,7 @@ import posix
 from .. import kernel
 from ..errors import Failure, errno_text, one_line
 from ..step import Step
+from ..text import encode, quoted, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
     )
     message = SEPARATOR.join(shortened(one_line(field)) for field in fields)
     try:
-        kernel.send_message(fd, ERROR + message.encode("utf-8", "surrogateescape"))
+        kernel.send_message(fd, ERROR + encode(message))
     except OSError:
         return
 
@@ -110,7 +111,7 @@ def read_error(message: bytes) -> Failure:
 
     exec_program may send a shorter one from below a seccomp filter: `E<errno> <call>`.
     """
-    text = message[1:].decode("utf-8", "backslashreplace")
+    text = show(message[1:])
     fields = text.split(SEPARATOR)
     if len(fields) != 6:
         number, _, call = text.partition(" ")
@@ -130,7 +131,7 @@ def send_go(fd: int, names: list[str], slots: Slots) -> None:
     """Let the other side go on, and hand over the descriptors in the named slots; raises PeerDied."""
     present = [name for name in names if name in slots]
     try:
-        kernel.send_message(fd, GO + ",".join(present).encode(), [slots[name] for name in present])
+        kernel.send_message(fd, GO + encode(",".join(present)), [slots[name] for name in present])
     except BrokenPipeError:
         raise PeerDied from None
 
@@ -160,7 +161,7 @@ def receive_child(fd: int) -> tuple[int, int]:
     """
     message, fds = receive(fd)
     if message[:1] != CHILD or not message[1:].isdigit() or len(fds) != 1:
-        raise Failure(f"unexpected message from the process in between: {errno_text(None, repr(message[:64]))}")
+        raise Failure(f"unexpected message from the process in between: {quoted(message[:64])}")
     return int(message[1:]), fds[0]
 
 
@@ -171,11 +172,11 @@ def receive_go(fd: int, slots: Slots, expected: list[str]) -> None:
     the Failure that the other side reports, or PeerDied.
     """
     message, fds = receive(fd)
-    names = [name for name in expected if name.encode() in message[1:].split(b",")]
-    if message != GO + ",".join(names).encode() or len(names) != len(fds):
+    names = [name for name in expected if encode(name) in message[1:].split(b",")]
+    if message != GO + encode(",".join(names)) or len(names) != len(fds):
         for each in fds:
             posix.close(each)
-        raise Failure(f"unexpected message from the other process: {errno_text(None, repr(message[:64]))}")
+        raise Failure(f"unexpected message from the other process: {quoted(message[:64])}")
     slots.update(zip(names, fds, strict=True))
 
 
@@ -204,4 +205,4 @@ def wait_for_exec(fd: int) -> None:
     if not received:
         raise Failure("the container's init died before it could execute the program")
     if report:
-        raise Failure(f"unexpected message from init: {errno_text(None, repr(report[:64]))}")
+        raise Failure(f"unexpected message from init: {quoted(report[:64])}")

@@ -10,6 +10,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure, errno_text
+from ..text import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +92,6 @@ def ended(code: int) -> str:
 def last_words(output: int) -> str:
     """Return the end of the hook's output for the error line."""
     size = posix.lseek(output, 0, 2)
-    text = posix.pread(output, TAIL, max(0, size - TAIL)).decode("utf-8", "backslashreplace")
+    text = show(posix.pread(output, TAIL, max(0, size - TAIL)))
     words = " / ".join(line.strip() for line in text.splitlines() if line.strip())
     return f", output: {words}" if words else ", no output"

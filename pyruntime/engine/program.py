@@ -10,6 +10,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure
+from ..text import decode
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Searched when the process has no PATH."""
@@ -67,12 +68,12 @@ def home_of(uid: int) -> str:
     try:
         if posix.fstat(fd).st_mode & S_IFMT != S_IFREG:
             return "/"
-        text = posix.read(fd, PASSWD_LIMIT).decode("utf-8", "replace")
+        text = decode(posix.read(fd, PASSWD_LIMIT))
     except OSError:
         return "/"
     finally:
         posix.close(fd)
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(":")
         if len(fields) >= 6 and fields[2] == str(uid):
             return fields[5] or "/"

@@ -9,6 +9,7 @@ import errno
 import posix
 
 from ..errors import Failure
+from ..text import decode
 from . import _linux
 from .files import named, write_at, write_file
 
@@ -117,7 +118,7 @@ def chown_cgroup(cgroup: int, uid: int) -> None:
     try:
         fd = posix.open(DELEGATE, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
-            names: tuple[str, ...] = tuple(posix.read(fd, 65536).decode().split())
+            names: tuple[str, ...] = tuple(decode(posix.read(fd, 65536)).split())
         finally:
             posix.close(fd)
     except OSError:
@@ -137,6 +138,6 @@ def read_at(cgroup: int, name: str) -> str:
     except OSError as error:
         raise named(error, f'openat("{name}", O_RDONLY)') from None
     try:
-        return posix.read(fd, 65536).decode()
+        return decode(posix.read(fd, 65536))
     finally:
         posix.close(fd)

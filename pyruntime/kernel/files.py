@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ..errors import Failure
+from ..text import encode
 from . import _linux
 
 C = _linux.constants
@@ -22,7 +23,7 @@ def named(error: OSError, call: str) -> OSError:
 def write_all(fd: int, text: str, what: str) -> None:
     """Write text with one write(2), as files of the kernel want it, and close fd."""
     try:
-        posix.write(fd, text.encode("utf-8", "surrogateescape"))
+        posix.write(fd, encode(text))
     except OSError as error:
         raise named(error, f'write({what}, "{text.strip()[:64]}")') from None
     finally:

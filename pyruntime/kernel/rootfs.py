@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from ..errors import Failure
+from ..text import decode
 from . import _linux
 
 C = _linux.constants
@@ -71,10 +72,10 @@ def detach_host_procfs(rootfs: str) -> None:
             text += part
     finally:
         posix.close(fd)
-    for line in reversed(text.decode("utf-8", "surrogateescape").splitlines()):
+    for line in reversed(decode(text).removesuffix("\n").split("\n")):
         fields, _, rest = line.partition(" - ")
-        place = unescape(fields.split()[4])
-        if rest.split()[0] not in ("proc", "sysfs") or place == rootfs or place.startswith(rootfs + "/"):
+        place = unescape(fields.split(" ")[4])
+        if rest.split(" ")[0] not in ("proc", "sysfs") or place == rootfs or place.startswith(rootfs + "/"):
             continue
         try:
             _linux.umount2(place, C["MNT_DETACH"])

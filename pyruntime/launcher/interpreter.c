@@ -144,8 +144,12 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 	if (!is_complete) {
 		if (!has_descriptors())
 			return PyErr_SetFromErrno(PyExc_OSError);
+		if (access(STDLIB "/os.py", R_OK) < 0) /* else Python says so in two dozen lines */
+			return PyErr_Format(PyExc_ImportError, "Python's standard library is not in %s: %s", STDLIB,
+					    strerror(errno));
 		is_complete = 1; /* what it imports comes by here again */
 		intern_the_rest();
+		forget_error_handlers();
 #if PY_VERSION_HEX < 0x030e0000
 		/* What the interpreter was started with, still to be used: a snapshot doesn't know where it is. */
 		set_places((PyConfig *)_Py_GetConfig());
@@ -161,11 +165,14 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 static PyObject *launcher_extension(PyObject *self, PyObject *name)
 {
 	(void)self;
+	char file[4400];
 	if (!is_making_snapshot() && PyUnicode_Check(name))
 		for (size_t i = 0; i < sizeof extension_modules / sizeof *extension_modules; i++)
-			if (PyUnicode_CompareWithASCIIString(name, extension_modules[i].name) == 0)
-				return PyUnicode_FromFormat("%s/%s" SUFFIX, extension_modules[i].is_standard ? DYNLOAD : packages,
-							    extension_modules[i].file);
+			if (PyUnicode_CompareWithASCIIString(name, extension_modules[i].name) == 0) {
+				snprintf(file, sizeof file, "%s/%s" SUFFIX, extension_modules[i].is_standard ? DYNLOAD : packages,
+					 extension_modules[i].file);
+				return PyUnicode_DecodeFSDefault(file);
+			}
 	Py_RETURN_NONE;
 }
 
@@ -234,6 +241,8 @@ static void start_core(void)
 		die("PyImport_AppendInittab");
 	check(Py_InitializeFromConfig(&config));
 	PyConfig_Clear(&config);
+	if (!is_complete)
+		set_error_handlers();
 	/* A command ends before there is garbage worth looking for. */
 	PyGC_Disable();
 }
@@ -326,6 +335,25 @@ static void flush(const char *name)
 	Py_XDECREF(result);
 }
 
+/* The last resort for what no Python code has caught: one line; Python's own would look for source files and codecs. */
+static void tell_error(void)
+{
+	PyObject *type, *error, *traceback;
+	char line[1024];
+	PyErr_Fetch(&type, &error, &traceback);
+	PyObject *text = error == NULL ? NULL : PyObject_Str(error);
+	PyObject *bytes = text == NULL ? NULL : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+	int length = snprintf(line, sizeof line, "pyruntime: internal error: %s: %s", ((PyTypeObject *)type)->tp_name,
+			      bytes == NULL ? "" : PyBytes_AS_STRING(bytes));
+	for (char *each = line; *each != 0; each++)
+		if ((unsigned char)*each < ' ')
+			*each = ' ';
+	length = length < (int)sizeof line ? length : (int)sizeof line - 1;
+	line[length] = '\n';
+	if (write(2, line, (size_t)length + 1) < 0)
+		return;
+}
+
 int run_main(int argc, char **argv)
 {
 	int status = 1;
@@ -334,7 +362,7 @@ int run_main(int argc, char **argv)
 	if (result != NULL)
 		status = (int)PyLong_AsLong(result);
 	if (PyErr_Occurred()) {
-		PyErr_Print();
+		tell_error();
 		status = 1;
 	}
 	flush("stdout");

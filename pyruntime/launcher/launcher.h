@@ -29,6 +29,13 @@ void start_interpreter(const char *path);
 /* Call the command line's function and return its status. */
 int run_main(int argc, char **argv);
 
+/* handlers.c */
+
+/* Give an interpreter that has its core only what deals with coding errors; nothing is imported then. */
+void set_error_handlers(void);
+/* Let the interpreter make its own registry of codecs. */
+void forget_error_handlers(void);
+
 /* snapshot.c */
 
 /* From now on all of the interpreter's memory is part of the snapshot, if the build asks for one; whether it does. */

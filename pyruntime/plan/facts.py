@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 
 from ..errors import InvalidConfig
+from ..text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _real_path(path: str) -> str:
 
 def probe_capabilities(facts: Facts) -> None:
     """Read which capabilities exist and which of them the caller may grant."""
-    for line in read_text("/proc/self/status").splitlines():
+    for line in read_text("/proc/self/status").split("\n"):
         if line.startswith("CapBnd:"):
             facts.bounding_caps = int(line[7:], 16)
             break
@@ -265,7 +266,7 @@ def read_text(path: str, missing: str | None = "") -> str | Any:
     except OSError:
         return missing
     try:
-        return posix.read(fd, 65536).decode(errors="replace")
+        return decode(posix.read(fd, 65536))
     except OSError:
         return missing
     finally:

@@ -6,6 +6,7 @@ Stricter than `json` where RFC 8259 or the kernel's strings ask for it: no NaN o
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..text import decode, is_raw, raw_byte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class _Accelerators:
         from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
         self.scan: Any = make_scanner(_Context())
-        self.encode: Any = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
+        self.make: Any = make_encoder(None, _unknown, encode_basestring_ascii, None, ":", ",", False, False, False)
         self.quote: Callable[[str], str] = encode_basestring
 
 
@@ -66,17 +67,15 @@ def _accelerators() -> _Accelerators:
     return _loaded[0]
 
 
-def loads(data: bytes, what: str) -> Any:
+def loads(data: bytes, what: str, *, raw_bytes: bool = False) -> Any:
     """Return the value of a JSON document in UTF-8; a byte order mark is passed over, the last of equal keys counts.
 
-    what: the document's name, for errors. Raises InvalidConfig with line and column for text that is not JSON.
+    what: the document's name, for errors. raw_bytes: strings may have in them what stands for a byte that is no UTF-8
+    (text.decode), as dumps() writes it for a path. Raises InvalidConfig with line and column for text that is not JSON.
     """
-    try:
-        text = str(data, "utf-8")
-    except UnicodeDecodeError as error:
-        position = len(str(data[: error.start], "utf-8"))
-        reason = f"invalid UTF-8 byte 0x{data[error.start]:02x}"
-        raise _broken(what, str(data, "utf-8", "replace"), position, reason) from None
+    text = decode(data)
+    if is_raw(text):
+        raise _not_utf8(data, text, what)
     text = text.removeprefix("\ufeff")
     start = len(text) - len(text.lstrip(WHITESPACE))
     if start == len(text):
@@ -84,6 +83,8 @@ def loads(data: bytes, what: str) -> Any:
     try:
         value, end = _accelerators().scan(text, start)
     except StopIteration as stop:
+        if _wide_encoding(data):
+            raise _not_utf8(data, text, what) from None
         raise _broken(what, text, stop.value, "a value is expected") from None
     except RecursionError:
         raise InvalidConfig(f"{what} is not valid JSON: it is nested too deeply") from None
@@ -91,12 +92,14 @@ def loads(data: bytes, what: str) -> Any:
         word = error.args[0]
         raise _broken(what, text, _find_outside_strings(text, word), f"{word} is not a JSON number") from None
     except (ValueError, SystemError):
+        if _wide_encoding(data):
+            raise _not_utf8(data, text, what) from None
         raise _told_by_json(what, text, start) from None
     rest = text[end:].lstrip(WHITESPACE)
     if rest:
         raise _broken(what, text, len(text) - len(rest), "more text after the end of the document")
     if "\\ud" in text or "\\uD" in text:
-        _refuse_lone_surrogates(value, what)
+        _refuse_lone_surrogates(value, what, raw_bytes=raw_bytes)
     return value
 
 
@@ -105,7 +108,7 @@ def dumps(value: Any) -> str:
 
     Raises ValueError for NaN and Infinity, TypeError for what JSON has no form for.
     """
-    return "".join(_accelerators().encode(value, 0))
+    return "".join(_accelerators().make(value, 0))
 
 
 def quote(text: str) -> str:
@@ -128,6 +131,33 @@ def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
     except ValueError:
         pass  # int() on thousands of digits
     return InvalidConfig(f"{what} is not valid JSON: a number is too long")
+
+
+def _not_utf8(data: bytes, text: str, what: str) -> InvalidConfig:
+    """Return the failure for a document in another encoding: where it is seen first, and what it may be.
+
+    text: the document as decode() has it.
+    """
+    found = ((at, byte) for at, each in enumerate(text) if (byte := raw_byte(each)) is not None)
+    position, byte = next(found, (text.find("\0"), 0))
+    encoding = _wide_encoding(data)
+    if not encoding and b"\0" not in data:
+        encoding = "windows-1252" if 0x80 <= byte < 0xA0 else "ISO 8859-1 (Latin-1)"
+    looks = f"it looks like {encoding}; save it as UTF-8" if encoding else "it is no text"
+    return _broken(what, text, position, f"it is not UTF-8: byte 0x{byte:02x}; {looks}")
+
+
+def _wide_encoding(data: bytes) -> str:
+    """Return which encoding of two or four bytes a character a document seems to have, "" for none.
+
+    Source: RFC 4627 section 3, which tells them by where the NULs are: a JSON document begins with ASCII characters.
+    """
+    nulls = [not each for each in data[:4]]
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or sum(nulls) == 3:
+        return "UTF-32"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or nulls in ([True, False] * 2, [False, True] * 2):
+        return "UTF-16"
+    return ""
 
 
 def _broken(what: str, text: str, position: int, reason: str) -> InvalidConfig:
@@ -153,11 +183,15 @@ def _find_outside_strings(text: str, word: str) -> int:
     return position
 
 
-def _refuse_lone_surrogates(value: Any, what: str) -> None:
-    """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can hold it."""
+def _refuse_lone_surrogates(value: Any, what: str, *, raw_bytes: bool) -> None:
+    """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can hold it.
+
+    raw_bytes: those that stand for a byte are taken.
+    """
     for text in _strings(value):
-        if not text.isascii() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-            raise InvalidConfig(f"{what} is not valid JSON: the string {quote(text)} has half of a surrogate pair")
+        halves = [each for each in text if 0xD800 <= ord(each) <= 0xDFFF] if not text.isascii() else []
+        if any(not raw_bytes or raw_byte(each) is None for each in halves):
+            raise InvalidConfig(f"{what} is not valid JSON: the string {dumps(text)} has half of a surrogate pair")
 
 
 def _strings(value: Any) -> Iterator[str]:

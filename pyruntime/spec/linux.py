@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..text import encode
 from .jsontext import quote
 
 TYPE_CHECKING = False
@@ -110,7 +111,7 @@ def check_names(config: Config) -> None:
         if name:
             if "uts" not in namespaces(config):
                 raise InvalidConfig(f"{key} {shown(name)} needs a uts namespace", pointer=f"/{key}")
-            if len(name.encode()) > NAME_LENGTH:
+            if len(encode(name)) > NAME_LENGTH:
                 raise InvalidConfig(f"{key} {shown(name)} is longer than {NAME_LENGTH} bytes", pointer=f"/{key}")
 
 
@@ -236,7 +237,7 @@ def check_net_devices(config: Config) -> None:
 
 
 def _check_device_name(name: str, pointer: str) -> None:
-    bad = not 0 < len(name.encode()) <= DEVICE_NAME_LENGTH or name in (".", "..")
+    bad = not 0 < len(encode(name)) <= DEVICE_NAME_LENGTH or name in (".", "..")
     if bad or any(character in "/:\0" or character.isspace() for character in name):
         raise InvalidConfig(f"{shown(name)} is not the name of a network device", pointer=pointer)
 

@@ -10,19 +10,20 @@ import pyruntime
 ROOT = Path(pyruntime.__file__).parent
 
 ALLOWED = {
-    "errors": set(),
-    "log": set(),
+    "text": set(),
+    "errors": {"text"},
+    "log": {"text"},
     "options": set(),
-    "step": set(),
-    "trace": {"step", "kernel", "spec.jsontext", "errors"},
-    "kernel": {"errors"},
-    "spec": {"errors"},
-    "plan": {"step", "spec", "errors"},
-    "engine": {"step", "kernel", "errors", "log", "spec.jsontext"},
-    "container": {"kernel", "spec.jsontext", "errors"},
-    "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli", "options"},
-    "cli": {"errors", "log", "options", "commands", "trace", "kernel"},
-    "core": {"cli", "options", "trace"},
+    "step": {"text"},
+    "trace": {"step", "kernel", "spec.jsontext", "errors", "text"},
+    "kernel": {"errors", "text"},
+    "spec": {"errors", "text"},
+    "plan": {"step", "spec", "errors", "text"},
+    "engine": {"step", "kernel", "errors", "log", "spec.jsontext", "text"},
+    "container": {"kernel", "spec.jsontext", "errors", "text"},
+    "commands": {"errors", "log", "step", "kernel", "spec", "plan", "engine", "container", "cli", "options", "text"},
+    "cli": {"errors", "log", "options", "commands", "trace", "kernel", "text"},
+    "core": {"cli", "options", "trace", "text"},
     "__main__": {"cli"},
 }
 """Package or module of the project -> what it may import of the project, itself excepted."""

@@ -56,9 +56,20 @@ BAD = [
     (b"1" * 5000, "a number is too long"),
     (b"[" * 200000, "it is nested too deeply"),
     (b'{"a":' * 200000, "it is nested too deeply"),
-    (b'{"a":\n"\xff"}', "line 2, column 2: invalid UTF-8 byte 0xff"),
-    (b'"\xed\xa0\x80"', "line 1, column 2: invalid UTF-8 byte 0xed"),
-    (b"\xff\xfe{\x00}\x00", "line 1, column 1: invalid UTF-8 byte 0xff"),
+    (
+        b'{"a":\n"\xff"}',
+        "column 2: it is not UTF-8: byte 0xff; it looks like ISO 8859-1 (Latin-1); save it as UTF-8",
+    ),
+    (
+        b'"\xed\xa0\x80"',
+        "column 2: it is not UTF-8: byte 0xed; it looks like ISO 8859-1 (Latin-1); save it as UTF-8",
+    ),
+    (b"\xff\xfe{\x00}\x00", "line 1, column 1: it is not UTF-8: byte 0xff; it looks like UTF-16; save it as UTF-8"),
+    ("[1, 2]".encode("utf-16-le"), "column 2: it is not UTF-8: byte 0x00; it looks like UTF-16; save it as UTF-8"),
+    ("[1]".encode("utf-16-be"), "column 1: it is not UTF-8: byte 0x00; it looks like UTF-16; save it as UTF-8"),
+    ("[1]".encode("utf-32-be"), "column 1: it is not UTF-8: byte 0x00; it looks like UTF-32; save it as UTF-8"),
+    ('["€"]'.encode("cp1252"), "column 3: it is not UTF-8: byte 0x80; it looks like windows-1252; save it as UTF-8"),
+    (b"[\0\xff", "line 1, column 3: it is not UTF-8: byte 0xff; it is no text"),
     (b'"\\ud800"', r'the string "\ud800" has half of a surrogate pair'),
     (b'{"\\uDC80": 1}', r'the string "\udc80" has half of a surrogate pair'),
     (b'[["a", "\\udc00\\ud800"]]', r'the string "\udc00\ud800" has half of a surrogate pair'),
@@ -72,6 +83,15 @@ def test_broken(text: bytes, reason: str) -> None:
     line = str(caught.value)
     assert line.startswith("/b/config.json is not valid JSON: ") and "\n" not in line
     assert line.endswith(reason)
+
+
+def test_what_stands_for_bytes_is_taken_where_it_may_be_there() -> None:
+    """In a record: the path of a bundle is any bytes."""
+    path = b"/b/\xff\xc3".decode("utf-8", "surrogateescape")
+    assert loads(dumps({"bundle": path}).encode(), "x", raw_bytes=True) == {"bundle": path}
+    for text in (b'"\\ud800"', b'"\\udbff"', b'"\\udc7f"', b'"\\udd00"'):
+        with pytest.raises(InvalidConfig, match="half of a surrogate pair"):
+            loads(text, "x", raw_bytes=True)
 
 
 def test_byte_order_mark_is_passed_over() -> None:

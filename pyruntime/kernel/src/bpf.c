@@ -145,7 +145,7 @@ static PyObject *linux_bpf_prog_name(PyObject *self, PyObject *args)
 	attributes.info.info = (uint64_t)(uintptr_t)&info;
 	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0)
 		return raise_errno("bpf(BPF_OBJ_GET_INFO_BY_FD, %d)", program);
-	return PyUnicode_FromStringAndSize(info.name, (Py_ssize_t)strnlen(info.name, sizeof info.name));
+	return PyUnicode_DecodeUTF8(info.name, (Py_ssize_t)strnlen(info.name, sizeof info.name), "surrogateescape");
 }
 
 PyMethodDef bpf_methods[] = {

@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
         log.success()
         return status
     except Failure as failure:
-        return report(str(failure), failure.status, options, failure)
+        status = failed(options) if failure.status == 1 else failure.status
+        return report(str(failure), status, options, failure)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not hasattr(error, "call"):
             return 1  # who reads stdout is gone; a call of the kernel layer would have its name

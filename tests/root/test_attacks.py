@@ -1,8 +1,6 @@
 """Attacks that happened to container runtimes; each test fails without the defence that its name's CVE asked for."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,44 +8,6 @@ from support.bundle import Bundle
 from support.fixtures import Inside, Make
 from support.runtime import Runtime, new_id
 from support.terminal import console_socket
-
-
-class TestImports:
-    """CVE-2019-14271's kind: code of the image runs with the runtime's rights because something is loaded late."""
-
-    def plant(self, bundle: Bundle) -> None:
-        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        canary = "open(__file__ + '.ran', 'a').close()\n"
-        for folder in ("", f"usr/lib/{version}", f"usr/lib/{version}/lib-dynload", "usr/local/lib"):
-            place = bundle.rootfs / folder
-            place.mkdir(parents=True, exist_ok=True)
-            for name in ("codecs.py", "posixpath.py", "errno.py", "signal.py", "traceback.py", "linecache.py"):
-                (place / name).write_text(canary)
-            for package in ("encodings", "pyruntime", "importlib"):
-                (place / package).mkdir(exist_ok=True)
-                (place / package / "__init__.py").write_text(canary)
-        (bundle.rootfs / "etc/ld.so.preload").write_text("/canary.so\n")
-
-    def canary(self, bundle: Bundle) -> bool:
-        return any(bundle.rootfs.rglob("*.ran"))
-
-    def test_create_start_exec_and_failures(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
-        self.plant(bundle)
-        bundle.config["root"]["readonly"] = False
-        bundle.process["env"] = ["PATH=/bin", "PYTHONPATH=/", "LANG=xx_YY.KOI8-R"]
-        box = container()
-        box.exec("--", "true")
-        box.exec("--", "no-such-program-\udcff")
-        box.exec("--cwd", "/nowhere/at/all", "--", "true")
-        bundle.args("missing\u20ac")
-        runtime.run("create", "--bundle", bundle.save(), new_id())
-        assert not self.canary(bundle)
-
-    def test_the_canary_would_tell(self, bundle: Bundle) -> None:
-        self.plant(bundle)
-        code = f"import sys; sys.path.insert(0, {str(bundle.rootfs)!r}); import traceback"
-        subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
-        assert self.canary(bundle)
 
 
 class TestLinksOfTheImage:

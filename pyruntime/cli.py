@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
         log.success()
         return status
     except Failure as failure:
-        status = failed(options) if failure.status == 1 else failure.status
+        is_usage = isinstance(failure, UsageFailure)  # 1 for exec too, as with runc
+        status = failure.status if failure.status != 1 or is_usage else failed(options)
         return report(str(failure), status, options, failure)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not hasattr(error, "call"):

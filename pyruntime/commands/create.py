@@ -94,7 +94,8 @@ def activated() -> int:
     LISTEN_PID must be this process where it is set; as crun does, LISTEN_FDS alone is taken too.
     """
     count, meant = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID")
-    return int(count) if count.isdigit() and meant in (None, b"", b"%d" % posix.getpid()) else 0
+    is_meant = meant in (None, b"", b"%d" % posix.getpid())
+    return int(count) if count.isdigit() and len(count) < 10 and is_meant else 0
 
 
 def tell_sockets(config: dict[str, Any], count: int) -> None:

@@ -157,7 +157,7 @@ def size(name: str, text: str) -> int:
     digits = word.rstrip("kmgtpib ")
     unit = word[len(digits) :].strip().removesuffix("b").removesuffix("i")
     whole, _, part = digits.partition(".")
-    if not (whole + part).isdecimal() or not digits.isascii() or unit not in SUFFIXES:
+    if not (whole + part).isdecimal() or not digits.isascii() or len(digits) > 40 or unit not in SUFFIXES:
         raise UsageFailure(f"--{name}: {quoted(text)} is no size; examples: 134217728, 128m, 1.5g, -1")
     factor = 1024 ** SUFFIXES[unit]
     value: int = int(whole or "0") * factor + int(part or "0") * factor // 10 ** len(part)

@@ -30,6 +30,8 @@ NEEDED = {
     "later_hooks": list,
 }
 """What every record holds, and of which type; `pid` and `start_time` come with the first process."""
+NUMBERS = ("pid", "start_time", "owner_uid", "cgroup_id", "oom_kills")
+PATHS = ("bundle", "rootfs", "cgroup", "cgroup_mount")
 
 
 def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
@@ -45,9 +47,38 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
     for key, kind in NEEDED.items():
         if not isinstance(record.get(key), kind):
             raise Failure(f"{what} has no sound {key!r}")
+    wrong = find_wrong(record)
+    if wrong:
+        raise Failure(f"{what} has no sound {wrong!r}")
     if record["id"] != container_id:
         raise Failure(f'{what} is that of another container, "{record["id"]}"')
     return record
+
+
+def find_wrong(record: Record) -> str:
+    """Return the key of a value that no command has written, "" when there is none: delete relies on all of them."""
+    for key in NUMBERS:
+        if key in record and type(record[key]) is not int:
+            return key
+    for key in PATHS:
+        if "\0" in record[key] or record[key][:1] != "/":
+            return key
+    for key in ("cgroup", "cgroup_mount"):
+        if ".." in record[key].split("/"):
+            return key
+    for path in record["cgroup_made"]:
+        if type(path) is not str or "\0" in path or path[:1] != "/" or ".." in path.split("/"):
+            return "cgroup_made"
+    for mount in record["mounts"]:
+        if type(mount) is not list or [type(each) for each in mount] != [str, int] or "\0" in mount[0]:
+            return "mounts"
+    if not all(type(value) is str for value in record["annotations"].values()):
+        return "annotations"
+    if not all(type(kind) is str for kind in record["later_hooks"]):
+        return "later_hooks"
+    if "systemd_unit" in record and (type(record["systemd_unit"]), type(record.get("systemd_user"))) != (str, bool):
+        return "systemd_unit"
+    return ""
 
 
 def read_file(dirfd: int, name: str) -> bytes:

@@ -173,7 +173,7 @@ class TestInside:
 
     @file_names()
     def test_a_volume(self, runtime: Runtime, bundle: Bundle, workdir: Path, name: str) -> None:
-        """Without a mount namespace of its own, and by --no-pivot: what mountinfo says of others' mounts is read."""
+        """With --no-pivot the runtime reads in mountinfo what else is mounted."""
         (bundle.rootfs / name).mkdir()
         try:
             text = name.encode().decode()

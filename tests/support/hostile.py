@@ -9,7 +9,9 @@ HALF = "\udced\udca0\udc80"
 BREAKS = "a\u2028b\x85c\x0bd\u3000e"
 """Characters at which Python breaks lines and words, and the kernel doesn't."""
 LONG = "n" * 4096
-NAMES = {"raw": RAW, "control": CONTROL, "half": HALF, "breaks": BREAKS, "long": LONG}
+DIGITS = "9" * 5000
+"""A number of more digits than Python takes for one."""
+NAMES = {"raw": RAW, "control": CONTROL, "half": HALF, "breaks": BREAKS, "long": LONG, "digits": DIGITS}
 
 
 def names() -> pytest.MarkDecorator:
@@ -20,7 +22,7 @@ def bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-FILES = {**NAMES, "long": "n" * 255}
+FILES = {**NAMES, "long": "n" * 255, "digits": "9" * 255}
 """The same, as long as the name of a file may be."""
 
 

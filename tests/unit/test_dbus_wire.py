@@ -160,3 +160,8 @@ def test_an_array_that_ends_inside_of_an_element() -> None:
 def test_variants_in_variants_have_an_end() -> None:
     with pytest.raises(wire.Malformed, match="deep"):
         wire.Reader(b"\x01v\x00" * 200, "little").read("v")
+
+
+def test_a_text_that_is_not_utf8_is_shown() -> None:
+    """The peer must not send one; an error that names it is still one line."""
+    assert wire.Reader(b"\x03\0\0\0a\xff\xc3\0", "little").read("s") == r"a\xff\xc3"

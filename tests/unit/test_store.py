@@ -305,6 +305,9 @@ class TestOpen:
         os.close(copy)
 
 
+WRONG = (None, "1", 1.5, True, [], {})
+
+
 class TestDamagedRecord:
     @pytest.fixture
     def file(self, store: Store) -> Path:
@@ -343,6 +346,30 @@ class TestDamagedRecord:
     def test_a_member_of_another_type(self, store: Store, file: Path, key: str, value: Any) -> None:
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
         assert repr(key) in self.refused(store)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            *((key, value) for key in ("pid", "start_time", "cgroup_id", "owner_uid", "oom_kills") for value in WRONG),
+            *((key, path) for key in ("bundle", "rootfs", "cgroup", "cgroup_mount") for path in ("", "x", "/a\0b")),
+            *(("cgroup", "/a/../b"), ("cgroup_mount", "/.."), ("annotations", {"a": 1}), ("later_hooks", [1])),
+            *(("cgroup_made", [path]) for path in (1, "", "x", "/a/..", "/a\0")),
+            *(("mounts", [each]) for each in (1, [], ["/x"], ["/x", "y"], [1, 2], ["/a\0", 1], {"a": 1})),
+            *(("systemd_unit", value) for value in (1, "x.scope")),
+        ],
+        ids=repr,
+    )
+    def test_a_value_that_no_command_writes(self, store: Store, file: Path, key: str, value: Any) -> None:
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+        assert f"has no sound {key!r}" in self.refused(store)
+
+    def test_paths_of_any_bytes(self, store: Store, file: Path) -> None:
+        """What create has written is read again."""
+        file.write_text(
+            json.dumps({**json.loads(file.read_text()), "bundle": "/b\udcff", "annotations": {"a": "\u20ac"}})
+        )
+        with store.open("c") as container:
+            assert container.sound().record["bundle"] == "/b\udcff"
 
     def test_the_record_of_another_container(self, store: Store, file: Path) -> None:
         file.write_bytes((Path(store.root) / "other/state.json").read_bytes())

@@ -128,8 +128,11 @@ def read_user(options: Options, user: dict[str, Any]) -> dict[str, Any]:
 
 def number(text: str, option: str) -> int:
     """Return a user or group id; raise UsageFailure for anything but a decimal number below 2^32-1."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 0xFFFFFFFF):
-        raise UsageFailure(f"{option}: {quoted(text)} is not a numeric id between 0 and 4294967294")
+    wrong = UsageFailure(f"{option}: {quoted(text)} is not a numeric id between 0 and 4294967294")
+    if len(text) > len("4294967294"):  # there may be more digits than Python takes for a number
+        raise wrong
+    if not (text.isascii() and text.isdecimal()) or int(text) >= 0xFFFFFFFF:
+        raise wrong
     return int(text)
 
 

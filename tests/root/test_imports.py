@@ -7,6 +7,7 @@ looks for one.
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 from support import paths, raw
@@ -14,9 +15,11 @@ from support.bundle import Bundle, dict_of
 from support.fixtures import Make
 from support.runtime import ENVIRONMENT, Runtime, new_id
 
+import pyruntime
+
 CANARY = "open(__file__ + '.ran', 'a').close()\n"
 PACKAGES = ("encodings", "pyruntime", "importlib", "json", "re", "pyroute2", "jsonschema")
-SITE_PACKAGES = paths.REPO / ".venv/lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+SITE_PACKAGES = Path(pyruntime.__file__).resolve().parents[1]
 STDLIB, EXTENSIONS = sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))
 PLACES = ("/", STDLIB, EXTENSIONS, str(SITE_PACKAGES), "/usr/local/lib")
 
@@ -85,7 +88,7 @@ import {module} as command
 
 find_program = calls.find_program
 
-def then_import(name, env):
+def then_import(*args):
     for each in sorted(sys.stdlib_module_names) + ["encodings.cp1252", "pyruntime.nothing", "jsonschema", "pyroute2"]:
         if each in sys.modules or each in {skipped!r}:
             continue
@@ -107,7 +110,7 @@ def then_import(name, env):
         else:
             imported.append(name_of_codec)
     print(len(refused), "refused", "imported:", *imported, flush=True)
-    return find_program(name, env)
+    return find_program(*args)
 
 refused, imported = [], []
 calls.find_program = then_import

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-LAUNCHER = Path(__file__).resolve().parents[2] / "pyruntime/launcher"
+import pyruntime
+
+PREFIX = Path(pyruntime.__file__).parents[4]
+REPO = next(path for path in (PREFIX / "tree", Path(__file__).resolve().parents[2]) if path.is_dir())
+"""The sources: those of the copy without a defence (support/defences/mutant.py), where this is about one."""
+LAUNCHER = REPO / "pyruntime/launcher"
+
 
 PROGRAM = r"""
 #include <Python.h>

@@ -76,6 +76,9 @@ def find_wrong(record: Record) -> str:
         return "annotations"
     if not all(type(kind) is str for kind in record["later_hooks"]):
         return "later_hooks"
+    keyring = record.get("keyring", "")
+    if type(keyring) is not str or "\0" in keyring:
+        return "keyring"
     if "systemd_unit" in record and (type(record["systemd_unit"]), type(record.get("systemd_user"))) != (str, bool):
         return "systemd_unit"
     return ""

@@ -356,6 +356,7 @@ class TestDamagedRecord:
             *(("cgroup_made", [path]) for path in (1, "", "x", "/a/..", "/a\0")),
             *(("mounts", [each]) for each in (1, [], ["/x"], ["/x", "y"], [1, 2], ["/a\0", 1], {"a": 1})),
             *(("systemd_unit", value) for value in (1, "x.scope")),
+            *(("keyring", value) for value in (None, 1, "a\0b")),
         ],
         ids=repr,
     )

@@ -49,11 +49,14 @@ def prepare(options: Options, container_id: str) -> Request:
     """Read, validate and plan; nothing is made. Raises InvalidConfig and other Failures."""
     bundle = options.bundle or working_directory()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
-    warnings = spec.validate(config)
+    namespaces = facts.HostNamespaces()
+    warnings = spec.validate(config, namespaces.look)
     sockets = activated()
     tell_sockets(config, sockets)
     tells_ready = add_notify(options, config, container_id)
-    found = facts.probe(config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup)
+    found = facts.probe(
+        config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup, namespaces=namespaces
+    )
     if options.command == "run" and not options.detach and not options.console_socket:
         from ..engine import foreground
 
@@ -218,8 +221,11 @@ def record_of(request: Request) -> dict[str, Any]:
         "cgroup_made": found.cgroup_missing,
         **unit,
         "keyring": "" if found.no_new_keyring else f"_ses.{request.id}.{posix.urandom(16).hex()}",
-        "mounts": [] if has_mount_namespace else [[found.rootfs, mount_id(found.rootfs)]],
+        # Never the root of all: what is mounted over it can't be told from it again.
+        "mounts": [] if has_mount_namespace or found.rootfs == "/" else [[found.rootfs, mount_id(found.rootfs)]],
         "own_pid_namespace": "pid" in found.new_namespaces,
+        # Listed in the config and yet the runtime's own: exec must not join them either.
+        "shared_namespaces": sorted(found.shared_namespaces),
         # So that start and delete need not read a config of any size for the answer no.
         "has_process": bool(request.config.get("process")),
         "later_hooks": [kind for kind in LATER_HOOKS if (request.config.get("hooks") or {}).get(kind)],

@@ -12,6 +12,7 @@ from ..container.store import Store
 from ..engine import foreground, launch
 from ..errors import Failure, UsageFailure
 from ..plan import build, facts
+from ..spec.linux import without_namespaces
 from ..text import quoted
 from .create import absolute, preserved, take_terminal
 
@@ -35,7 +36,7 @@ def exec_(options: Options) -> int:
         container = Store(options.root).open(options.args[0], lock=False)
         now = status_of(container)
         check_status(container, now, options)
-        config = container.config()
+        config = own_namespaces(container)
         program = read_process(options, config)
         spec.validate_process(program)
         own_terminal = check_terminal(options, program)
@@ -151,6 +152,16 @@ def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str,
         have = list(result.get("ambient") or ())
         result["ambient"] = have + [name for name in inheritable if name not in have]
     return result
+
+
+def own_namespaces(container: Container) -> dict[str, Any]:
+    """Return the container's config without the namespaces that create found to be the runtime's own.
+
+    To join these is wrong: a setns(2) to the mount namespace that one is in leads back to the host's root.
+    """
+    config = container.config()
+    shared = container.record.get("shared_namespaces")
+    return without_namespaces(config, frozenset(shared)) if shared else config
 
 
 def check_terminal(options: Options, program: dict[str, Any]) -> bool:

@@ -11,7 +11,8 @@ import posix
 from ..errors import Failure
 from ..text import decode
 from . import _linux
-from .files import named, write_at, write_file
+from .files import named, write_file
+from .files import write_at as write_any_at
 
 RACES = 16
 """How often a cgroup is tried to be made while others remove its parents."""
@@ -102,7 +103,18 @@ def settle_cgroup_type(cgroup: int, path: str, domain: str) -> None:
     if domain:
         raise Failure(f"cgroup {path} can't have the controller {domain}: it is in a threaded subtree ({kind})")
     if kind == "domain invalid":
-        write_at(cgroup, "cgroup.type", "threaded")
+        write_any_at(cgroup, "cgroup.type", "threaded")
+
+
+def write_at(cgroup: int, name: str, text: str) -> None:
+    """Write a limit to a file of the cgroup that a controller has there.
+
+    Raises Failure for any other name: no limit moves processes, kills or changes the tree (`cgroup.*`), and none is
+    outside of the container's own cgroup.
+    """
+    if "/" in name or name in ("", ".", "..") or name.startswith("cgroup."):
+        raise Failure(f'"{name}" is not a file for a limit of a cgroup')
+    write_any_at(cgroup, name, text)
 
 
 def write_first_at(cgroup: int, name: str, text: str, otherwise: str, other_text: str) -> None:

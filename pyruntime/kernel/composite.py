@@ -20,28 +20,32 @@ from .cgroups import (
     enable_controllers,
     make_cgroup,
     settle_cgroup_type,
+    write_at,
     write_first_at,
 )
 from .files import (
     check_procfs,
     fsopen_proc,
     host_pid,
+    open_namespace,
     open_proc_pid,
     open_procfs,
-    write_at,
     write_file,
     write_proc_pid,
     write_procfs,
 )
 from .paths import (
+    check_proc,
     make_console,
     make_device,
     make_mountpoint,
     make_real_directory,
     make_symlink,
     mkdir_in_root,
+    mount_id,
     open_device,
     open_in_root,
+    open_own_dev,
 )
 from .rootfs import detach_host_procfs, make_parent_private, mask, set_mode_of
 from .terminal import open_ptmx, open_pty_peer, pty_name
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_cgroup_free",
+    "check_proc",
     "check_procfs",
     "chown_cgroup",
     "copy_up",
@@ -71,11 +76,14 @@ __all__ = [
     "mask",
     "mkdir_in_root",
     "move_net_device",
+    "mount_id",
     "open_device",
     "open_in_root",
+    "open_namespace",
     "open_proc_pid",
     "open_procfs",
     "open_ptmx",
+    "open_own_dev",
     "open_pty_peer",
     "preload",
     "pty_name",

@@ -54,6 +54,25 @@ def open_proc_pid(pid: int, name: str) -> int:
     return _linux.open(f"/proc/{pid}/{name}", C["O_RDONLY"])
 
 
+def open_namespace(path: str, name: str) -> int:
+    """Return a descriptor of the namespace at path; name: its type as below /proc/PID/ns (namespaces(7)).
+
+    Raises Failure when it is the caller's own or that of process 1: what the container may change in a namespace of
+    its own would be changed on the host. What was opened is compared, so a path that has changed meanwhile is seen.
+    """
+    fd = _linux.open(path, C["O_RDONLY"] | C["O_NONBLOCK"])
+    here = posix.fstat(fd)
+    for process in ("self", "1"):
+        try:
+            there = posix.stat(f"/proc/{process}/ns/{name}")
+        except OSError:
+            continue
+        if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+            posix.close(fd)
+            raise Failure(f"{path} has become the host's own {name} namespace while the container was created")
+    return fd
+
+
 def write_proc_pid(pid: int, name: str, text: str) -> None:
     """Write to /proc/<pid>/<name>, after making sure that it is procfs; pid must not have been waited for."""
     path = f"/proc/{pid}/{name}"

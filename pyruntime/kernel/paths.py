@@ -11,7 +11,7 @@ import posix
 
 from ..errors import Failure
 from . import _linux
-from .files import named
+from .files import PROCFS, named
 
 C = _linux.constants
 IN_ROOT = C["RESOLVE_IN_ROOT"] | C["RESOLVE_NO_MAGICLINKS"]
@@ -70,9 +70,91 @@ def link_target(dirfd: int, name: str) -> str | None:
         return None
 
 
-def make_mountpoint(root: int, path: str, source: int | None) -> int:
+def make_mountpoint(root: int, path: str, source: int | None, proc_file: str | None = None) -> int:
     """Return a descriptor on the place to mount on, made when missing: a directory, or a file for a source that is
-    no directory."""
+    no directory.
+
+    proc_file: the file of procfs, by its path below /proc, that may be mounted over; no other place on a procfs may.
+    """
+    target = _mountpoint(root, path, source)
+    try:
+        if _linux.fstatfs_type(target) == PROCFS:
+            check_on_procfs(root, path, target, source, proc_file)
+    except BaseException:
+        posix.close(target)
+        raise
+    return target
+
+
+def check_on_procfs(root: int, path: str, target: int, source: int | None, proc_file: str | None) -> None:
+    """Raise Failure unless what is about to be covered on a procfs is harmless: its root, by another procfs, or the
+    one file that is named (CVE-2019-16884, CVE-2025-52881).
+
+    The target tells, by its file system and inode: names and links of the image can lead anywhere.
+    """
+    if source is not None and _linux.fstatfs_type(source) == PROCFS and _linux.statx_mount(target)[1]:
+        return
+    if proc_file is not None:
+        proc = _linux.openat2(root, "proc", DIRECTORY, 0, IN_ROOT)
+        try:
+            if _linux.fstatfs_type(proc) == PROCFS:
+                named_file = _linux.openat2(
+                    proc, proc_file, PATH_ONLY, 0, C["RESOLVE_BENEATH"] | C["RESOLVE_NO_MAGICLINKS"]
+                )
+                try:
+                    if same_file(named_file, target):
+                        return
+                finally:
+                    posix.close(named_file)
+        finally:
+            posix.close(proc)
+    raise Failure(f'nothing can be mounted on "{path}": it leads to a place on procfs')
+
+
+def check_proc(root: int) -> None:
+    """Raise Failure when something is mounted on /proc that is no procfs, whatever name it was mounted by."""
+    try:
+        proc = _linux.openat2(root, "proc", NO_FOLLOW, 0, IN_ROOT)
+    except FileNotFoundError:
+        return
+    try:
+        if _linux.fstatfs_type(proc) != PROCFS and _linux.statx_mount(proc)[0] != _linux.statx_mount(root)[0]:
+            raise Failure("only procfs can be mounted on /proc, by whatever name")
+    finally:
+        posix.close(proc)
+
+
+def same_file(one: int, other: int) -> bool:
+    """Whether two descriptors are of one file, by device and inode."""
+    here, there = posix.fstat(one), posix.fstat(other)
+    return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+def mount_id(mount_fd: int) -> int:
+    """Return the id of a mount, by which it is known again once it is attached."""
+    return int(_linux.statx_mount(mount_fd)[0])
+
+
+def open_own_dev(root: int, *own: int) -> int:
+    """Return the root once more, when its /dev is the container's own and devices and links may be made there.
+
+    It is its own on the root's own mount, made when missing, or on a mount of `own`: the ids of new file systems. On
+    anything else, such as the host's /dev or a volume that the image's links lead to, nothing is made: raises OSError
+    EXDEV.
+    """
+    directory = mkdir_in_root(root, "/dev", 0o755)
+    try:
+        here = mount_id(directory)
+    finally:
+        posix.close(directory)
+    if here != mount_id(root) and here not in own:
+        raise named(
+            OSError(errno.EXDEV, posix.strerror(errno.EXDEV)), 'the mount of "/dev" is not the container\'s own'
+        )
+    return posix.dup(root)
+
+
+def _mountpoint(root: int, path: str, source: int | None) -> int:
     if source is None or posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         return below_root(root, mkdir_in_root(root, path, 0o755), path)
     try:
@@ -91,9 +173,7 @@ def below_root(root: int, fd: int, path: str) -> int:
 
     A mount on top of the root would be passed over: processes have the root below it as theirs.
     """
-    here, there = posix.fstat(fd), posix.fstat(root)
-    same = (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
-    if same and _linux.statx_mount(fd)[0] == _linux.statx_mount(root)[0]:
+    if same_file(fd, root) and _linux.statx_mount(fd)[0] == _linux.statx_mount(root)[0]:
         posix.close(fd)
         raise Failure(f'"{path}" is the root itself: nothing can be mounted over it')
     return fd
@@ -168,8 +248,11 @@ def is_device(status: posix.stat_result, kind: str, major: int, minor: int) -> b
     return kind == "p" or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) == (major, minor)
 
 
-def open_device(path: str, kind: str, major: int, minor: int) -> int:
-    """Return a detached mount of the host's device node, for containers that may not make one themselves."""
+def open_device(_root: int, path: str, kind: str, major: int, minor: int) -> int:
+    """Return a detached mount of the host's device node, for containers that may not make one themselves.
+
+    The root is where it is to be bound; where that is nowhere (open_own_dev), nothing is opened.
+    """
     fd = _linux.open_tree(C["AT_FDCWD"], path, C["OPEN_TREE_CLONE"])
     if not is_device(posix.fstat(fd), kind, major, minor):
         posix.close(fd)
@@ -181,14 +264,17 @@ def open_device(path: str, kind: str, major: int, minor: int) -> int:
 
 
 def make_symlink(root: int, target: str, path: str) -> None:
-    """Make a symbolic link; one that is there and says something else is replaced."""
+    """Make a symbolic link; one that is there and says something else is replaced.
+
+    What is there and is no link stays: it is the image's, or somebody's file.
+    """
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
     try:
         try:
             _linux.symlinkat(target, parent, name)
         except FileExistsError:
-            if link_target(parent, name) == target:
+            if link_target(parent, name) in (target, None):
                 return
             posix.unlink(name, dir_fd=parent)
             _linux.symlinkat(target, parent, name)

@@ -207,7 +207,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
         *paths.prepare_steps(config, facts),
         *rootfs.bind_root(config, facts),
         *mounts.mount_steps(parsed, facts),
-        *rootfs.device_steps(config, facts),
+        *rootfs.device_steps(config, facts, mounts.new_devs(parsed)),
         *console.terminal_steps(program, facts, root=True, outside=namespaces.joins_pid(facts)),
         *early_hook_steps(config, facts),
         # While the host's /dev/null is still in this mount namespace: only then can it be cloned.

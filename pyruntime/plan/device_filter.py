@@ -81,8 +81,8 @@ def device_program(rules: Any) -> Program:
 
 
 def with_runtime_rules(rules: Any) -> list[Rule]:
-    """Return the config's rules, and after them the runtime's own."""
-    return [*map(normal, rules), *((True, *rule) for rule in RUNTIME_RULES)]
+    """Return the config's rules, those that name no access left out, and after them the runtime's own."""
+    return [*(rule for rule in map(normal, rules) if rule[4]), *((True, *rule) for rule in RUNTIME_RULES)]
 
 
 def allowed(rules: Any) -> dict[Key, int] | None:
@@ -114,13 +114,13 @@ def covers(wide: Key, narrow: Key) -> bool:
 def normal(rule: dict[str, Any]) -> Rule:
     """Return a rule as (allow, type, major, minor, access); None is any number; the type `a` is any device."""
     access = 0
-    for letter in rule.get("access") or "rwm":
+    for letter in "rwm" if rule.get("access") is None else rule["access"]:
         access |= ACCESS.get(letter, 0)
     kind = rule.get("type") or "a"
     major, minor = rule.get("major"), rule.get("minor")
     if kind == "a":
-        return bool(rule["allow"]), "a", None, None, ALL
-    return bool(rule["allow"]), kind, wildcard(major), wildcard(minor), access or ALL
+        return bool(rule["allow"]), "a", None, None, ALL if access else 0
+    return bool(rule["allow"]), kind, wildcard(major), wildcard(minor), access
 
 
 def wildcard(number: int | None) -> int | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 """Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
 DEFAULT_CGROUP_PARENT = "/pyruntime"
+NAMESPACE_FILES = {"mount": "mnt", "network": "net"}
+"""Names below /proc/PID/ns where they are not what config.json calls the type (namespaces(7))."""
 
 
 class Facts:
@@ -28,7 +30,9 @@ class Facts:
     controllers that its children have. cgroup_files: for an update, what files of the cgroup say; None: no such file.
     systemd_unit, systemd_slice: the scope that has this cgroup, and where systemd puts it; empty with the cgroupfs
     driver. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
-    asks for, by type. console_size: rows and columns of the caller's terminal, when the command carries it itself.
+    asks for, by type; one that is the caller's own is in neither, as if it were not listed. host_namespaces: the types
+    whose path is the caller's own namespace or that of process 1; one of these alone is joined as well.
+    console_size: rows and columns of the caller's terminal, when the command carries it itself.
     """
 
     __slots__ = (
@@ -49,6 +53,8 @@ class Facts:
         "last_cap",
         "new_namespaces",
         "joined_namespaces",
+        "shared_namespaces",
+        "host_namespaces",
         "has_userns",
         "no_pivot",
         "no_new_keyring",
@@ -76,6 +82,8 @@ class Facts:
     last_cap: int
     new_namespaces: set[str]
     joined_namespaces: dict[str, str]
+    shared_namespaces: frozenset[str]
+    host_namespaces: frozenset[str]
     has_userns: bool
     no_pivot: bool
     no_new_keyring: bool
@@ -104,6 +112,8 @@ class Facts:
         self.last_cap = 40
         self.new_namespaces = set()
         self.joined_namespaces = {}
+        self.shared_namespaces = frozenset()
+        self.host_namespaces = frozenset()
         self.has_userns = False
         self.no_pivot = False
         self.no_new_keyring = False
@@ -121,9 +131,56 @@ class Facts:
         return f"{self.cgroup_mount}{self.cgroup_path}"
 
 
-def read_namespaces(facts: Facts, config: dict[str, Any]) -> None:
-    """Sort the config's namespaces into new ones and ones joined by path."""
+class HostNamespaces:
+    """Which namespaces that a config joins by path are not the container's alone, found out once, by device and inode.
+
+    own: types whose path is the caller's own namespace: sharing it is what the config asks for. protected: these, and
+    those whose path is the namespace of process 1. In neither may anything be changed on behalf of a container. What
+    can't be looked at is in none: it is opened, and compared again, before it is joined (kernel.open_namespace).
+    """
+
+    __slots__ = ("own", "protected")
+
+    own: frozenset[str]
+    protected: frozenset[str]
+
+    def __init__(self) -> None:
+        self.own = self.protected = frozenset()
+
+    def look(self, config: dict[str, Any]) -> frozenset[str]:
+        """Look at the namespaces of a config whose form is right; return the protected ones."""
+        own, protected = set(), set()
+        for entry in (config.get("linux") or {}).get("namespaces") or ():
+            kind = entry["type"]
+            place = identity_of(entry["path"]) if entry.get("path") else None
+            if place is None:
+                continue
+            name = NAMESPACE_FILES.get(kind, kind)
+            if place == identity_of(f"/proc/self/ns/{name}"):
+                own.add(kind)
+                protected.add(kind)
+            elif place == identity_of(f"/proc/1/ns/{name}"):
+                protected.add(kind)
+        self.own, self.protected = frozenset(own), frozenset(protected)
+        return self.protected
+
+
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Return device and inode of what a path leads to, None when it can't be looked at."""
+    try:
+        status = posix.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def read_namespaces(facts: Facts, config: dict[str, Any], found: HostNamespaces | None = None) -> None:
+    """Sort the config's namespaces into new ones and ones joined by path. found: which of these are the host's."""
+    if found is not None:
+        facts.shared_namespaces, facts.host_namespaces = found.own, found.protected
     for entry in (config.get("linux") or {}).get("namespaces") or ():
+        if entry["type"] in facts.shared_namespaces:
+            continue
         if entry.get("path"):
             facts.joined_namespaces[entry["type"]] = entry["path"]
         else:
@@ -131,10 +188,18 @@ def read_namespaces(facts: Facts, config: dict[str, Any]) -> None:
     facts.has_userns = "user" in facts.new_namespaces or "user" in facts.joined_namespaces
 
 
-def probe(config: dict[str, Any], bundle: str, container_id: str, *, systemd: bool = False) -> Facts:
+def probe(
+    config: dict[str, Any],
+    bundle: str,
+    container_id: str,
+    *,
+    systemd: bool = False,
+    namespaces: HostNamespaces | None = None,
+) -> Facts:
     """Return the facts for a container of this config; raise InvalidConfig for a rootfs that is not there.
 
-    systemd: which driver makes the cgroup, and so what cgroupsPath means.
+    systemd: which driver makes the cgroup, and so what cgroupsPath means. namespaces: what the checks of the config
+    were told of the namespaces it joins; the plan must go by the same.
     """
     facts = Facts()
     facts.id = container_id
@@ -142,7 +207,7 @@ def probe(config: dict[str, Any], bundle: str, container_id: str, *, systemd: bo
     facts.rootfs = find_rootfs(config, bundle)
     facts.euid = posix.geteuid()
     facts.rootless = facts.euid != 0
-    read_namespaces(facts, config)
+    read_namespaces(facts, config, namespaces)
     probe_capabilities(facts)
     probe_cgroup(facts, (config.get("linux") or {}).get("cgroupsPath") or "", systemd=systemd)
     return facts

@@ -7,6 +7,8 @@ Source: runtime-spec config.md "Mounts"; open_tree(2), fsopen(2), mount_setattr(
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..spec.checks import BELOW_PROC
+from ..spec.linux import clean
 from ..step import HOST, INIT, Flags, Slot, Step
 from . import mount_options
 from .facts import Facts
@@ -32,6 +34,7 @@ SET_STRING = Flags("FSCONFIG_SET_STRING")
 SET_FLAG = Flags("FSCONFIG_SET_FLAG")
 CREATE = Flags("FSCONFIG_CMD_CREATE")
 REAL_DIRECTORY = ("proc", "sysfs")
+CGROUP = ("cgroup", "cgroup2")
 ABSENT = ("ENOENT", "ENOTDIR")
 DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
@@ -123,6 +126,8 @@ def mount_steps(parsed: Parsed, facts: Facts) -> list[Step]:
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
         steps += one_mount(index, mount, options, facts)
+    if steps:
+        steps.append(Step(INIT, "/mounts", "check_proc", ROOT))
     return steps
 
 
@@ -131,14 +136,14 @@ def one_mount(index: int, mount: dict[str, Any], options: MountOptions, facts: F
     kind = mount.get("type") or ""
     if options.remount:
         return _remount(index, mount, options)
-    if kind in ("cgroup", "cgroup2") and not options.bind:
+    if kind in CGROUP and not options.bind:
         mount, kind = _cgroup(mount, facts), "cgroup2"
     bind = is_bind(mount, options)
     if bind:
         steps = [] if opened_by_host(mount, facts) else _clone_source(INIT, index, mount, options, facts)
         steps += _drop_inherited(index, options.attributes)
         steps += _attributes(index, options.attributes, EMPTY)
-        if target_of(mount) == "/proc":
+        if clean(target_of(mount)) == "/proc":
             steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
     else:
         steps = _new_file_system(index, mount, options, kind, facts)
@@ -159,7 +164,8 @@ def target_of(mount: dict[str, Any]) -> str:
 
 def _cgroup(mount: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """A container with its own cgroup namespace mounts cgroup2; another one sees only its own cgroup, by bind."""
-    if "cgroup" in facts.new_namespaces or "cgroup" in facts.joined_namespaces:
+    joined = "cgroup" in facts.joined_namespaces and "cgroup" not in facts.host_namespaces
+    if "cgroup" in facts.new_namespaces or joined:
         return {**mount, "type": "cgroup2", "source": mount.get("source") or "cgroup"}
     return {**mount, "type": "bind", "source": facts.cgroup_dir}
 
@@ -221,7 +227,23 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
     )
     if is_procfs_of_others(mount, options, facts):
         steps.append(Step(INIT, pointer, "check_procfs", Slot(f"mount{index}")))
+    if is_dev(mount):
+        steps.append(Step(INIT, pointer, "mount_id", Slot(f"mount{index}"), into=f"new_mount{index}"))
     return steps
+
+
+def is_dev(mount: dict[str, Any]) -> bool:
+    """Whether a mount is meant to be the container's /dev; whether it is, the kernel says (open_own_dev)."""
+    return clean(target_of(mount)) == "/dev"
+
+
+def new_devs(parsed: Parsed) -> list[Slot]:
+    """Return the slots with the ids of new file systems that are meant to be /dev; for rootfs.device_steps."""
+    return [
+        Slot(f"new_mount{index}")
+        for index, (mount, options) in enumerate(parsed)
+        if is_dev(mount) and not (options.remount or is_bind(mount, options) or mount.get("type") in CGROUP)
+    ]
 
 
 def _drop_inherited(index: int, attributes: Attributes) -> list[Step]:
@@ -258,8 +280,10 @@ def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str,
             hint=f"{kind} is mounted only on a real directory of the image",
         )
     else:
-        like = Slot(source) if bind else None
-        make = Step(INIT, f"{pointer}/destination", "make_mountpoint", ROOT, where, like, into=target)
+        arguments: list[Any] = [Slot(source) if bind else None]
+        if clean(where) in BELOW_PROC:
+            arguments.append(clean(where).removeprefix("/proc/"))
+        make = Step(INIT, f"{pointer}/destination", "make_mountpoint", ROOT, where, *arguments, into=target)
     what = f"mounting {mount.get('source') or kind} on {where}"
     steps = [make, Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH, hint=what)]
     for name, recursive in options.propagation:

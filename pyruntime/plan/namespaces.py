@@ -6,8 +6,10 @@ namespaces(7), user_namespaces(7), time_namespaces(7), cgroup_namespaces(7).
 
 from __future__ import annotations
 
+from ..errors import InvalidConfig
 from ..spec.linux import escaped
 from ..step import HOST, INIT, JOIN, Flags, Slot, Step
+from .facts import NAMESPACE_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,18 +45,23 @@ def pointer_of(config: dict[str, Any], kind: str) -> str:
 
 
 def open_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Open the namespaces that are joined by path, while the host's paths are in sight."""
-    return [
-        Step(
-            HOST,
-            f"{pointer_of(config, kind)}/path",
-            "open",
-            path,
-            Flags("O_RDONLY|O_CLOEXEC"),
-            into=f"ns_{kind}",
-        )
-        for kind, path in facts.joined_namespaces.items()
-    ]
+    """Open the namespaces that are joined by path, while the host's paths are in sight.
+
+    The config was checked on the understanding that they are not the host's: what is opened must not be either.
+    """
+    steps = []
+    for kind, path in facts.joined_namespaces.items():
+        pointer, into = f"{pointer_of(config, kind)}/path", f"ns_{kind}"
+        if kind in facts.host_namespaces:
+            if kind == "mount":
+                raise InvalidConfig(
+                    "the mount namespace of process 1 can't be joined: everything in it would get the container's root",
+                    pointer=pointer,
+                )
+            steps.append(Step(HOST, pointer, "open", path, Flags("O_RDONLY|O_CLOEXEC"), into=into))
+        else:
+            steps.append(Step(HOST, pointer, "open_namespace", path, NAMESPACE_FILES.get(kind, kind), into=into))
+    return steps
 
 
 def _setns(side: str, config: dict[str, Any], kind: str) -> Step:

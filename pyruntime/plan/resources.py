@@ -273,10 +273,10 @@ def network(group: dict[str, Any]) -> list[Write]:
 
 
 def unified(files: dict[str, str]) -> list[Write]:
-    """Any file of the cgroup by name."""
+    """Any file of a controller in the cgroup, by name; spec.linux.check_resources and the write itself know which."""
     writes = []
     for name, text in files.items():
-        if "/" in name or "." not in name:
+        if "/" in name or "." not in name or name.startswith("cgroup."):
             raise InvalidConfig(f"{name!r} is not the name of a cgroup file", pointer=f"{BASE}/unified")
         writes.append(Write(f"{BASE}/unified/{escaped(name)}", name, text))
     return writes

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CWD = Flags("AT_FDCWD")
 ROOT = Slot("root")
+DEV_ROOT = Slot("dev_root")
 ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
 EMPTY = Flags("AT_EMPTY_PATH")
 READ_ONLY = Flags("MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC")
@@ -97,12 +98,13 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
-def device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Make the default devices, the config's devices and the links of /dev, unless /dev itself is a bind mount."""
-    for mount in config.get("mounts") or ():
-        if mount["destination"].rstrip("/") in ("/dev", "dev") and _is_bind(mount):
-            return []
-    steps = []
+def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> list[Step]:
+    """Make the default devices, the config's devices and the links of /dev, unless /dev itself is a bind mount.
+
+    Whether it is one, the mount that is there tells: without slot "dev_root" the steps are passed over. new_devs: the
+    ids of mounts that may be the container's own /dev.
+    """
+    steps = [Step(INIT, "", "open_own_dev", ROOT, *new_devs, into="dev_root", ignore=("EXDEV",))]
     wanted = {path: ("", "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES}
     for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
         wanted[device["path"]] = (
@@ -117,59 +119,27 @@ def device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     make = _bind_device if facts.has_userns else _make_device
     for number, (path, device) in enumerate(wanted.items()):
         steps += make(number, path, device)
-    # A directory that the image has in its place stays, as runc has it.
-    steps += [Step(INIT, "", "make_symlink", ROOT, to, path, ignore=("EISDIR",)) for path, to in DEFAULT_LINKS]
-    return steps
-
-
-def _is_bind(mount: dict[str, Any]) -> bool:
-    return mount.get("type") == "bind" or any(o in ("bind", "rbind") for o in mount.get("options") or ())
+    # A file or directory that the image has in its place stays, as runc has it.
+    steps += [Step(INIT, "", "make_symlink", DEV_ROOT, to, path) for path, to in DEFAULT_LINKS]
+    return [*steps, Step(INIT, "", "close", DEV_ROOT)]
 
 
 def _make_device(_number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     pointer, kind, major, minor, mode, uid, gid = device
-    return [
-        Step(
-            INIT,
-            pointer,
-            "make_device",
-            ROOT,
-            path,
-            kind,
-            major,
-            minor,
-            Octal(mode),
-            uid,
-            gid,
-        )
-    ]
+    return [Step(INIT, pointer, "make_device", DEV_ROOT, path, kind, major, minor, Octal(mode), uid, gid)]
 
 
 def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     """mknod(2) is refused in a user namespace, so the host's node is bound instead (and a fifo is simply made)."""
-    pointer, kind, major, minor, mode, uid, gid = device
+    pointer, kind, major, minor, *_ = device
     if kind == "p":
-        return [
-            Step(
-                INIT,
-                pointer,
-                "make_device",
-                ROOT,
-                path,
-                kind,
-                0,
-                0,
-                Octal(mode),
-                uid,
-                gid,
-            )
-        ]
+        return _make_device(number, path, device)
     source, target = f"device{number}", f"device_target{number}"
     return [
-        Step(INIT, pointer, "open_device", path, kind, major, minor, into=source),
+        Step(INIT, pointer, "open_device", DEV_ROOT, path, kind, major, minor, into=source),
         # The node is the host's: where its owner is mapped (0 to 0), the container's root could change mode and owner.
         Step(INIT, pointer, "mount_setattr", Slot(source), "", EMPTY, READ_ONLY, 0, 0),
-        Step(INIT, pointer, "make_mountpoint", ROOT, path, Slot(source), into=target),
+        Step(INIT, pointer, "make_mountpoint", DEV_ROOT, path, Slot(source), into=target),
         Step(
             INIT,
             pointer,

@@ -15,6 +15,7 @@ from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 LARGEST = 64 << 20
@@ -93,13 +94,19 @@ def _unreadable(what: str, error: OSError) -> InvalidConfig:
     return InvalidConfig(what, plain)
 
 
-def validate(config: dict[str, Any]) -> list[str]:
-    """Check a config by the schema and by the spec's rules; return warnings to log. Raises InvalidConfig."""
+def validate(
+    config: dict[str, Any], host_namespaces: Callable[[dict[str, Any]], frozenset[str]] | None = None
+) -> list[str]:
+    """Check a config by the schema and by the spec's rules; return warnings to log. Raises InvalidConfig.
+
+    host_namespaces: returns, for a config whose form is right, the types of the namespaces that it joins by a path and
+    that are the host's. To the rules they are as good as not listed.
+    """
     from . import _validator, checks
 
     if not _validator.is_valid(config):
         _refuse(config, "config")
-    return checks.check(config)
+    return checks.check(config, host_namespaces(config) if host_namespaces is not None else frozenset())
 
 
 def validate_process(process: dict[str, Any], what: str = "process") -> None:

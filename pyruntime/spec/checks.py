@@ -33,8 +33,14 @@ LARGEST_TERMINAL = 65535
 """Rows and columns of a terminal are 16-bit numbers (ioctl_tty(2))."""
 
 
-def check(config: Config) -> list[str]:
-    """Run all checks on a config; return the warnings of those that only warn. Raises InvalidConfig."""
+def check(config: Config, host_namespaces: frozenset[str] = frozenset()) -> list[str]:
+    """Run all checks on a config; return the warnings of those that only warn. Raises InvalidConfig.
+
+    host_namespaces: types of listed namespaces that are the host's, and so allow nothing that needs one of one's own.
+    """
+    if host_namespaces:
+        linux.check_namespaces(config)  # while each entry is where its pointer says
+        config = linux.without_namespaces(config, host_namespaces)
     for one in CHECKS:
         one(config)
     return [line for warn in WARNINGS for line in warn(config)]

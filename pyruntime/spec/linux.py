@@ -88,6 +88,12 @@ def namespaces(config: Config) -> dict[str, str]:
     return {entry["type"]: entry.get("path", "") for entry in section(config, "namespaces")}
 
 
+def without_namespaces(config: Config, kinds: frozenset[str]) -> Config:
+    """Return a config that does not list the namespaces of these types; what is given stays as it is."""
+    entries = [entry for entry in section(config, "namespaces") if entry["type"] not in kinds]
+    return {**config, "linux": {**config["linux"], "namespaces": entries}}
+
+
 def escaped(key: str) -> str:
     """Return a key as a part of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
@@ -325,7 +331,12 @@ def check_resources(resources: Config, at: str = "/linux/resources") -> None:
     for index, device in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
         if "weight" not in device and "leafWeight" not in device:
             raise InvalidConfig("neither weight nor leafWeight", pointer=f"{at}/blockIO/weightDevice/{index}")
+    for index, device in enumerate(resources.get("devices") or ()):
+        if device.get("access") == "":
+            raise InvalidConfig("access is empty: r, w and m are possible", pointer=f"{at}/devices/{index}/access")
     for name, limits in (resources.get("rdma") or {}).items():
+        if not name or any(character == "\0" or character.isspace() for character in name):
+            raise InvalidConfig(f"{shown(name)} is not the name of a device", pointer=f"{at}/rdma/{escaped(name)}")
         if "hcaHandles" not in limits and "hcaObjects" not in limits:
             raise InvalidConfig("neither hcaHandles nor hcaObjects", pointer=f"{at}/rdma/{escaped(name)}")
     cpu = resources.get("cpu") or {}
@@ -334,6 +345,11 @@ def check_resources(resources: Config, at: str = "/linux/resources") -> None:
     for name in resources.get("unified") or ():
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise InvalidConfig(f"{shown(name)} is not a file of a cgroup", pointer=f"{at}/unified/{escaped(name)}")
+        if name.startswith("cgroup."):
+            raise InvalidConfig(
+                f"{shown(name)} is a core file of the cgroup, not the limit of a controller",
+                pointer=f"{at}/unified/{escaped(name)}",
+            )
 
 
 CHECKS: tuple[Callable[[Config], None], ...] = (

@@ -13,6 +13,8 @@ from support.runtime import Container, Runtime, says
 from pyruntime import kernel
 
 MIB = 1 << 20
+RESERVED = "hugetlb.2MB.rsvd.max"
+"""A file of the one controller that is everywhere, in bytes."""
 DENY = {"allow": False, "access": "rwm"}
 FUSE = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}
 OPENED = "true 2>&1 </dev/fuse-of-ours && echo opened || echo refused"
@@ -106,8 +108,8 @@ class TestLimits:
 
     def test_unified(self, container: Make) -> None:
         box = container()
-        update(box, {"unified": {"cgroup.max.descendants": "7"}})
-        assert Group(box).read("cgroup.max.descendants") == "7"
+        update(box, {"unified": {RESERVED: str(6 * MIB)}})
+        assert Group(box).read(RESERVED) == str(6 * MIB)
 
 
 class TestPuttingBack:
@@ -122,28 +124,27 @@ class TestPuttingBack:
             box,
             {
                 "hugepageLimits": [{"pageSize": "1GB", "limit": 1 << 30}, {"pageSize": "2MB", "limit": 2 * MIB}],
-                "unified": {"cgroup.max.depth": "9", "cgroup.nosuch": "1"},
+                "unified": {RESERVED: str(6 * MIB), "hugetlb.nosuch": "1"},
                 "devices": [FUSE],
             },
         )
-        says(error, "cgroup.nosuch", "ENOENT", "[standard input#/unified/cgroup.nosuch]")
+        says(error, "hugetlb.nosuch", "ENOENT", "[standard input#/unified/hugetlb.nosuch]")
         assert files(group) == before
-        assert group.read("cgroup.max.depth") == "max"
         assert filters(group) == attached
         assert box.sh(OPENED).endswith("refused")
 
     def test_a_value_that_the_kernel_refuses(self, container: Make) -> None:
         box = container()
         group = Group(box)
-        error = refused(box, {"unified": {"cgroup.max.descendants": "5", "cgroup.max.depth": "deep"}})
-        says(error, '"cgroup.max.depth", "deep"', "EINVAL", "#/unified/cgroup.max.depth", str(group.path.name))
-        assert group.read("cgroup.max.descendants") == "max"
+        error = refused(box, {"unified": {"hugetlb.2MB.max": str(4 * MIB), RESERVED: "deep"}})
+        says(error, f'"{RESERVED}", "deep"', "EINVAL", f"#/unified/{RESERVED}", str(group.path.name))
+        assert limit(group.read("hugetlb.2MB.max")) == "max"
 
     def test_a_later_update_knows_nothing_of_it(self, container: Make) -> None:
         box = container()
         update(box, {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]})
         noted = (box.runtime.root / box.id / "resources.json").read_text()
-        refused(box, {"unified": {"cgroup.nosuch": "1"}})
+        refused(box, {"unified": {"hugetlb.nosuch": "1"}})
         assert (box.runtime.root / box.id / "resources.json").read_text() == noted
 
     def test_what_can_not_be_noted_is_put_back(self, container: Make, bundle: Bundle) -> None:
@@ -152,10 +153,10 @@ class TestPuttingBack:
         group = Group(box)
         attached = filters(group)
         (box.runtime.root / box.id / "resources.json.tmp").mkdir()
-        error = refused(box, {"unified": {"cgroup.max.depth": "9"}, "devices": [FUSE]})
+        error = refused(box, {"unified": {RESERVED: str(6 * MIB)}, "devices": [FUSE]})
         (box.runtime.root / box.id / "resources.json.tmp").rmdir()
         says(error, "resources.json", "EISDIR")
-        assert group.read("cgroup.max.depth") == "max"
+        assert limit(group.read(RESERVED)) == "max"
         assert filters(group) == attached
 
 

@@ -156,3 +156,11 @@ def test_allow_everything() -> None:
 )
 def test_rules_of_the_config(rule: dict[str, Any], meaning: Rule) -> None:
     assert normal(rule) == meaning
+
+
+@pytest.mark.parametrize("kind", ["a", "c"])
+def test_a_rule_without_access_allows_and_denies_nothing(kind: str) -> None:
+    rule = {"type": kind, "major": 10, "minor": 229, "access": ""}
+    for before in (True, False):
+        whole = {"allow": before, "access": "rwm"}
+        assert device_program([whole, {**rule, "allow": not before}]) == device_program([whole])

@@ -7,8 +7,9 @@ import posix
 
 from .. import kernel, log
 from ..container import cgroup
+from ..container.ownership import note_on
 from ..container.record import boot_id
-from ..container.status import open_init, status_of
+from ..container.status import open_init, parent_of, status_of
 from ..container.store import Store
 from ..errors import Failure, NotFound
 from .kill import kill_all
@@ -101,7 +102,8 @@ def destroy(container: Container) -> None:
     end_processes(container)
     if record.get("boot_id") == boot_id():
         for path, before in reversed(record["mounts"]):
-            unmount(path, before)
+            if path == record["rootfs"]:
+                unmount(path, before)
     if "cgroup" in record:
         cgroup.remove_made(record)
     run_poststop(container)
@@ -110,7 +112,11 @@ def destroy(container: Container) -> None:
 
 
 def record_from_config(container: Container) -> dict[str, Any]:
-    """Return what a damaged record must have said of the cgroup: the config, as create read it, names it."""
+    """Return what a damaged record must have said of the cgroup: the config, as create read it, names it.
+
+    The cgroup itself must bear the container's note: a name alone may be that of somebody else's, or of the parent of
+    all containers.
+    """
     from ..plan.facts import Facts, probe_cgroup
 
     # It does not name the driver; but a path is right for one of them only, and without one there is one cgroup.
@@ -123,10 +129,11 @@ def record_from_config(container: Container) -> dict[str, Any]:
             probe_cgroup(facts, linux.get("cgroupsPath") or "", systemd=systemd)
         except (AttributeError, TypeError, Failure):
             continue
-        found = cgroup.identity(facts.cgroup_dir) if facts.cgroup_mount is not None else -1
-        if found != -1:
+        if facts.cgroup_mount is not None and note_on(facts.cgroup_dir) == container.note():
+            found = cgroup.identity(facts.cgroup_dir)
             unit = {"systemd_unit": facts.systemd_unit, "systemd_user": facts.rootless} if systemd else {}
-            return {"cgroup": facts.cgroup_path, "cgroup_mount": facts.cgroup_mount, "cgroup_id": found, **unit}
+            names = {"cgroup": facts.cgroup_path, "cgroup_mount": facts.cgroup_mount}
+            return {**names, "cgroup_id": found, "note": container.note(), **unit}
     return {}
 
 
@@ -137,6 +144,9 @@ def end_processes(container: Container) -> None:
     pid, pidfd, _ = open_init(record)
     if pidfd < 0:
         return
+    if pid in ancestors():
+        posix.close(pidfd)
+        raise Failure(f'container "{container.id}": its record names process {pid}, which this command runs below')
     try:
         kernel.pidfd_send_signal(pidfd, SIGKILL)
         gone = kernel.poll([(pidfd, POLLIN)], KILL_WAIT_MS)
@@ -146,6 +156,15 @@ def end_processes(container: Container) -> None:
         posix.close(pidfd)
     if not gone:
         raise Failure(f'container "{container.id}": init {pid} was killed but does not end')
+
+
+def ancestors() -> set[int]:
+    """Return the pids of this process and of those that it descends from; none of them is ever a container's init."""
+    found, pid = set(), posix.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        pid = parent_of(pid)
+    return found
 
 
 def mount_id(path: str) -> int:

@@ -12,6 +12,8 @@ from .. import kernel
 from ..errors import Failure, UsageFailure, os_error_text
 from ..kernel.files import write_file
 from ..text import decode, quoted
+from .ownership import is_cgroup2, is_of, made_by
+from .record import is_cgroup_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -320,12 +322,22 @@ def owned(record: Record) -> Cgroup | None:
     """Return the container's cgroup, None when it has none.
 
     The record names a cgroup before create has made it or has found it free: until its identity is noted (and once it
-    is another) it may be somebody else's, whose processes must not be touched.
+    is another) it may be somebody else's, whose processes must not be touched. A record may also be wrong: the cgroup
+    itself says whose it is.
     """
-    if "cgroup_id" not in record:
+    if "cgroup_id" not in record or not is_cgroup_path(record["cgroup"]):
         return None
     group = of(record)
-    return group if identity(group.path) == record["cgroup_id"] else None
+    try:
+        fd = posix.open(group.path, DIRECTORY)
+    except OSError as error:
+        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+    try:
+        return group if is_of(fd, record) else None
+    finally:
+        posix.close(fd)
 
 
 def in_use(path: str) -> bool:
@@ -358,9 +370,21 @@ def remove_made(record: Record) -> None:
         group.remove()
     elif in_use(of(record).path):
         return
-    for path in reversed(record.get("cgroup_made") or ()):
+    try:
+        mount = posix.open(record["cgroup_mount"], DIRECTORY)
+    except OSError:
+        return
+    try:
+        remove_parents(mount, record)
+    finally:
+        posix.close(mount)
+
+
+def remove_parents(mount: int, record: Record) -> None:
+    """Remove the cgroups that create made on the way to the container's, and that are empty, bottom up."""
+    for path in made_by(record) if is_cgroup2(mount) else ():
         try:
-            if not remove_directory(f"{record['cgroup_mount']}{path}"):
+            if not remove_directory(path[1:], mount):
                 return
         except OSError:
             return

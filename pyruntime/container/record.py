@@ -10,28 +10,90 @@ from ..text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Record = dict[str, Any]
 
-NEEDED = {
-    "id": str,
-    "ociVersion": str,
-    "bundle": str,
-    "rootfs": str,
-    "created": str,
-    "boot_id": str,
-    "cgroup": str,
-    "cgroup_mount": str,
-    "cgroup_made": list,
-    "mounts": list,
-    "annotations": dict,
-    "has_process": bool,
-    "later_hooks": list,
+
+def is_cgroup_path(path: object) -> bool:
+    """Whether it is the path of a cgroup below a mount's root: plain names, at least one, and no way up."""
+    return _is_path(path) and {"", ".", ".."}.isdisjoint(str(path)[1:].split("/"))
+
+
+def _is_path(path: object) -> bool:
+    """Whether it is an absolute path that a call can take."""
+    return isinstance(path, str) and path[:1] == "/" and "\0" not in path
+
+
+def _is_directory(path: object) -> bool:
+    """Whether it is an absolute path other than the root, without `.` and `..`."""
+    return isinstance(path, str) and path[:1] == "/" and is_cgroup_path("/" + path.strip("/"))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_mounts(value: object) -> bool:
+    """Whether it is a list of places, each with the id of the mount that was there before."""
+    return isinstance(value, list) and all(
+        isinstance(each, list) and len(each) == 2 and _is_directory(each[0]) and _is_number(each[1]) for each in value
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _are_annotations(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+NEEDED: dict[str, Callable[[object], bool]] = {
+    "id": _is_text,
+    "ociVersion": _is_text,
+    "bundle": _is_path,
+    "rootfs": _is_path,
+    "created": _is_text,
+    "boot_id": _is_text,
+    "cgroup": is_cgroup_path,
+    "cgroup_mount": _is_directory,
+    "cgroup_made": lambda value: isinstance(value, list) and all(map(is_cgroup_path, value)),
+    "mounts": _are_mounts,
+    "annotations": _are_annotations,
+    "has_process": _is_flag,
+    "later_hooks": _are_texts,
 }
-"""What every record holds, and of which type; `pid` and `start_time` come with the first process."""
-NUMBERS = ("pid", "start_time", "owner_uid", "cgroup_id", "oom_kills")
-PATHS = ("bundle", "rootfs", "cgroup", "cgroup_mount")
+"""What every record holds, and what it must be; `pid` and `start_time` come with the first process."""
+OPTIONAL: dict[str, Callable[[object], bool]] = {
+    "pid": _is_integer,
+    "start_time": _is_integer,
+    "owner_uid": _is_integer,
+    "oom_kills": _is_integer,
+    "cgroup_id": _is_number,
+    "keyring": _is_name,
+    "systemd_unit": lambda value: isinstance(value, str) and value.endswith(".scope") and "/" not in value,
+    "systemd_user": _is_flag,
+    "shared_namespaces": _are_texts,
+}
+"""What else a record may hold. A pid is asked whether it is init, by its age."""
 
 
 def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
@@ -44,44 +106,21 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
     record = loads(data, what, raw_bytes=True)
     if not isinstance(record, dict):
         raise Failure(f"{what} is not an object")
-    for key, kind in NEEDED.items():
-        if not isinstance(record.get(key), kind):
+    for key, is_sound in NEEDED.items():
+        if not is_sound(record.get(key)):
             raise Failure(f"{what} has no sound {key!r}")
-    wrong = find_wrong(record)
-    if wrong:
-        raise Failure(f"{what} has no sound {wrong!r}")
+    for key, is_sound in OPTIONAL.items():
+        if key in record and not is_sound(record[key]):
+            raise Failure(f"{what} has no sound {key!r}")
+    for path in record["cgroup_made"]:
+        if not f"{record['cgroup']}/".startswith(f"{path}/"):
+            raise Failure(f"{what} has no sound 'cgroup_made'")
+    unit = record.get("systemd_unit")
+    if unit is not None and (record["cgroup"].rpartition("/")[2] != unit or "systemd_user" not in record):
+        raise Failure(f"{what} has no sound 'systemd_unit'")
     if record["id"] != container_id:
         raise Failure(f'{what} is that of another container, "{record["id"]}"')
     return record
-
-
-def find_wrong(record: Record) -> str:
-    """Return the key of a value that no command has written, "" when there is none: delete relies on all of them."""
-    for key in NUMBERS:
-        if key in record and type(record[key]) is not int:
-            return key
-    for key in PATHS:
-        if "\0" in record[key] or record[key][:1] != "/":
-            return key
-    for key in ("cgroup", "cgroup_mount"):
-        if ".." in record[key].split("/"):
-            return key
-    for path in record["cgroup_made"]:
-        if type(path) is not str or "\0" in path or path[:1] != "/" or ".." in path.split("/"):
-            return "cgroup_made"
-    for mount in record["mounts"]:
-        if type(mount) is not list or [type(each) for each in mount] != [str, int] or "\0" in mount[0]:
-            return "mounts"
-    if not all(type(value) is str for value in record["annotations"].values()):
-        return "annotations"
-    if not all(type(kind) is str for kind in record["later_hooks"]):
-        return "later_hooks"
-    keyring = record.get("keyring", "")
-    if type(keyring) is not str or "\0" in keyring:
-        return "keyring"
-    if "systemd_unit" in record and (type(record["systemd_unit"]), type(record.get("systemd_user"))) != (str, bool):
-        return "systemd_unit"
-    return ""
 
 
 def read_file(dirfd: int, name: str) -> bytes:

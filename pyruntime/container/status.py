@@ -75,7 +75,7 @@ def open_init(record: Record) -> tuple[int, int, str]:
     The pidfd is opened first and the identity compared afterwards, so that the process can't be another by then.
     """
     pid = record.get("pid")
-    if not isinstance(pid, int) or not 0 < pid < 1 << 31 or record.get("boot_id") != boot_id():
+    if type(pid) is not int or not 1 < pid < 1 << 31 or record.get("boot_id") != boot_id():
         return GONE
     try:
         pidfd = kernel.pidfd_open(pid)
@@ -92,19 +92,30 @@ def open_init(record: Record) -> tuple[int, int, str]:
 
 def stat_of(pid: int) -> tuple[str, int]:
     """Return a process's state letter and start time (field 22, clock ticks since boot); ("X", -1) when it is gone."""
+    fields = stat_fields(pid)
+    return (decode(fields[0]), int(fields[19])) if fields else ("X", -1)
+
+
+def parent_of(pid: int) -> int:
+    """Return the pid of a process's parent; 0 when it has none here, or is gone."""
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """Return the fields of a process's stat from the state letter on, [] when it is gone."""
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return "X", -1
+        return []
     try:
         text = posix.read(fd, 4096)
     except OSError:
-        return "X", -1
+        return []
     finally:
         posix.close(fd)
     # The name in parentheses may contain anything; the fields after it begin with the state.
-    fields = text[text.rindex(b")") + 2 :].split()
-    return decode(fields[0]), int(fields[19])
+    return text[text.rindex(b")") + 2 :].split()
 
 
 def start_time(pid: int) -> int:

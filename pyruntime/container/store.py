@@ -19,7 +19,9 @@ from ..errors import Failure, NotFound
 from ..spec.jsontext import dumps, loads
 from ..text import encode, quoted
 from .cgroup import attempts, identity
+from .ownership import write_note
 from .record import boot_id, read_file, read_record, rfc3339, write_file
+from .root import trusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,9 +126,15 @@ class Container:
         """Read the record; a damaged one is remembered, and told by whoever needs the record."""
         try:
             self.record, self.damage = read_record(self.dirfd, RECORD, f"{self.path}/{RECORD}", self.id), None
+            self.record["note"] = self.note()
         except Failure as failure:
             failure.hint = "delete --force removes the container"
             self.damage = failure
+
+    def note(self) -> str:
+        """Return what marks the container's cgroup: the identity of this directory, which no record can fake."""
+        status = posix.fstat(self.dirfd)
+        return f"{status.st_dev:x}:{status.st_ino:x}"
 
     def sound(self) -> Container:
         """Return the container; raise Failure when its record is damaged."""
@@ -152,6 +160,7 @@ class Container:
 
     def save_cgroup(self, cgroup: int) -> None:
         """Note that the cgroup of this descriptor is the container's: from now on delete kills what is in it."""
+        write_note(cgroup, self.note())
         self.record["cgroup_id"] = identity(cgroup)
         self.save()
 
@@ -206,12 +215,12 @@ class Container:
 
 
 class Store:
-    """The containers below a root directory."""
+    """The containers below a root directory, which nobody else may be able to write to (root.trusted)."""
 
-    __slots__ = ("root",)
+    __slots__ = ("exists", "root")
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
+        self.root, self.exists = trusted(root)
 
     def create(self, container_id: str, record: Record, config: bytes) -> Container:
         """Make the container's directory with its `creating` record, locked. Exactly one of several callers succeeds.
@@ -222,7 +231,10 @@ class Store:
         aside = aside_path(self.root, container_id)
         container: Container | None = None
         try:
-            make_directories(self.root or "/")
+            if not self.exists:
+                make_directories(self.root)
+                if trusted(self.root)[0] != self.root:
+                    raise Failure(f"the state root {self.root} was exchanged while its directories were made")
             posix.mkdir(aside, 0o700)
             try:
                 container = Container(self.root, container_id, posix.open(aside, DIRECTORY))
@@ -233,6 +245,7 @@ class Store:
                     "created": rfc3339(),
                     "boot_id": boot_id(),
                     "owner_uid": posix.getuid(),
+                    "note": container.note(),
                 }
                 write_file(container.dirfd, CONFIG, config, sync=False)
                 container.save()

@@ -289,20 +289,20 @@ class TestDisks:
         return error
 
     def test_read_only(self, root: Path, bundle: Bundle) -> None:
-        session.mount("tmpfs", str(root), "tmpfs", 1)
+        session.mount("tmpfs", str(root), "tmpfs", 1, "mode=0755")
         assert "EROFS" in self.refused(root, bundle)
 
     def test_full(self, root: Path, bundle: Bundle) -> None:
-        session.mount("tmpfs", str(root), "tmpfs", 0, "size=4k")
+        session.mount("tmpfs", str(root), "tmpfs", 0, "mode=0755,size=4k")
         (root / "x").write_bytes(b"x" * 4096)
         assert "ENOSPC" in self.refused(root, bundle)
 
     def test_no_inodes(self, root: Path, bundle: Bundle) -> None:
-        session.mount("tmpfs", str(root), "tmpfs", 0, "nr_inodes=3")
+        session.mount("tmpfs", str(root), "tmpfs", 0, "mode=0755,nr_inodes=3")
         assert "ENOSPC" in self.refused(root, bundle)
 
     def test_another_file_system(self, root: Path, bundle: Bundle) -> None:
-        session.mount("tmpfs", str(root), "tmpfs", 0, "size=1m")
+        session.mount("tmpfs", str(root), "tmpfs", 0, "mode=0755,size=1m")
         bundle.sh("echo fine")
         assert Runtime(root).ok("run", "-b", bundle.save(), new_id()) == "fine\n"
         assert os.listdir(root) == []

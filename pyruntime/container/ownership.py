@@ -1,0 +1,72 @@
+"""Whose a cgroup is: each bears a note of its container, because the record that names it may be wrong.
+
+Source: xattr(7); the kernel's cgroup file system takes the attributes of the class "trusted".
+"""
+
+from __future__ import annotations
+
+import posix
+
+from .. import kernel
+from .record import is_cgroup_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .record import Record
+
+NOTE = b"trusted.pyruntime"
+"""The extended attribute by which a cgroup says which container's it is; only the host's root can set it."""
+DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
+
+
+def write_note(cgroup: int, note: str) -> None:
+    """Note on the cgroup itself whose it is; where the kernel takes no note, the record's word has to do."""
+    try:
+        posix.setxattr(cgroup, NOTE, note.encode())
+    except OSError:
+        return
+
+
+def note_on(path: str | int) -> str | None:
+    """Return the note that a container has made on a cgroup, None when there is none."""
+    try:
+        return posix.getxattr(path, NOTE).decode("ascii", "replace")
+    except OSError:
+        return None
+
+
+def is_of(fd: int, record: Record) -> bool:
+    """Whether an open directory is the container's own cgroup: below the mount's root, the one noted, nobody else's.
+
+    One without any note is believed if no container is below it: the kernel may take no notes, or an older version of
+    the runtime made it.
+    """
+    if not is_cgroup2(fd) or kernel.statx_mount(fd)[1] or posix.fstat(fd).st_ino != record["cgroup_id"]:
+        return False
+    note = note_on(fd)
+    if note is not None:
+        return note == record.get("note")
+    return not any(has_note(fd, name) for name in posix.listdir(fd))
+
+
+def is_cgroup2(fd: int) -> bool:
+    return kernel.fstatfs_type(fd) == kernel.flags("CGROUP2_SUPER_MAGIC")
+
+
+def has_note(parent: int, name: str) -> bool:
+    """Whether there is a cgroup of that name below, and it is a container's."""
+    try:
+        fd = posix.open(name, DIRECTORY, dir_fd=parent)
+    except OSError:
+        return False
+    try:
+        return note_on(fd) is not None
+    finally:
+        posix.close(fd)
+
+
+def made_by(record: Record) -> list[str]:
+    """Return the cgroups that create made for a container, bottom up: itself and those above it, nothing else."""
+    own = f"{record['cgroup']}/"
+    made = [path for path in record.get("cgroup_made") or () if is_cgroup_path(path) and own.startswith(f"{path}/")]
+    return made[::-1]

@@ -1,0 +1,83 @@
+"""The root directory of the states, as far as it can be believed: a record says which processes and cgroups to end.
+
+Whoever can write to it, or rename a directory above it, decides what is in a record. So each directory on the way must
+belong to root or to the caller and be writable by nobody else, as sshd(8) (StrictModes) and sudo(8) demand of theirs.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ..errors import Failure
+
+PATH_ONLY = 0o10000000 | posix.O_CLOEXEC  # O_PATH has no name in `posix`; its value is the ABI's
+KIND, DIRECTORY = 0o170000, 0o040000
+OTHERS_WRITE = 0o022
+STICKY = 0o1000
+WHOLE_MAP = ["0", "0", "4294967295"]
+"""The uid_map of the first user namespace (user_namespaces(7))."""
+
+
+def trusted(path: str) -> tuple[str, bool]:
+    """Return the real path of a state root, without symbolic links, and whether it exists.
+
+    Raises Failure when somebody else can write there. Of a root that does not exist yet, the directories that do are
+    looked at. Other errors are left to whoever uses the path.
+    """
+    there, missing = path.rstrip("/") or "/", ""
+    while True:
+        try:
+            fd = posix.open(there, PATH_ONLY)
+            break
+        except FileNotFoundError:
+            there, _, name = there.rpartition("/")
+            there, missing = there or "/", f"/{name}{missing}"
+        except OSError:
+            return path, False
+    try:
+        real = posix.readlink(f"/proc/self/fd/{fd}").rstrip("/")
+    finally:
+        posix.close(fd)
+    # From the top: the parent of each is known to be safe by then, so what a name leads to there can't change.
+    parts = real.split("/")
+    euid = posix.geteuid()
+    for count in range(1, len(parts) + 1):
+        place = "/".join(parts[:count]) or "/"
+        leaf = not missing and count == len(parts)
+        problem = why_not(posix.lstat(place), euid, sticky=not leaf)
+        if problem is not None:
+            raise Failure(
+                f"the state root {path} can't be believed: {place} {problem}",
+                hint="give a --root that nobody else can write to",
+            )
+    return f"{real}{missing}", not missing
+
+
+def why_not(status: posix.stat_result, euid: int, *, sticky: bool) -> str | None:
+    """Return why others could change what is in a directory; None when they can't, or it is none.
+
+    sticky: the sticky bit is enough, because what is below belongs to root or the caller and so can't be renamed.
+    """
+    if status.st_mode & KIND != DIRECTORY:
+        return None
+    if status.st_uid not in (0, euid) and not is_unmapped(status.st_uid):
+        return f"belongs to user {status.st_uid}"
+    if status.st_mode & OTHERS_WRITE and not (sticky and status.st_mode & STICKY):
+        return f"can be written by others (mode {status.st_mode & 0o7777:04o})"
+    return None
+
+
+def is_unmapped(uid: int) -> bool:
+    """Whether the id is what a user namespace shows for owners from outside: its creator's root, as a rule."""
+    try:
+        return uid == int(read("/proc/sys/kernel/overflowuid")) and read("/proc/self/uid_map").split() != WHOLE_MAP
+    except (OSError, ValueError):
+        return False
+
+
+def read(path: str) -> str:
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, 4096).decode("ascii")
+    finally:
+        posix.close(fd)

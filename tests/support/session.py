@@ -199,7 +199,7 @@ def children(pid: int) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                line = (folder / "stat").read_text()
+                line = (folder / "stat").read_text(errors="replace")  # a name may be any bytes
             except OSError:
                 continue
             if int(line.rpartition(")")[2].split()[1]) == pid:

@@ -148,9 +148,13 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
     for warning in request.warnings:
         log.warning(warning)
     store = Store(options.root)
-    container = store.create(request.id, record_of(request), request.raw)
     # What fails may be that no descriptor is left; the clean-up needs one, and this is it.
-    spare = posix.dup(container.dirfd)
+    spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
+    try:
+        container = store.create(request.id, record_of(request), request.raw)
+    except BaseException:
+        posix.close(spare)
+        raise
     try:
         if request.tells_ready:
             from . import notify
@@ -171,7 +175,10 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
             from ..container import limits
 
             limits.explain(error, cgroup.of(container.record), container.record.get("oom_kills", 0))
+            if "cgroup" in slots and "cgroup_id" not in container.record:
+                posix.close(slots["cgroup"])  # and with it the lock that would keep delete from removing the cgroup
             give_back_devices(slots, error)
+            take_pid_file_back(request.facts.pid_file, slots.get("init_pid"))
         finally:
             clean_up(container, options, error)
         raise
@@ -187,6 +194,22 @@ def clean_up(container: Container, options: Options, error: BaseException) -> No
         if isinstance(error, Failure):
             words = os_error_text(second) if isinstance(second, OSError) else str(second)
             error.what += f" (and the clean-up failed: {words})"
+
+
+def take_pid_file_back(path: str | None, pid: int | None) -> None:
+    """Remove the pid file of a create that failed after all; one that names another process is somebody else's."""
+    if not path or pid is None:
+        return
+    try:
+        fd = kernel.open(path, kernel.flags("O_RDONLY|O_CLOEXEC|O_NOFOLLOW|O_NONBLOCK"))
+        try:
+            ours = posix.read(fd, 32) == b"%d" % pid
+        finally:
+            posix.close(fd)
+        if ours:
+            posix.unlink(path)
+    except OSError:
+        return
 
 
 def give_back_devices(slots: Slots, error: BaseException) -> None:

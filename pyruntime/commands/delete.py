@@ -190,7 +190,11 @@ def run_poststop(container: Container) -> None:
     """Run the poststop hooks of a container whose config can be read."""
     if "poststop" not in container.record.get("later_hooks", ("poststop",)):
         return
-    config = readable_config(container)
+    try:
+        config = container.config()
+    except Failure as failure:
+        log.warning(f"the poststop hooks don't run: {failure}")
+        return
     if not (config.get("hooks") or {}).get("poststop"):
         return
     from ..engine import calls

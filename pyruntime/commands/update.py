@@ -80,12 +80,20 @@ def apply(container: Container, wanted: Resources) -> None:
         kills = group.oom_kills()
         change.make(changes, slots)
         note(container, merged, changes, slots)
-        if group.oom_kills() > kills:
+        if kills_after(group, kills) > kills:
             log.warning(f'container "{container.id}": its memory was above the new limit, and the kernel killed in it')
     finally:
         for name in ("cgroup", "device_filter", "old_device_filter"):
             if slots.get(name, -1) >= 0:
                 posix.close(slots[name])
+
+
+def kills_after(group: cgroup.Cgroup, before: int) -> int:
+    """Return how many processes the kernel has killed by now; the changes are made, so not to know is no failure."""
+    try:
+        return group.oom_kills()
+    except OSError:
+        return before
 
 
 def driver_changes(

@@ -386,8 +386,10 @@ def remove_parents(mount: int, record: Record) -> None:
         try:
             if not remove_directory(path[1:], mount):
                 return
-        except OSError:
-            return
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return  # it will never be this user's to remove
+            raise Failure(f"remove cgroup {path}", error) from None
 
 
 def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ..errors import Failure, os_error_text
+from ..errors import Failure
 from ..spec.jsontext import loads
 from ..text import decode
 
@@ -102,7 +102,7 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
     try:
         data = read_file(dirfd, name)
     except OSError as error:
-        raise Failure(f"{what} can't be read: {os_error_text(error)}") from None
+        raise Failure(f"{what} can't be read", error) from None
     record = loads(data, what, raw_bytes=True)
     if not isinstance(record, dict):
         raise Failure(f"{what} is not an object")

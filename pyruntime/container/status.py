@@ -9,6 +9,7 @@ import errno
 import posix
 
 from .. import kernel
+from ..errors import Failure
 from ..text import decode, show
 from . import cgroup
 from .record import boot_id
@@ -83,7 +84,11 @@ def open_init(record: Record) -> tuple[int, int, str]:
         if error.errno in (errno.ESRCH, errno.EINVAL):
             return GONE
         raise
-    letter, started = stat_of(pid)
+    try:
+        letter, started = stat_of(pid)
+    except BaseException:
+        posix.close(pidfd)
+        raise
     if letter in DEAD or started != record.get("start_time"):
         posix.close(pidfd)
         return GONE
@@ -103,17 +108,21 @@ def parent_of(pid: int) -> int:
 
 
 def stat_fields(pid: int) -> list[bytes]:
-    """Return the fields of a process's stat from the state letter on, [] when it is gone."""
+    """Return the fields of a process's stat from the state letter on, [] when it is gone.
+
+    Raises Failure when it can't be told: a process that could not be looked at, for want of a descriptor, may well run.
+    """
+    path = f"/proc/{pid}/stat"
     try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        text = posix.read(fd, 4096)
-    except OSError:
-        return []
-    finally:
-        posix.close(fd)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            text = posix.read(fd, 4096)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESRCH):
+            return []
+        raise Failure(f"read {path}", error) from None
     # The name in parentheses may contain anything; the fields after it begin with the state.
     return text[text.rindex(b")") + 2 :].split()
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 RECORD = "state.json"
 CONFIG = "config.json"
 RESOURCES = "resources.json"
+DAMAGE = (None, errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EIO, errno.EUCLEAN)
+"""Why a record that can't be read will not be readable later either; None: it can be read, and is none."""
 LOCK_EXCLUSIVE, LOCK_NONBLOCKING, LOCK_UNLOCK = 2, 4, 8
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 MAX_ID = 255
@@ -118,16 +120,24 @@ class Container:
             return True
         try:
             there = posix.stat(self.path, follow_symlinks=False)
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return True
+            raise Failure(f"look at state directory {self.path}", error) from None
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def load(self) -> None:
-        """Read the record; a damaged one is remembered, and told by whoever needs the record."""
+        """Read the record; a damaged one is remembered, and told by whoever needs the record.
+
+        Raises Failure when it can't be read for now (no descriptor is left): whoever took it for damaged would remove a
+        container without what only the record knows of.
+        """
         try:
             self.record, self.damage = read_record(self.dirfd, RECORD, f"{self.path}/{RECORD}", self.id), None
             self.record["note"] = self.note()
         except Failure as failure:
+            if failure.errno not in DAMAGE:
+                raise
             failure.hint = "delete --force removes the container"
             self.damage = failure
 

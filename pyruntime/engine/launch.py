@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import posix
 
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..step import Plan, Slots, Step
 
+POLLIN = 1
 SIGKILL = 9
 WITH_ENVIRONMENT = ("exec_program", "find_program", "run_hook", "with_home")
 """Steps that have the environment of the program or of a hook among their arguments."""
@@ -226,7 +228,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
             if position > last_host:
                 take_over(plan, position, len(steps), slots, launched)
                 return
-            done = run_meanwhile(plan, position, slots)
+            done = run_meanwhile(plan, position, slots, launched)
         if step.side != HOST:
             continue
         if changes:
@@ -234,19 +236,34 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
             take_over(plan, begun, position, slots, launched)
             wait_for_init(plan, begun, position, slots, launched)
         if position >= done:
-            apply(step, slots)
+            apply_beside(step, slots, launched)
     take_over(plan, run_start, len(steps), slots, launched)
 
 
-def run_meanwhile(plan: Plan, first: int, slots: Slots) -> int:
+def run_meanwhile(plan: Plan, first: int, slots: Slots, launched: Launched) -> int:
     """Run the host's steps behind init's steps from first on that need not wait for these; return where they end."""
     position = first
     while plan.steps[position].side != HOST:
         position += 1
     while position < len(plan) and plan.steps[position].meanwhile:
-        apply(plan.steps[position], slots)
+        apply_beside(plan.steps[position], slots, launched)
         position += 1
     return position
+
+
+def apply_beside(step: Step, slots: Slots, launched: Launched) -> None:
+    """Run one step on the host while init is there; that init has ended is told, not what is no longer found of it."""
+    try:
+        apply(step, slots)
+    except Failure as failure:
+        if failure.errno not in (errno.ENOENT, errno.ESRCH) or not kernel.poll([(launched.pidfd, POLLIN)], 0):
+            raise
+        try:
+            channel.receive(launched.channel)  # what init had to say itself, raised as a Failure
+        except channel.PeerDied:
+            pass
+        text = f"init died ({death(launched)}) before {step.called()}"
+        raise Failure(text, pointer=step.pointer or None) from None
 
 
 def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:

@@ -5,15 +5,20 @@ It reads files and makes nothing, so `explain` uses it without privilege.
 
 from __future__ import annotations
 
+import errno
 import posix
 
-from ..errors import InvalidConfig
+from ..errors import Failure, InvalidConfig
 from ..text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+UNREADABLE = (
+    errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO,
+)  # fmt: skip
+"""What files of /proc, /sys and cgroups say that are not there, or have nothing to say."""
 CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 """Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
 DEFAULT_CGROUP_PARENT = "/pyruntime"
@@ -325,14 +330,17 @@ def clean_cgroup_path(path: str) -> str:
 
 
 def read_text(path: str, missing: str | None = "") -> str | Any:
-    """Return a small file's text, or `missing` when it can't be read."""
+    """Return a small file's text, or `missing` when it is not there or has nothing to say to this process.
+
+    Raises Failure when it can't be read for another reason: that no descriptor is left says nothing about the host.
+    """
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return missing
-    try:
-        return decode(posix.read(fd, 65536))
-    except OSError:
-        return missing
-    finally:
-        posix.close(fd)
+        try:
+            return decode(posix.read(fd, 65536))
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            return missing
+        raise Failure(f"read {path}", error) from None

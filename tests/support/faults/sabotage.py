@@ -1,0 +1,38 @@
+"""Clean-ups taken out in the driver alone, to see that the tests of faults notice."""
+
+from typing import Any
+
+from pyruntime.commands import create, delete
+from pyruntime.container import cgroup
+
+
+def _nothing(*_: Any) -> None:
+    return
+
+
+nothing: Any = _nothing
+
+
+def no_clean_up() -> None:
+    """A create that fails leaves everything."""
+    create.clean_up = nothing
+
+
+def no_parents() -> None:
+    """The cgroups above the container's own stay."""
+    remove_made = cgroup.remove_made
+
+    def without_parents(record: dict[str, Any]) -> None:
+        remove_made({**record, "cgroup_made": []})
+
+    cgroup.remove_made = without_parents
+
+
+def no_unmount() -> None:
+    """What is mounted without a mount namespace stays."""
+    delete.unmount = nothing
+
+
+def devices_lost() -> None:
+    """A network device stays with the container that could not be made."""
+    create.give_back_devices = nothing

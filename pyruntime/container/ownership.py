@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 
 from .. import kernel
+from ..text import decode, encode
 from .record import is_cgroup_path
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOL
 def write_note(cgroup: int, note: str) -> None:
     """Note on the cgroup itself whose it is; where the kernel takes no note, the record's word has to do."""
     try:
-        posix.setxattr(cgroup, NOTE, note.encode())
+        posix.setxattr(cgroup, NOTE, encode(note))
     except OSError:
         return
 
@@ -30,7 +31,7 @@ def write_note(cgroup: int, note: str) -> None:
 def note_on(path: str | int) -> str | None:
     """Return the note that a container has made on a cgroup, None when there is none."""
     try:
-        return posix.getxattr(path, NOTE).decode("ascii", "replace")
+        return decode(posix.getxattr(path, NOTE))
     except OSError:
         return None
 

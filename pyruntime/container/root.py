@@ -9,6 +9,7 @@ from __future__ import annotations
 import posix
 
 from ..errors import Failure
+from ..text import decode
 
 PATH_ONLY = 0o10000000 | posix.O_CLOEXEC  # O_PATH has no name in `posix`; its value is the ABI's
 KIND, DIRECTORY = 0o170000, 0o040000
@@ -78,6 +79,6 @@ def is_unmapped(uid: int) -> bool:
 def read(path: str) -> str:
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return posix.read(fd, 4096).decode("ascii")
+        return decode(posix.read(fd, 4096))
     finally:
         posix.close(fd)

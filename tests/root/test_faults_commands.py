@@ -77,11 +77,11 @@ def test_update(workdir: Path, bundle: Bundle) -> None:
     cgroup = configs.own_cgroup(bundle)
     dict_of(bundle.linux, "resources")["hugepageLimits"] = [{"pageSize": "2MB", "limit": 1 << 30}]
     documents = []
-    for name, huge, depth, minor in (("there", 4 << 20, "7", 229), ("back", 1 << 30, "9", 228)):
+    for name, huge, giant, minor in (("there", 4 << 20, "0", 229), ("back", 1 << 30, str(1 << 30), 228)):
         rule = {"allow": True, "type": "c", "major": 10, "minor": minor, "access": "rw"}
         document = {
             "hugepageLimits": [{"pageSize": "2MB", "limit": huge}],
-            "unified": {"cgroup.max.depth": depth, "cgroup.max.descendants": depth},
+            "unified": {"hugetlb.1GB.max": giant, "hugetlb.1GB.rsvd.max": giant},
             "devices": [rule],
         }
         path = workdir / f"{name}.json"

@@ -23,7 +23,7 @@ def recorded(check: "Check", *argv: str) -> Any:
     check.what = f"{argv[0]} without a fault"
     outcome = check.run(*argv, record=True)
     if outcome.status != 0 or outcome.err:
-        check.problem(str(outcome))
+        raise RuntimeError(f"{check.what}: {outcome}")
     return inject.shared.get() or {}
 
 

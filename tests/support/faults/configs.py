@@ -40,7 +40,7 @@ def pid_file(workdir: Path) -> list[str]:
 
 def plain(bundle: Bundle, workdir: Path) -> dict[str, Any]:
     """Limits that are set before init and after it, by a rule of the device cgroup."""
-    dict_of(bundle.linux, "resources")["unified"] = {"cgroup.max.depth": "9"}
+    dict_of(bundle.linux, "resources")["unified"] = {"hugetlb.2MB.max": "4194304"}
     return {"create": pid_file(workdir)}
 
 

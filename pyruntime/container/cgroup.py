@@ -372,8 +372,10 @@ def remove_made(record: Record) -> None:
         return
     try:
         mount = posix.open(record["cgroup_mount"], DIRECTORY)
-    except OSError:
-        return
+    except OSError as error:
+        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+            return
+        raise Failure(f"open {record['cgroup_mount']}", error) from None
     try:
         remove_parents(mount, record)
     finally:

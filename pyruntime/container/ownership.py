@@ -5,9 +5,11 @@ Source: xattr(7); the kernel's cgroup file system takes the attributes of the cl
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from .. import kernel
+from ..errors import Failure
 from ..text import decode, encode
 from .record import is_cgroup_path
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 NOTE = b"trusted.pyruntime"
 """The extended attribute by which a cgroup says which container's it is; only the host's root can set it."""
+UNNOTED = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM)
+"""There is no note, the kernel takes none, or the caller is not the host's root."""
+GONE = (errno.ENOENT, errno.ENODEV)
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
@@ -24,16 +29,22 @@ def write_note(cgroup: int, note: str) -> None:
     """Note on the cgroup itself whose it is; where the kernel takes no note, the record's word has to do."""
     try:
         posix.setxattr(cgroup, NOTE, encode(note))
-    except OSError:
-        return
+    except OSError as error:
+        if error.errno not in UNNOTED:
+            raise Failure("note on the cgroup whose it is", error) from None
 
 
 def note_on(path: str | int) -> str | None:
-    """Return the note that a container has made on a cgroup, None when there is none."""
+    """Return the note that a container has made on a cgroup, None when there is none.
+
+    Raises Failure when that can't be told: it may be somebody else's.
+    """
     try:
         return decode(posix.getxattr(path, NOTE))
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in UNNOTED or error.errno in GONE:
+            return None
+        raise Failure("read on the cgroup whose it is", error) from None
 
 
 def is_of(fd: int, record: Record) -> bool:
@@ -58,8 +69,10 @@ def has_note(parent: int, name: str) -> bool:
     """Whether there is a cgroup of that name below, and it is a container's."""
     try:
         fd = posix.open(name, DIRECTORY, dir_fd=parent)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise Failure("look at the cgroups below", error) from None
     try:
         return note_on(fd) is not None
     finally:

@@ -6,6 +6,7 @@ belong to root or to the caller and be writable by nobody else, as sshd(8) (Stri
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ..errors import Failure
@@ -15,6 +16,8 @@ PATH_ONLY = 0o10000000 | posix.O_CLOEXEC  # O_PATH has no name in `posix`; its v
 KIND, DIRECTORY = 0o170000, 0o040000
 OTHERS_WRITE = 0o022
 STICKY = 0o1000
+UNUSABLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EINVAL)
+"""Errors of a path that nobody can use either."""
 WHOLE_MAP = ["0", "0", "4294967295"]
 """The uid_map of the first user namespace (user_namespaces(7))."""
 
@@ -23,7 +26,7 @@ def trusted(path: str) -> tuple[str, bool]:
     """Return the real path of a state root, without symbolic links, and whether it exists.
 
     Raises Failure when somebody else can write there. Of a root that does not exist yet, the directories that do are
-    looked at. Other errors are left to whoever uses the path.
+    looked at. What is wrong with the path itself is told by whoever uses it. Raises Failure when it can't be looked at.
     """
     there, missing = path.rstrip("/") or "/", ""
     while True:
@@ -33,8 +36,10 @@ def trusted(path: str) -> tuple[str, bool]:
         except FileNotFoundError:
             there, _, name = there.rpartition("/")
             there, missing = there or "/", f"/{name}{missing}"
-        except OSError:
-            return path, False
+        except OSError as error:
+            if error.errno in UNUSABLE:
+                return path, False
+            raise Failure(f"open the state root {path}", error) from None
     try:
         real = posix.readlink(f"/proc/self/fd/{fd}").rstrip("/")
     finally:

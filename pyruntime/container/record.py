@@ -89,6 +89,7 @@ OPTIONAL: dict[str, Callable[[object], bool]] = {
     "oom_kills": _is_integer,
     "cgroup_id": _is_number,
     "keyring": _is_name,
+    "note": _is_name,
     "systemd_unit": lambda value: isinstance(value, str) and value.endswith(".scope") and "/" not in value,
     "systemd_user": _is_flag,
     "shared_namespaces": _are_texts,

@@ -39,7 +39,7 @@ def trusted(path: str) -> tuple[str, bool]:
         except OSError as error:
             if error.errno in UNUSABLE:
                 return path, False
-            raise Failure(f"open the state root {path}", error) from None
+            raise Failure("open the state root", error) from None
     try:
         real = posix.readlink(f"/proc/self/fd/{fd}").rstrip("/")
     finally:

@@ -15,7 +15,7 @@ from support.runtime import Runtime, new_id, process_runs, wait_for
 KEYS = (
     *("id", "ociVersion", "bundle", "rootfs", "annotations", "cgroup", "cgroup_mount", "cgroup_made", "mounts", "pid"),
     *("own_pid_namespace", "has_process", "later_hooks", "status", "created", "boot_id", "owner_uid", "cgroup_id"),
-    *("start_time", "oom_kills", "systemd_unit", "systemd_user", "keyring"),
+    *("start_time", "oom_kills", "systemd_unit", "systemd_user", "keyring", "note", "shared_namespaces"),
 )
 
 

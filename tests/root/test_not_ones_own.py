@@ -166,7 +166,7 @@ def test_an_unsound_record(container: Make, bystander: Bystander, key: str, valu
 
 def test_the_root_is_no_mount_of_a_container(workdir: Path) -> None:
     """Asked of the reader alone: carried out, it would take the session's root away."""
-    texts = dict.fromkeys(("ociVersion", "bundle", "rootfs", "created", "boot_id"), "")
+    texts = dict.fromkeys(("ociVersion", "bundle", "rootfs", "created", "boot_id"), "/x")
     box: dict[str, Any] = {
         **texts,
         "id": "c",

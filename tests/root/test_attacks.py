@@ -92,7 +92,7 @@ class TestJoining:
     def test_nobody_reads_the_joining_process(self, container: Make, bundle: Bundle) -> None:
         bundle.sh(self.LOOK)
         box = container()
-        for _ in range(100):
+        for _ in range(200):
             box.exec("--", "true")
         assert box.exec("--", "cat", "/tmp/met").stdout, "the joining process was met at least once"
         assert box.exec("--", "sh", "-c", "cat /tmp/seen 2>/dev/null; true").stdout == ""

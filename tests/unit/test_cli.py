@@ -192,6 +192,8 @@ def test_what_is_not_there_yet(capfd: Any, line: str, monkeypatch: pytest.Monkey
     assert capfd.readouterr().err == f"pyruntime: {line.split()[0]} is not implemented yet\n"
 
 
+SANITIZERS = ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS")
+"""What a process with instrumented extensions needs (scripts/sanitize)."""
 ENTERING = ("create", "run", "exec", "restore", "mounts")
 UNPROTECTED = (
     "the binary of this process could be overwritten from the container; "
@@ -207,6 +209,7 @@ def test_what_enters_a_container_refuses_where_the_binary_is_not_protected(name:
         "_PYRUNTIME_HANDED_OVER": f"{os.getpid()} 3",
         "_PYRUNTIME_HOME": "/usr/bin/pyruntime",
         "PYTHONPATH": str(Path(pyruntime.__file__).parents[1]),
+        **{key: os.environ[key] for key in SANITIZERS if key in os.environ},
     }
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

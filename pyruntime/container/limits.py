@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 MEMORY, PIDS = "/linux/resources/memory/limit", "/linux/resources/pids/limit"
 
+SECOND_CLONE = "clone_into_pid_namespace("
+"""The step by which a process that was made in the cgroup makes the one that stays: for a moment there are two."""
+
 
 def explain(error: BaseException, group: Cgroup, kills: int) -> None:
     """Add to a failure that memory, or the number of tasks, ran out in the cgroup, if it did.
@@ -28,7 +31,7 @@ def explain(error: BaseException, group: Cgroup, kills: int) -> None:
     elif killed:
         error.what += ": out of memory, by a limit above the container's cgroup or of the whole machine"
         error.hint = None
-    elif is_reason(error, "EAGAIN") and tasks_are_used_up(group):
+    elif is_reason(error, "EAGAIN") and tasks_are_used_up(group, 1 + (SECOND_CLONE in error.what)):
         blame(error, f"too many tasks: pids.max is {(group.read('pids.max') or '').strip()}", PIDS)
 
 
@@ -42,6 +45,7 @@ def blame(error: Failure, why: str, pointer: str) -> None:
     error.pointer, error.hint = pointer, "raise the limit"
 
 
-def tasks_are_used_up(group: Cgroup) -> bool:
+def tasks_are_used_up(group: Cgroup, needed: int) -> bool:
+    """Whether there was no room for so many tasks more; what had been made of them is gone again."""
     limit, used = (group.read("pids.max") or "").strip(), (group.read("pids.current") or "").strip()
-    return limit.isdecimal() and used.isdecimal() and int(used) >= int(limit)
+    return limit.isdecimal() and used.isdecimal() and int(used) + needed > int(limit)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ LIMITS = range(3, 30)
 """How many descriptors a command may have, to see what it does when there are no more."""
 REUSE_EVERY = 5
 """After how many faults the id is used once without one."""
+
+
+class Enough(Exception):
+    """The first problem was found, and the job wants no more."""
 
 
 class Check:
@@ -34,6 +39,8 @@ class Check:
 
     def problem(self, text: str) -> None:
         self.problems.append(f"{self.what}: {text}")
+        if self.job.get("first"):
+            raise Enough
 
     def run(self, *argv: str, **more: Any) -> "Outcome":
         outcome = self.driver.run(*argv, **more)
@@ -152,18 +159,21 @@ def step_faults(steps: list[list[Any]], first: int, end: int, kinds: list[str]) 
 def call_faults(calls: list[list[str]], kinds: list[str]) -> Iterator[Fault]:
     """Every call once with an errno, some with one that a full machine gives, and a death before each."""
     sampled = 0
-    for at, (name, *_) in enumerate(calls):
+    seen: Counter[tuple[str, str]] = Counter()
+    for at, (name, callers, *_) in enumerate(calls):
+        call = inject.Call(name, callers, seen[name, callers])
+        seen[name, callers] += 1
         if "errno" in kinds and name not in inject.NO_ERRNO:
-            yield Fault("call", at, "before", "errno")
+            yield Fault("call", at, "before", "errno", call=call)
             sampled += 1
             if sampled % 3 == 0 and name in inject.DESCRIPTORS:
-                yield Fault("call", at, "before", "errno", errno.EMFILE)
+                yield Fault("call", at, "before", "errno", errno.EMFILE, call)
             if sampled % 2 == 0 and name in inject.WRITES:
-                yield Fault("call", at, "before", "errno", errno.ENOSPC)
+                yield Fault("call", at, "before", "errno", errno.ENOSPC, call)
         if "host" in kinds:
-            yield Fault("call", at, "before", "host")
+            yield Fault("call", at, "before", "host", call=call)
     if "host" in kinds:
-        yield Fault("call", len(calls) - 1, "after", "host")
+        yield Fault("call", at, "after", "host", call=call)
     if "limit" in kinds:
         yield from (Fault("limit", number, "before", "errno", errno.EMFILE) for number in LIMITS)
 
@@ -174,5 +184,10 @@ def run(driver: "Driver", job: dict[str, Any]) -> dict[str, Any]:
 
     check = Check(driver, job)
     make_device(job)
-    commands.ALL[job["command"]](check)
+    try:
+        commands.ALL[job["command"]](check)
+    except Enough:
+        check.what, job["first"] = "clean up", False
+        check.driver.keep.clear()
+        check.run("delete", "--force", check.id)
     return {"problems": check.problems, "count": check.count, "tolerated": sorted(check.tolerated)}

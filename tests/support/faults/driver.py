@@ -46,7 +46,6 @@ class Outcome(NamedTuple):
     out: str
     err: str
     reached: bool
-    hit: list[str]
 
     def __str__(self) -> str:
         return f"status {self.status}, stdout {self.out!r}, stderr {self.err!r}"
@@ -79,8 +78,7 @@ class Driver:
             self._become_command(list(argv), fault if armed else None, record)
         status = self._wait(child, fault)
         reached = inject.shared.state != inject.IDLE or (fault is not None and fault.level == "limit")
-        hit = (inject.shared.get() or {}).get("hit") or [] if fault is not None and fault.level == "call" else []
-        return Outcome(status, _text(self.out), _text(self.err), reached, hit)
+        return Outcome(status, _text(self.out), _text(self.err), reached)
 
     def _become_command(self, argv: list[str], fault: inject.Fault | None, record: bool) -> None:
         status = 99

@@ -13,7 +13,7 @@ import mmap
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pyruntime import cli, kernel
@@ -44,6 +44,17 @@ DESCRIPTORS = {
 WRITES = {"write", "mkdir", "mkdirat", "rename", "fsync", "mknodat", "symlinkat"}
 
 
+class Call(NamedTuple):
+    """A call as it is found again in another run: by the function, who calls it, and how many such came before it.
+
+    Its number among all calls would not do: how often a command looks again for the end of a process differs.
+    """
+
+    name: str
+    callers: str
+    earlier: int
+
+
 class Fault(NamedTuple):
     """What is to happen. level: step or call. at: its number. when: before or after it. kind: errno, host or init."""
 
@@ -52,6 +63,7 @@ class Fault(NamedTuple):
     when: str
     kind: str
     number: int = errno.ENOANO
+    call: Call | None = None
 
     def __str__(self) -> str:
         what = errno.errorcode[self.number] if self.kind == "errno" else f"SIGKILL of {self.kind} {self.when}"
@@ -94,7 +106,7 @@ class Armed:
     fault: Fault | None = None
     recording = False
     host = 0
-    calls = 0
+    earlier = 0
     positions: dict[int, int] = {}  # noqa: RUF012
     clone_step = -1
     seen: dict[str, list[Any]] = {"steps": [], "calls": []}  # noqa: RUF012
@@ -113,8 +125,6 @@ def error_of(number: int, where: list[str]) -> OSError:
 
 def act(fault: Fault, where: list[str]) -> None:
     """Let it happen, here."""
-    if where:
-        shared.put({"hit": where})
     if fault.kind == "errno":
         shared.state = DONE
         raise error_of(fault.number, where)
@@ -123,11 +133,12 @@ def act(fault: Fault, where: list[str]) -> None:
         time.sleep(0.0002)
 
 
-def point(level: str, at: int, when: str, where: Sequence[str] = ()) -> None:
+def point(at: int, when: str) -> None:
+    """A moment before, after or in the middle of a step."""
     fault = Armed.fault
-    if fault is not None and (fault.level, fault.at, fault.when) == (level, at, when):
+    if fault is not None and (fault.level, fault.at, fault.when) == ("step", at, when):
         Armed.fault = None
-        act(fault, list(where))
+        act(fault, [])
 
 
 def number_steps(steps: list[Step]) -> None:
@@ -153,22 +164,22 @@ def wrap_steps() -> None:
 
     def apply_counted(step: Step, calls: Any, slots: Any) -> None:
         at = Armed.positions.get(id(step), -1)
-        point("step", at, "before")
+        point(at, "before")
         apply(step, calls, slots)
-        point("step", at, "after")
+        point(at, "after")
 
     def clone3_counted(*args: Any) -> Any:
         at, after = (Armed.clone_step, "after") if len(args) > 1 else (-2, "")
         if len(args) > 1:
-            point("step", at, "before")
+            point(at, "before")
         result = clone3(*args)
         if result[0] and len(args) > 1:
-            point("step", at, after)
+            point(at, after)
         elif result[0]:
             # The process in between has its child and has told nobody yet.
             middle = Armed.fault
             if middle is not None and middle.level == "step" and middle.when == "middle":
-                point("step", middle.at, "middle")
+                point(middle.at, "middle")
         return result
 
     launch.launch = launch_counted
@@ -187,6 +198,14 @@ def chain(frame: Any) -> str:
     return " < ".join(names)
 
 
+def is_hit(wanted: Call | None, name: str, caller: Any) -> bool:
+    """Whether this call is the one that the fault is for; count those before it."""
+    if wanted is None or name != wanted.name or chain(caller) != wanted.callers:
+        return False
+    Armed.earlier += 1
+    return Armed.earlier == wanted.earlier + 1
+
+
 def counted(function: Callable[..., Any], name: str, layer: str) -> Callable[..., Any]:
     """Return the function with a position before and after each of its calls by the runtime in the command's process.
 
@@ -201,19 +220,21 @@ def counted(function: Callable[..., Any], name: str, layer: str) -> Callable[...
         module = str(caller.f_globals.get("__name__"))
         if not module.startswith("pyruntime") or (name == "flock" and args[1:] == (8,)):
             return function(*args, **named)
-        at = Armed.calls
-        Armed.calls += 1
+        fault = Armed.fault
+        if not Armed.recording and (fault is None or not is_hit(fault.call, name, caller)):
+            return function(*args, **named)
         file = args[0] if layer == "posix" and args and isinstance(args[0], str) else ""
-        entry = [name, f"{module.removeprefix('pyruntime.')}.{caller.f_code.co_qualname}", repr(args)[:200], "", file]
-        entry[3] = "" if layer == "posix" else layer
-        if Armed.recording or (Armed.fault is not None and at == Armed.fault.at):
-            entry[1] = chain(caller)
-        if Armed.recording:
+        entry = [name, chain(caller), repr(args)[:200], "" if layer == "posix" else layer, file]
+        if fault is None:
             Armed.seen["calls"].append(entry)
             shared.put(Armed.seen)
-        point("call", at, "before", entry)
+            return function(*args, **named)
+        Armed.fault = None
+        if fault.when == "before":
+            act(fault, entry)
         result = function(*args, **named)
-        point("call", at, "after", entry)
+        if fault.when == "after":
+            act(fault, entry)
         return result
 
     return call

@@ -11,6 +11,8 @@ from support.runtime import ENVIRONMENT, SLOWNESS, new_id
 
 PYTHON = paths.REPO / ".venv" / "bin" / "python"
 DRIVER = Path(__file__).parent / "driver.py"
+FIRST = "PYRUNTIME_FAULTS_FIRST"
+"""The environment variable with which a job ends at its first problem: of a mutant (support.defences) one suffices."""
 SECONDS = 600.0 * SLOWNESS
 
 
@@ -29,6 +31,7 @@ def run(workdir: Path, **job: Any) -> dict[str, Any]:
         "report": str(report),
         "tolerated": [],
         "create": [],
+        "first": FIRST in os.environ,
         **job,
     }
     file.write_text(json.dumps(full))
@@ -52,5 +55,6 @@ def check(workdir: Path, **job: Any) -> dict[str, Any]:
     shown = "\n".join(problems[:40])
     assert not problems, f"{len(problems)} problems in {report['count']} faults:\n{shown}"
     assert report["count"] > 0
-    assert set(report["tolerated"]) == set(job.get("tolerated", ())), "the table of what is tolerated is out of date"
+    met, listed = set(report["tolerated"]), set(job.get("tolerated", ()))
+    assert met == listed, f"the table of what is tolerated is out of date: {met ^ listed}"
     return report

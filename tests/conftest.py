@@ -38,6 +38,12 @@ _begin = pytest.StashKey[leaks.Snapshot]()
 _unmet: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update", action="store_true", help="write plans as they are now (tests/unit/test_golden_plans.py)"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning} (set by the folder)")

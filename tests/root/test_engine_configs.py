@@ -1,7 +1,7 @@
-"""config.json as real Docker and containerd wrote them: each creates, starts and is deleted.
+"""config.json as Docker, containerd (1.6 and 2), CRI-O and BuildKit wrote them: each creates, starts and is deleted.
 
-What a test host can't have is taken out here, visibly: files of the machine they were written on, its daemon's hook and
-its network namespace.
+What a test host can't have is taken out here, visibly: files of the machine they were written on, its daemon's hook,
+namespaces that other containers had there, and limits of controllers.
 """
 
 import json
@@ -17,6 +17,8 @@ from support.runtime import Runtime
 from support.terminal import ConsoleSocket, console_socket
 
 CONFIGS = sorted((paths.REPO / "tests/data/configs").glob("*.json"))
+NO_CONTROLLER = ("memory", "cpu", "unified")
+"""Limits that need controllers, which the tests' cgroup2 may not have; the machine tier has them."""
 
 
 def adapt(config: dict[str, Any], bundle: Bundle) -> list[str]:
@@ -25,28 +27,35 @@ def adapt(config: dict[str, Any], bundle: Bundle) -> list[str]:
     if config.get("hooks", {}).pop("prestart", None):
         taken.append("hook of the Docker daemon")
     for mount in config["mounts"]:
-        if mount["type"] == "bind" and mount["source"].startswith(("/var/lib/docker", "/usr/bin/docker-init")):
+        if mount["type"] == "bind" and mount["source"] != "/dev/shm":
             taken.append(f"source {mount['source']}")
             mount["source"] = stand_in(mount, bundle)
     for namespace in config["linux"]["namespaces"]:
-        if namespace.get("path", "").startswith("/var/run/docker/netns/"):
-            taken.append(f"namespace {namespace['path']}")
+        path = namespace.pop("path", "")
+        if path.startswith("/var/run/docker/netns/"):
             namespace["path"] = "/proc/self/ns/net"
-    resources = config["linux"]["resources"]
-    if resources.get("cpu", {}).get("shares"):
-        taken.append("cpu.shares: the cpu controller is not there")
-        del resources["cpu"]["shares"]
+        if path:
+            taken.append(f"namespace {path}")
+    resources = config["linux"].get("resources", {})
+    taken += [f"{name} {resources.pop(name)}" for name in NO_CONTROLLER if name in resources]
+    if {"type": "uts"} not in config["linux"]["namespaces"] and config.pop("hostname", None):
+        taken.append("a hostname without a uts namespace, which runc refuses as well")
+    if config["process"].get("oomScoreAdj", 0) < 0:
+        # It takes CAP_SYS_RESOURCE, which the tests may not have.
+        taken.append(f"oomScoreAdj {config['process'].pop('oomScoreAdj')}")
+    config["root"]["path"] = "rootfs"
     config["process"]["args"] = ["/bin/sleep", "1000"]
     return taken
 
 
 def stand_in(mount: dict[str, Any], bundle: Bundle) -> str:
     """Return a file or directory that stands for a bind mount's source."""
-    path = bundle.path / Path(mount["destination"]).name
-    if mount["destination"] == "/data":
-        path.mkdir()
-    else:
+    source = Path(mount["source"])
+    path = bundle.path / f"source-{source.name}"
+    if source.suffix or source.name in ("hosts", "hostname", "docker-init"):
         path.write_text("stand-in\n")
+    else:
+        path.mkdir(exist_ok=True)
     return str(path)
 
 
@@ -78,4 +87,4 @@ def test_config_of_an_engine(
 
 
 def test_there_are_configs() -> None:
-    assert len(CONFIGS) >= 6
+    assert len(CONFIGS) >= 18

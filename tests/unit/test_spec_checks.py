@@ -214,7 +214,13 @@ def test_the_value_of_the_environment_is_not_told() -> None:
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("configs/*.json")), ids=lambda path: path.stem)
 def test_configs_of_engines(path: Path) -> None:
-    assert spec.validate(json.loads(path.read_text())) == []
+    config = json.loads(path.read_text())
+    if path.stem.endswith("sandbox-host"):
+        # Its pod had a host name and the host's uts namespace, which runc refuses as well.
+        with pytest.raises(InvalidConfig, match='hostname "podh" needs a uts namespace'):
+            spec.validate(config)
+        del config["hostname"]
+    assert spec.validate(config) == []
 
 
 @pytest.mark.parametrize("name", ["minimal", "minimal-for-start", "linux-rdma", "spec-example"])

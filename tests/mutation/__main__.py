@@ -42,11 +42,13 @@ def equivalent() -> dict[tuple[str, str, str, str], str]:
     return {(each["file"], each["function"], each["was"], each["becomes"]): each["reason"] for each in entries}
 
 
-def tests_for(mutant: Mutant) -> list[str]:
-    """Return the unit tests' files: first those that name the module, or its package."""
+def tests_for(mutant: Mutant | None) -> list[str]:
+    """Return the unit tests' files: first those that name the mutant's module, or its package."""
+    files = [path for path in sorted((paths.REPO / "tests/unit").glob("test_*.py")) if path.name not in LEFT_OUT]
+    if mutant is None:
+        return list(map(str, files))
     module = mutant.file.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
     package = mutant.file.split("/")[1].removesuffix(".py")
-    files = [path for path in sorted((paths.REPO / "tests/unit").glob("test_*.py")) if path.name not in LEFT_OUT]
 
     def distance(path: Path) -> tuple[bool, bool, bool]:
         text = path.read_text()
@@ -55,27 +57,37 @@ def tests_for(mutant: Mutant) -> list[str]:
     return [str(path) for path in sorted(files, key=distance)]
 
 
-def survives(mutant: Mutant, base: copies.Prefix, scratch: Path) -> bool:
-    """Run the unit tests on a copy with the change; return whether all of them pass."""
+def noticed(mutant: Mutant | None, base: copies.Prefix, scratch: Path) -> str | None:
+    """Run the unit tests on a copy with the change; return how the first fails, None when all of them pass.
+
+    Without a mutant: on a copy as it is.
+    """
     place = copies.Prefix(Path(tempfile.mkdtemp(dir=scratch)))
     try:
         shutil.copytree(base.packages, place.packages, symlinks=True, copy_function=os.link)
         place.launcher.parent.mkdir()
         os.link(base.launcher, place.launcher)
+        if mutant is None:
+            return run_tests(place, tests_for(None))
         copies.replace(place.packages / mutant.file, mutant.apply((paths.REPO / mutant.file).read_text()))
-        command = [str(PYTEST), "-x", "-q", "-p", "no:cacheprovider", *tests_for(mutant)]
-        environment = {**place.environment(), "TMPDIR": str(place.path)}
-        environment.pop("CI", None)
-        try:
-            done = subprocess.run(
-                command, cwd=paths.REPO, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                timeout=SECONDS, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+        return run_tests(place, tests_for(mutant))
     finally:
         shutil.rmtree(place.path, ignore_errors=True)
+
+
+def run_tests(place: copies.Prefix, files: list[str]) -> str | None:
+    """Run unit tests on a copy until the first fails; return what pytest says then, None when all of them pass."""
+    command = [str(PYTEST), "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *files]
+    environment = {**place.environment(), "TMPDIR": str(place.path.parent)}
+    environment.pop("CI", None)
+    try:
+        done = subprocess.run(
+            command, cwd=paths.REPO, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"no end after {SECONDS:g} s"
+    return None if done.returncode == 0 else done.stdout[-3000:]
 
 
 def arguments() -> argparse.Namespace:
@@ -86,6 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--allow", type=float, default=0.05, help="which share may survive (0.05)")
     parser.add_argument("--list", action="store_true", help="list the mutants that would be run")
+    parser.add_argument("--verbose", action="store_true", help="say which test noticed a mutant")
     return parser.parse_args()
 
 
@@ -101,14 +114,23 @@ def main() -> int:
         print(*chosen, sep="\n")
         return 0
     survivors = []
-    with tempfile.TemporaryDirectory(prefix="pyrt-mutation-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pyrt-") as folder:
         scratch = Path(folder)
         base = copies.make_base(scratch / "base")
+        failure = noticed(None, base, scratch)
+        if failure is not None:
+            print(f"the tests must pass on the program as it is:\n{failure}")
+            return 1
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, lives in zip(chosen, pool.map(lambda each: survives(each, base, scratch), chosen), strict=True):
-                if lives:
+            for mutant, failure in zip(
+                chosen, pool.map(lambda each: noticed(each, base, scratch), chosen), strict=True
+            ):
+                if failure is None:
                     survivors.append(mutant)
                     print(f"survives: {mutant}", flush=True)
+                elif options.verbose:
+                    failed = [line for line in failure.splitlines() if line.startswith(("FAILED", "ERROR"))]
+                    print(f"noticed:  {mutant}\n          {failed[0] if failed else failure[-300:]}", flush=True)
     share = len(survivors) / count
     print(f"{len(survivors)} of {count} survive: {share:.1%} (allowed: {options.allow:.0%})")
     return 0 if share <= options.allow else 1

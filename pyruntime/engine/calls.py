@@ -73,7 +73,8 @@ def await_start(listener: int, channel_fd: int) -> int:
     """Wait for `start`: return the connection over which it waits for the result.
 
     A connection that closes without the start byte is only a look whether init still waits. Until then init is ended
-    by the signals that end any program, although it is pid 1 of its namespace.
+    by the signals that end any program, although it may be pid 1 of its namespace. Those that a program has to know
+    (SIGUSR1, real-time signals) are dropped: the one they are meant for does not run yet. So does runc.
     """
     posix.close(channel_fd)
     kernel.exit_on_signals()

@@ -264,17 +264,22 @@ static void leave(int number)
 	_exit(128 + number);
 }
 
+/* Those of which each ends a program whatever it is, and those that only programs which asked for them can use. */
+static const int ending[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,	SIGTRAP,   SIGABRT,
+			     SIGBUS, SIGFPE, SIGSEGV, SIGTERM, SIGSTKFLT, SIGSYS};
+static const int dropped[] = {SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO, SIGPWR};
+
 static PyObject *linux_exit_on_signals(PyObject *self, PyObject *args)
 {
 	(void)self;
 	(void)args;
-	static const int ending[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-				     SIGALRM, SIGPIPE, SIGXCPU, SIGXFSZ, SIGPROF, SIGVTALRM};
-	struct sigaction action = {.sa_handler = leave};
+	struct sigaction end = {.sa_handler = leave}, drop = {.sa_handler = SIG_IGN};
 	for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
-		sigaction(ending[i], &action, NULL);
+		sigaction(ending[i], &end, NULL);
+	for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
+		sigaction(dropped[i], &drop, NULL);
 	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
-		sigaction(number, &action, NULL);
+		sigaction(number, &drop, NULL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -303,7 +308,7 @@ PyMethodDef process_methods[] = {
      "shared_memory(size) -> memoryview of zeros that children share, never unmapped; mmap(2)"},
     {"reset_signals", linux_reset_signals, METH_NOARGS, "Give every signal its default action and unblock all."},
     {"exit_on_signals", linux_exit_on_signals, METH_NOARGS,
-     "Unblock all signals, and exit with 128+n on those that end a program by default: pid 1 of a namespace would\n"
-     "ignore them."},
+     "Unblock all signals. Exit with 128+n on those that end any program, also as pid 1 of a namespace, which would\n"
+     "ignore them; ignore those that are only for a program that has asked for them."},
     {NULL, NULL, 0, NULL},
 };

@@ -25,8 +25,9 @@ def kill(options: Options) -> int:
     """`kill [--all] ID [SIGNAL]`: signal init, or with --all every process of the container.
 
     A container that is neither created nor running is an error, and nothing happens (runtime.md "Kill"); but --all on a
-    stopped one is fine, and reaches what has outlived its init. No lock is taken: a start or a delete that hangs must
-    not keep anybody from killing.
+    stopped one is fine, and reaches what has outlived its init. So does SIGKILL alone where an init does not take all
+    with it, as long as there is anybody to end. No lock is taken: a start or a delete that hangs must not keep anybody
+    from killing.
     """
     number = read_signal("".join(options.args[1:]) or DEFAULT)
     store = Store(options.root)
@@ -50,7 +51,7 @@ def kill_one(store: Store, container_id: str, number: int, *, everything: bool, 
             else:
                 send(container, now, number)
             now.close()
-        elif everything and now.status == "stopped":
+        elif now.status == "stopped" and (everything or (number == SIGKILL and outlived(container))):
             send_to_all(container, number)
         elif not only_alive:
             raise Failure(f'cannot kill container "{container.id}": container not running (it is {now.status})')
@@ -58,13 +59,24 @@ def kill_one(store: Store, container_id: str, number: int, *, everything: bool, 
 
 def send(container: Container, now: Status, number: int) -> None:
     """Signal init. Without a pid namespace of its own, SIGKILL goes to all: nothing else would end the others."""
-    if number == SIGKILL and not container.record.get("own_pid_namespace"):
+    if number == SIGKILL and shares_pids(container):
         kill_all(container)
     try:
         pidfd_send_signal(now.pidfd, number)
     except ProcessLookupError:
         if number != SIGKILL:
             raise Failure(f'cannot kill container "{container.id}": container not running: no such process') from None
+
+
+def shares_pids(container: Container) -> bool:
+    """Whether the container's processes live on without its init: its pid namespace is another's."""
+    return not container.record.get("own_pid_namespace")
+
+
+def outlived(container: Container) -> bool:
+    """Whether processes of the container live on although its init has ended."""
+    group = cgroup.owned(container.record) if shares_pids(container) else None
+    return group is not None and group.populated()
 
 
 def send_to_all(container: Container, number: int) -> None:

@@ -190,6 +190,8 @@ def check_sysctl(config: Config) -> None:
             needed = "ipc"
         elif path == "kernel/domainname":
             needed = "uts"
+        elif path.startswith("user/"):  # of the user namespace of who writes: init's (namespaces(7))
+            needed = "user"
         else:
             raise InvalidConfig(f"{shown(name)} belongs to no namespace and would change the host", pointer=pointer)
         if needed not in namespaces(config):

@@ -206,3 +206,19 @@ class TestUserNamespace:
     def test_exec(self, container: Make, mapped: Bundle) -> None:
         box = container()
         assert box.sh("id -u; readlink /proc/self/ns/user").split() == ["0", namespace(box.pid, "user")]
+
+    @pytest.mark.parametrize("joined", [False, True], ids=["new", "joined"])
+    def test_sysctls_of_it(self, container: Make, mapped: Bundle, joined: bool) -> None:
+        """user.* are limits of the user namespace of who writes them, and the host's stay as they are."""
+        names = ["user/max_inotify_watches", "user/max_net_namespaces"]
+        before = [Path("/proc/sys", name).read_text() for name in names]
+        if joined:
+            mapped.namespaces(user=f"/proc/{container().pid}/ns/user")
+        mapped.capabilities(bounding=["CAP_SYS_ADMIN"], effective=["CAP_SYS_ADMIN"], permitted=["CAP_SYS_ADMIN"])
+        mapped.linux["sysctl"] = {"user.max_inotify_watches": "77", names[1]: "0"}
+        mapped.sh("cat /proc/sys/user/max_inotify_watches /proc/sys/user/max_net_namespaces; unshare -n true")
+        box = container()
+        box.wait_stopped()
+        assert box.output.split() == ["77", "0"]
+        assert "unshare(0x40000000): No space left on device" in box.errors, "the limit is one"
+        assert [Path("/proc/sys", name).read_text() for name in names] == before, "the host's values"

@@ -63,7 +63,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
             into="start_listener",
         ),
         *namespaces.before_clone(config, facts),
-        namespaces.clone_step(facts),
+        namespaces.clone_step(config, facts),
         Step(HOST, "", "close", Slot("start_listener")),
         *(cgroup_around_init(config, facts) if facts.systemd_unit else ()),
         *(() if outside else late_resources(config, facts)),

@@ -27,10 +27,11 @@ FLAG = {
     "cgroup": "CLONE_NEWCGROUP",
     "time": "CLONE_NEWTIME",
 }
-"""Types of namespaces as config.json names them; the order is the order of joining: the user namespace first, because
-it gives the rights over the others, then the mount namespace late, because paths change with it."""
+"""Types of namespaces as config.json names them."""
 MAPPINGS = ("uidMappings", "gidMappings")
 JOIN_ORDER = ("network", "uts", "ipc", "cgroup", "time", "mount")
+"""The mount namespace last, because paths change with it; before or after the user namespace: joined_early."""
+EXEC_EARLY = ("network", "uts", "ipc", "cgroup", "time")
 LATER = ("cgroup", "time")
 """Made by init itself. The root of a cgroup namespace is the cgroup of the process that makes it, and clone3 would take
 the runtime's; a time namespace's offsets can only be written while nobody is in it."""
@@ -64,14 +65,14 @@ def open_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
-def _setns(side: str, config: dict[str, Any], kind: str) -> Step:
+def _setns(side: str, config: dict[str, Any], kind: str, whose: str = "") -> Step:
     return Step(
         side,
         f"{pointer_of(config, kind)}/path",
         "setns",
         Slot(f"ns_{kind}"),
         Flags(FLAG[kind]),
-        hint=f"the path must be a {kind} namespace",
+        hint=f"the path must be a {kind} namespace{whose}",
     )
 
 
@@ -89,15 +90,32 @@ def enters_itself(facts: Facts) -> bool:
     return joins_pid(facts) and facts.has_userns
 
 
-def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Join what decides where clone3 makes the new process: the user namespace of others.
+def joined_early(facts: Facts) -> list[str]:
+    """Return the types that are joined with the rights of the host, before there are those of a user namespace only.
 
-    It is entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so the new namespaces
+    They may belong to another one than the container's (another container's network, a builder's): setns(2) asks for
+    CAP_SYS_ADMIN in the owner. The mount namespace is not among them: with the host's rights nothing is done in one of
+    others. Nor is the cgroup namespace where init is yet to be cloned into its cgroup, which must be visible from the
+    one that the parent is in (cgroup-v2.rst, "nsdelegate").
+    """
+    if not facts.has_userns:
+        return []
+    late = ("mount",) if enters_itself(facts) else ("mount", "cgroup")
+    return [kind for kind in JOIN_ORDER if kind in facts.joined_namespaces and kind not in late]
+
+
+def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Join what a process with a user namespace must be cloned in: the namespaces of others, then the user namespace.
+
+    They are entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so the new namespaces
     belong to the joined user namespace, and the runtime itself keeps its own.
     """
-    if "user" in facts.joined_namespaces and not joins_pid(facts):
-        return [_setns(JOIN, config, "user")]
-    return []
+    if enters_itself(facts):
+        return []
+    kinds = joined_early(facts)
+    if "user" in facts.joined_namespaces:
+        kinds.append("user")
+    return [_setns(JOIN, config, kind) for kind in kinds]
 
 
 def new_flags(facts: Facts) -> list[str]:
@@ -105,10 +123,10 @@ def new_flags(facts: Facts) -> list[str]:
     return [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in LATER]
 
 
-def clone_step(facts: Facts) -> Step:
+def clone_step(config: dict[str, Any], facts: Facts) -> Step:
     """The clone3 that makes init, in its new namespaces and in its cgroup, if that can exist before init does."""
     flags = [] if enters_itself(facts) else new_flags(facts)
-    if "user" in facts.joined_namespaces and not joins_pid(facts):
+    if before_clone(config, facts):
         flags.append("CLONE_PARENT")
     return Step(
         HOST,
@@ -121,12 +139,13 @@ def clone_step(facts: Facts) -> Step:
 
 
 def entering_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Init: choose the pid namespace of its child, then make the user namespace and the others, or join it."""
+    """Init: choose the pid namespace of its child, join others, then make or join the user namespace and the rest."""
     if not enters_itself(facts):
         return []
-    steps = [_setns(INIT, config, "pid")]
+    kinds = ["pid", *joined_early(facts)]
     if "user" in facts.joined_namespaces:
-        steps.append(_setns(INIT, config, "user"))
+        kinds.append("user")
+    steps = [_setns(INIT, config, kind) for kind in kinds]
     return [*steps, Step(INIT, "/linux/namespaces", "unshare", Flags("|".join(new_flags(facts))))]
 
 
@@ -185,8 +204,10 @@ def _first_id(mappings: Any) -> int:
 
 
 def enter_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Init: join the namespaces given by path, then make those that clone3 could not make."""
-    steps = [_setns(INIT, config, kind) for kind in JOIN_ORDER if kind in facts.joined_namespaces]
+    """Init: join the namespaces given by path that it is not in yet, then make those that clone3 could not make."""
+    kinds = [kind for kind in JOIN_ORDER if kind in facts.joined_namespaces and kind not in joined_early(facts)]
+    whose = " that belongs to the container's user namespace" if facts.has_userns else ""
+    steps = [_setns(INIT, config, kind, whose) for kind in kinds]
     for step in steps:
         step.closes = (step.args[0].name,)
     if "cgroup" in facts.new_namespaces:
@@ -263,13 +284,14 @@ def exec_clone_step() -> Step:
 
 
 def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
-    """Join all the namespaces of the container's init at once; without a mount namespace, its root directory.
+    """Join all the namespaces of the container's init; without a mount namespace, its root directory.
 
-    The pid namespace is that of the child only (setns(2)), and joined first, with the host's rights. Slot "target"
-    holds a pidfd of init.
+    The pid namespace is that of the child only (setns(2)), and joined first, with the host's rights. So are, where
+    there is a user namespace, those that may belong to another one: joined_early. Slot "target" holds a pidfd of init.
     """
     kinds = listed(config)
-    flags = [flag for kind, flag in FLAG.items() if kind in kinds and kind != "pid"]
+    early = [flag for kind, flag in FLAG.items() if "user" in kinds and kind in kinds and kind in EXEC_EARLY]
+    flags = [flag for kind, flag in FLAG.items() if kind in kinds and kind != "pid" and flag not in early]
     steps: list[Step] = []
     if "mount" not in kinds:
         root = Flags("O_PATH|O_DIRECTORY|O_CLOEXEC")
@@ -285,6 +307,8 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         )
     if "pid" in kinds:
         steps.append(Step(INIT, pointer_of(config, "pid"), "setns", Slot("target"), Flags("CLONE_NEWPID")))
+    if early:
+        steps.append(Step(INIT, "/linux/namespaces", "setns", Slot("target"), Flags("|".join(early))))
     if flags:
         steps.append(
             Step(

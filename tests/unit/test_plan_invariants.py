@@ -185,6 +185,22 @@ def test_a_joined_user_namespace_is_entered_by_a_process_in_between() -> None:
     assert "CLONE_PARENT" in plan.steps[position(plan, "clone3")].describe()
 
 
+@pytest.mark.parametrize("user", [{}, {"path": "/proc/1/ns/user"}], ids=["new", "joined"])
+@pytest.mark.parametrize("pid", [{}, {"path": "/proc/1/ns/pid"}], ids=["own-pid", "joined-pid"])
+def test_what_another_user_namespace_may_own_is_joined_before_it(user: dict[str, str], pid: dict[str, str]) -> None:
+    """With the host's rights; but no mount namespace of others, in which the host's root would then be."""
+    config = json.loads(CONFIGS[-1].read_text())
+    links = {"network": "net", "ipc": "ipc", "uts": "uts", "time": "time", "mount": "mnt"}
+    joined = [{"type": kind, "path": f"/proc/1/ns/{link}"} for kind, link in links.items()]
+    config["linux"]["namespaces"] = [*joined, {"type": "user", **user}, {"type": "pid", **pid}]
+    plan = build.build_create(config, facts_for(config))
+    entered = {kind: plan.index(lambda s, k=kind: s.describe().startswith(f"setns(<ns_{k}>")) for kind in links}
+    user_entered = plan.index(lambda s: "CLONE_NEWUSER" in s.describe())
+    assert max(at for kind, at in entered.items() if kind != "mount") < user_entered < entered["mount"]
+    sides = {plan.steps[at].side for kind, at in entered.items() if kind != "mount"}
+    assert sides == {INIT if "path" in pid else JOIN}
+
+
 class TestJoinedPidNamespace:
     """What is seen in another container's pid namespace has no more than the container (CVE-2016-9962's kind)."""
 

@@ -135,7 +135,11 @@ BAD: list[tuple[Changes, str, str]] = [
         '"user.max_user_namespaces" needs a namespace of type user, or it would change the host',
         "/linux/sysctl/user.max_user_namespaces",
     ),
-    ({"/linux/sysctl": {"users": "1"}}, '"users" belongs to no namespace and would change the host', "/linux/sysctl/users"),
+    (
+        {"/linux/sysctl": {"users": "1"}},
+        '"users" belongs to no namespace and would change the host',
+        "/linux/sysctl/users",
+    ),
     ({"/linux/maskedPaths/0": "proc/kcore"}, '"proc/kcore" is not an absolute path', "/linux/maskedPaths/0"),
     ({"/linux/readonlyPaths/1": ""}, '"" is not an absolute path', "/linux/readonlyPaths/1"),
     ({**without("mount")}, "maskedPaths needs a mount namespace", "/linux/maskedPaths"),

@@ -12,6 +12,7 @@ from ..engine import change
 from ..errors import Failure, UsageFailure
 from ..plan import facts
 from ..plan import update as plan
+from ..plan.resources import by_version
 from ..text import quoted
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def update(options: Options) -> int:
         spec.validate_resources(given, None)
         with Store(options.root).open(options.args[0]) as container:
             check_status(container)
-            apply(container, plan.asked(given))
+            apply(container, by_version(plan.asked(given), container.record["ociVersion"]))
     except Failure as failure:
         raise located(failure, places) from None
     return 0
@@ -55,7 +56,7 @@ def apply(container: Container, wanted: Resources) -> None:
     group = cgroup.owned(container.record)
     if group is None:
         raise Failure(f'cannot update container "{container.id}": its cgroup is gone')
-    current = container.resources()
+    current = by_version(container.resources(), container.record["ociVersion"])
     if wanted.get("devices") == current.get("devices"):
         # Engines send the whole document; a filter that somebody has exchanged meanwhile stays.
         wanted.pop("devices", None)

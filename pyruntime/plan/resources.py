@@ -65,7 +65,21 @@ def late_resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def config_writes(config: dict[str, Any]) -> list[Write]:
-    return resource_writes((config.get("linux") or {}).get("resources") or {})
+    given = (config.get("linux") or {}).get("resources") or {}
+    return resource_writes(by_version(given, config.get("ociVersion", "")))
+
+
+def by_version(resources: dict[str, Any], version: str) -> dict[str, Any]:
+    """Return resources with what the spec of their version means, in the words of 1.3.
+
+    Until then a limit of 0 tasks was none: Go's callers could not leave the number out, and Podman 4's API for Docker's
+    clients sends it.
+    """
+    limit = (resources.get("pids") or {}).get("limit")
+    parts = version.split(".")
+    if limit != 0 or not (len(parts) > 1 and parts[0].isdecimal() and parts[1].isdecimal()):
+        return resources
+    return resources if (int(parts[0]), int(parts[1])) >= (1, 3) else {**resources, "pids": {"limit": -1}}
 
 
 def keeps_out_init(write: Write, facts: Facts) -> bool:
@@ -189,10 +203,11 @@ def cpu(group: dict[str, Any]) -> list[Write]:
 
 
 def pids(group: dict[str, Any]) -> list[Write]:
-    """The limit of tasks; 0 is a limit, -1 is none (config-linux.md since 1.3)."""
+    """The limit of tasks; 0 is a limit, -1 is none (config-linux.md since 1.3; before: by_version)."""
     if group.get("limit") is None:
         return []
-    return [Write(f"{BASE}/pids/limit", "pids.max", limit_text(group["limit"]))]
+    text = limit_text(group["limit"])
+    return [Write(f"{BASE}/pids/limit", "pids.max", text, optional=text == "max")]
 
 
 THROTTLES = (

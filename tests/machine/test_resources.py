@@ -84,6 +84,19 @@ def test_the_files_say_it(name: str, container: Make, bundle: Bundle) -> None:
     assert {file: group.read(file) for file in files} == files
 
 
+@pytest.mark.parametrize(("version", "limit"), [("1.0.2-dev", "max"), ("1.2.1", "max"), ("1.3.0", "0")])
+def test_no_tasks_by_version(container: Make, bundle: Bundle, version: str, limit: str) -> None:
+    """Before 1.3 a limit of 0 was none, in an update too."""
+    bundle.config["ociVersion"] = version
+    bundle.linux["resources"]["pids"] = {"limit": 0}
+    box = container(start=False)
+    assert Group(box).read("pids.max") == limit
+    box.runtime.ok("update", "--pids-limit", "5", box.id)
+    assert Group(box).read("pids.max") == "5"
+    box.runtime.ok("update", "--pids-limit", "0", box.id)
+    assert Group(box).read("pids.max") == limit
+
+
 def test_throttles(container: Make, bundle: Bundle) -> None:
     bundle.linux["resources"]["blockIO"] = {
         "throttleReadBpsDevice": [{**scratch(), "rate": 1 * MIB}],

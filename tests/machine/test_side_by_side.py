@@ -72,7 +72,6 @@ DIFFERENT: dict[str, dict[str, tuple[set[str], str]]] = {
         "burst": ({"cpu.max.burst"}, UNKNOWN),
         "idle": ({"cpu.idle", *WEIGHT}, UNKNOWN),
         "huge pages": ({RESERVED}, UNKNOWN),
-        "no pids": ({"pids.max"}, "takes 0 for unlimited; since 1.3 the spec says that it is a limit"),
     },
     "crun": {
         "shares 512": ({*WEIGHT}, FORMULA),
@@ -80,7 +79,6 @@ DIFFERENT: dict[str, dict[str, tuple[set[str], str]]] = {
         "what Kubernetes sends": ({*WEIGHT, RESERVED}, f"{FORMULA}; {UNKNOWN}"),
         "burst": ({"cpu.max.burst"}, UNKNOWN),
         "huge pages": ({RESERVED}, UNKNOWN),
-        "no pids": ({"pids.max"}, "takes 0 for unlimited; since 1.3 the spec says that it is a limit"),
     },
 }
 """Peer -> case -> the files that differ, and why."""

@@ -115,6 +115,27 @@ class TestResources:
         assert writes(pids={"limit": -1}) == [("pids.max", "max")]
 
     @pytest.mark.parametrize(
+        ("version", "limit", "text"),
+        [
+            *[(version, 0, "max") for version in ("1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.2.99-rc.1")],
+            *[(version, 0, "0") for version in ("1.3.0", "1.3.0-rc.1", "1.10.0", "2.0.0")],
+            *[("1.0.2-dev", limit, str(limit)) for limit in (1, 5)],
+            ("1.0.2-dev", -1, "max"),
+        ],
+    )
+    def test_no_tasks_by_version(self, version: str, limit: int, text: str) -> None:
+        config = {"ociVersion": version, "linux": {"resources": {"pids": {"limit": limit}, "cpu": {"shares": 2}}}}
+        found = [(write.name, write.text) for write in resources.config_writes(config)]
+        assert found == [("cpu.weight", "1"), ("pids.max", text)]
+
+    def test_without_the_controller_tasks_are_unlimited(self) -> None:
+        found = facts.Facts()
+        found.cgroup_controllers = ("cpu",)
+        config = {"ociVersion": "1.0.2-dev", "linux": {"resources": {"pids": {"limit": 0}}}}
+        (write,) = [step for step in resources.resource_steps(config, found) if step.call == "write_at"]
+        assert write.describe() == 'write_at(<cgroup>, "pids.max", "max")' and write.ignore == ("ENOENT",)
+
+    @pytest.mark.parametrize(
         ("group", "pointer"),
         [
             ({"memory": {"swap": 5}}, "/linux/resources/memory/swap"),
@@ -137,7 +158,7 @@ class TestResources:
             resources.resource_steps({"linux": {"resources": {"memory": {"limit": 1}}}}, found)
 
     def test_no_task_at_all_is_a_limit_that_comes_after_init(self) -> None:
-        config = {"linux": {"resources": {"pids": {"limit": 0}}}}
+        config = {"ociVersion": "1.3.0", "linux": {"resources": {"pids": {"limit": 0}}}}
         found = facts.Facts()
         found.cgroup_controllers = ("pids",)
         early, late = resources.resource_steps(config, found), resources.late_resource_steps(config, found)

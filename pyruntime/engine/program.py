@@ -12,8 +12,6 @@ from .. import kernel
 from ..errors import Failure
 from ..text import decode
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Searched when the process has no PATH."""
 PASSWD_LIMIT = 1 << 20
 """Bytes of the image's /etc/passwd that are read."""
 S_IFMT, S_IFDIR, S_IFREG = 0o170000, 0o040000, 0o100000
@@ -94,21 +92,24 @@ def find_program_early(name: str, env: list[str], in_cwd: bool) -> str:
 def find_program(name: str, env: list[str], found: str = "") -> str:
     """Return the path to execute for args[0], looked up in the PATH of env as execvp(3) does.
 
-    found: what was found before, "" for nothing. Raises Failure with the words that callers map to exit codes 126 and
-    127.
+    But there is no default for PATH, and an empty part of it is not the working directory: with runc and crun nothing is
+    found there either. found: what was found before, "" for nothing. Raises Failure with the words that callers map to
+    exit codes 126 and 127.
     """
     if found:
         return found
     if "/" in name:
         check_program(name, name)
         return name
-    path = DEFAULT_PATH
+    path = ""
     for entry in env:
         if entry.startswith("PATH="):
             path = entry[5:]
     denied = False
     for directory in path.split(":"):
-        candidate = f"{directory or '.'}/{name}"
+        if not directory:
+            continue
+        candidate = f"{directory}/{name}"
         try:
             mode = posix.stat(candidate).st_mode
         except OSError:
@@ -119,7 +120,8 @@ def find_program(name: str, env: list[str], found: str = "") -> str:
             denied = True
     if denied:
         raise Failure(f'exec: "{name}": permission denied', pointer="/process/args/0")
-    raise Failure(f'exec: "{name}": executable file not found in $PATH', pointer="/process/args/0")
+    why = "" if path else " (process.env has none)"
+    raise Failure(f'exec: "{name}": executable file not found in $PATH{why}', pointer="/process/args/0")
 
 
 def check_program(name: str, path: str) -> None:

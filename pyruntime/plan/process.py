@@ -193,7 +193,7 @@ def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
     """Groups, group, user, in the order that keeps the right to the next one."""
     user = program.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
-    groups = list(user.get("additionalGids") or ())
+    groups = list(dict.fromkeys(user.get("additionalGids") or ()))
     steps = []
     if groups or not facts.rootless:
         # A user namespace may have setgroups denied; then there are no groups to drop either (user_namespaces(7)).

@@ -1,11 +1,12 @@
 """What the container's process is given, seen from inside: config.md "Process" and "Linux Process"."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support.bundle import Bundle
 from support.fixtures import Inside, Make
-from support.runtime import Runtime, host_status, new_id, wait_for
+from support.runtime import Container, Runtime, host_status, new_id, wait_for
 
 CAPABILITY_BITS = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETPCAP": 8, "CAP_NET_BIND_SERVICE": 10, "CAP_NET_RAW": 13}
 
@@ -44,6 +45,47 @@ def test_program_is_found_in_the_path_of_the_container(runtime: Runtime, bundle:
     assert runtime.ok("run", "-b", bundle.save(), new_id()) == "found /special/program\n"
 
 
+@pytest.mark.parametrize(
+    ("env", "cwd", "found"),
+    [
+        ([], "/", False),
+        ([], "/bin", False),
+        (["PATH="], "/bin", False),
+        (["PATH=:"], "/bin", False),
+        (["PATH=/nowhere:"], "/bin", False),
+        (["PATH=:/bin"], "/", True),
+        (["PATH=/nowhere"], "/", False),
+        (["PATH=bin"], "/", True),
+        (["PATH=."], "/bin", True),
+        (["PATH=/nowhere", "PATH=/bin"], "/", True),
+        (["PATH=/bin", "PATH=/nowhere"], "/", False),
+        (["MYPATH=/bin"], "/", False),
+    ],
+    ids=str,
+)
+def test_path(runtime: Runtime, bundle: Bundle, env: list[str], cwd: str, found: bool) -> None:
+    """No default, and the working directory by its name only; in exec as well."""
+    bundle.args("/bin/sleep", "100")
+    box = Container(runtime, bundle.save(), new_id())
+    box.create()
+    box.start()
+    bundle.process.update(env=env, cwd=cwd)
+    bundle.args("true")
+    program = bundle.path / "process.json"
+    program.write_text(json.dumps(bundle.process))
+    run = runtime.run("run", "-b", bundle.save(), new_id())
+    execute = box.exec("--process", program, "--")
+    box.close()
+    said = 'exec: "true": executable file not found in $PATH'
+    if not any(entry.startswith("PATH=") and entry != "PATH=" for entry in env):
+        said += " (process.env has none)"
+    if found:
+        assert (run.status, run.stderr, execute.status, execute.stderr) == (0, "", 0, "")
+    else:
+        assert run.status == 1 and said in run.stderr, run
+        assert execute.status == 255 and said in execute.stderr, execute
+
+
 def test_environment_is_the_given_one(runtime: Runtime, bundle: Bundle) -> None:
     bundle.process["env"] = ["PATH=/bin:/usr/bin", "HOME=/x", "EMPTY=", "A=b=c", "TWO WORDS=x y", "ä=ö"]
     bundle.args("cat", "/proc/self/environ")
@@ -74,6 +116,10 @@ class TestUser:
     def test_additional_groups(self, inside: Inside, bundle: Bundle) -> None:
         bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5, 2000, 70000]}
         assert status_of(inside("cat /proc/self/status"))["Groups"] == "5 2000 70000"
+
+    def test_a_group_that_is_named_twice_counts_once(self, inside: Inside, bundle: Bundle) -> None:
+        bundle.process["user"] = {"uid": 0, "gid": 6, "additionalGids": [17, 9, 17, 6, 9]}
+        assert inside("grep Groups /proc/self/status").split() == ["Groups:", "6", "9", "17"]
 
     def test_no_group_of_the_caller_stays(self, inside: Inside) -> None:
         assert status_of(inside("cat /proc/self/status"))["Groups"] in ("", "0")

@@ -38,6 +38,7 @@ from .paths import (
     check_proc,
     make_console,
     make_device,
+    make_device_place,
     make_mountpoint,
     make_real_directory,
     make_symlink,
@@ -69,6 +70,8 @@ __all__ = [
     "make_cgroup",
     "make_console",
     "make_device",
+    "make_device_node",
+    "make_device_place",
     "make_mountpoint",
     "make_parent_private",
     "make_real_directory",
@@ -126,6 +129,13 @@ def idmap_userns(uid_map: str, gid_map: str) -> int:
     from .idmap import idmap_userns as make
 
     return make(uid_map, gid_map)
+
+
+def make_device_node(path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> int:
+    """Return a detached mount of a new device node with this mode and owner; see device_nodes."""
+    from .device_nodes import make_device_node as make
+
+    return make(path, kind, major, minor, mode, uid, gid)
 
 
 def copy_up(root: int, path: str, mount_fd: int) -> None:

@@ -13,6 +13,10 @@ from ..errors import Failure
 from . import _linux
 from .files import PROCFS, named
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 C = _linux.constants
 IN_ROOT = C["RESOLVE_IN_ROOT"] | C["RESOLVE_NO_MAGICLINKS"]
 PATH_ONLY = C["O_PATH"]
@@ -21,6 +25,8 @@ NO_FOLLOW = C["O_PATH"] | C["O_NOFOLLOW"]
 KINDS = {"c": C["S_IFCHR"], "u": C["S_IFCHR"], "b": C["S_IFBLK"], "p": C["S_IFIFO"]}
 MAX_LINKS = 40
 """Symbolic links that are followed while directories are made, as the kernel limits them."""
+ATTEMPTS = 16
+"""To make a path that others make, exchange or remove at the same time."""
 
 
 def open_in_root(root: int, path: str, flags: int) -> int:
@@ -28,32 +34,73 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     return _linux.openat2(root, path, flags, 0, IN_ROOT)
 
 
-def mkdir_in_root(root: int, path: str, mode: int, links: int = MAX_LINKS) -> int:
+def mkdir_in_root(root: int, path: str, mode: int) -> int:
     """Make the directory and its parents where they are missing; return a descriptor (O_PATH) on it.
 
     A link that leads to nothing has its target made, beneath root.
     """
-    try:
-        return _linux.openat2(root, path, DIRECTORY, 0, IN_ROOT)
-    except FileNotFoundError:
-        pass
-    parent_path, name = split(path)
-    parent = mkdir_in_root(root, parent_path, mode, links)
-    try:
-        if name == "..":
-            return _linux.openat2(root, path, DIRECTORY, 0, IN_ROOT)
+    return made_in_root(root, path, DIRECTORY, mode, lambda parent, name: _linux.mkdirat(parent, name, mode))
+
+
+def made_in_root(root: int, path: str, flags: int, mode: int, make: Callable[[int, str], None]) -> int:
+    """Return a descriptor on a path beneath root; what is missing on the way is made, and the last name by `make`.
+
+    Others may make the same at the same time (containers on one root file system), or take it away: whatever the path
+    leads to in the end is looked up once more as a whole.
+    """
+    for _ in range(ATTEMPTS):
         try:
-            _linux.mkdirat(parent, name, mode)
-        except FileExistsError:
-            target = link_target(parent, name)
+            return _linux.openat2(root, path, flags, 0, IN_ROOT)
+        except FileNotFoundError:
+            try:
+                make_missing(root, path, mode, make)
+            except (FileExistsError, FileNotFoundError, NotADirectoryError):
+                continue
+    return _linux.openat2(root, path, flags, 0, IN_ROOT)
+
+
+def make_missing(root: int, path: str, mode: int, make: Callable[[int, str], None]) -> None:
+    """Walk along a path beneath root, name by name, and make what is missing: directories, and the last name by `make`.
+
+    Links are followed by what they say, one that leads to nothing too: absolute ones begin at root again, and `..` of
+    root is root. Every name is made in a directory that was opened beneath root.
+    """
+    names, way, links = path.split("/")[::-1], "", MAX_LINKS
+    directory = posix.dup(root)
+    try:
+        while names:
+            name = names.pop()
+            if name in ("", "."):
+                continue
+            target = None if name == ".." else link_target(directory, name)
             if target is not None:
                 if links == 0:
-                    raise named(OSError(errno.ELOOP, posix.strerror(errno.ELOOP)), f'mkdir("{path}")') from None
-                base = target if target.startswith("/") else f"{parent_path}/{target}"
-                return mkdir_in_root(root, base, mode, links - 1)
-        return _linux.openat2(root, path, DIRECTORY, 0, IN_ROOT)
+                    raise named(OSError(errno.ELOOP, posix.strerror(errno.ELOOP)), f'mkdir("{path}")')
+                links -= 1
+                names += target.split("/")[::-1]
+                if not target.startswith("/"):
+                    continue
+                way = ""
+            else:
+                if name != "..":
+                    if not any(names):
+                        make(directory, name)
+                        return
+                    make_directory(directory, name, mode)
+                way = f"{way}/{name}"
+            following = _linux.openat2(root, way or "/", DIRECTORY, 0, IN_ROOT)
+            posix.close(directory)
+            directory = following
     finally:
-        posix.close(parent)
+        posix.close(directory)
+
+
+def make_directory(parent: int, name: str, mode: int) -> None:
+    """Make a directory, if it is not there."""
+    try:
+        _linux.mkdirat(parent, name, mode)
+    except FileExistsError:
+        pass
 
 
 def split(path: str) -> tuple[str, str]:
@@ -70,13 +117,21 @@ def link_target(dirfd: int, name: str) -> str | None:
         return None
 
 
-def make_mountpoint(root: int, path: str, source: int | None, proc_file: str | None = None) -> int:
+def make_mountpoint(
+    root: int, path: str, source: int | None, proc_file: str | None = None, *, directory: bool = True
+) -> int:
     """Return a descriptor on the place to mount on, made when missing: a directory, or a file for a source that is
     no directory.
 
     proc_file: the file of procfs, by its path below /proc, that may be mounted over; no other place on a procfs may.
+    directory: what is mounted when there is no source to look at.
     """
-    target = _mountpoint(root, path, source)
+    if source is not None:
+        directory = posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]
+    if directory:
+        target = below_root(root, mkdir_in_root(root, path, 0o755), path)
+    else:
+        target = file_to_mount_on(root, path)
     try:
         if _linux.fstatfs_type(target) == PROCFS:
             check_on_procfs(root, path, target, source, proc_file)
@@ -154,13 +209,9 @@ def open_own_dev(root: int, *own: int) -> int:
     return posix.dup(root)
 
 
-def _mountpoint(root: int, path: str, source: int | None) -> int:
-    if source is None or posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
-        return below_root(root, mkdir_in_root(root, path, 0o755), path)
-    try:
-        target = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
-    except FileNotFoundError:
-        return make_file(root, path)
+def file_to_mount_on(root: int, path: str) -> int:
+    """Return a descriptor on what is at the path, a new file when nothing is; raise OSError ENOTDIR for a directory."""
+    target = make_file(root, path)
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         # move_mount(2) would only say EINVAL.
         posix.close(target)
@@ -180,15 +231,14 @@ def below_root(root: int, fd: int, path: str) -> int:
 
 
 def make_file(root: int, path: str) -> int:
-    """Make an empty file that does not exist yet; return a descriptor (O_PATH) on it."""
-    parent_path, name = split(path)
-    parent = mkdir_in_root(root, parent_path, 0o755)
-    try:
-        flags = C["O_CREAT"] | C["O_EXCL"] | C["O_NOFOLLOW"] | C["O_RDONLY"]
-        posix.close(_linux.openat2(parent, name, flags, 0o644, IN_ROOT))
-        return _linux.openat2(parent, name, NO_FOLLOW, 0, IN_ROOT)
-    finally:
-        posix.close(parent)
+    """Return a descriptor (O_PATH) on a file, which is made empty where it is missing; see made_in_root()."""
+    return made_in_root(root, path, PATH_ONLY, 0o755, make_empty)
+
+
+def make_empty(parent: int, name: str) -> None:
+    """Make an empty file that is not there yet, neither as a link."""
+    flags = C["O_CREAT"] | C["O_EXCL"] | C["O_NOFOLLOW"] | C["O_RDONLY"]
+    posix.close(_linux.openat2(parent, name, flags, 0o644, IN_ROOT))
 
 
 def make_real_directory(root: int, path: str) -> int:
@@ -210,9 +260,10 @@ def make_console(root: int) -> int:
     directory = mkdir_in_root(root, "/dev", 0o755)
     try:
         try:
-            fd = _linux.openat2(directory, "console", NO_FOLLOW, 0, IN_ROOT)
-        except FileNotFoundError:
-            return make_file(directory, "/console")
+            make_empty(directory, "console")
+        except FileExistsError:
+            pass
+        fd = _linux.openat2(directory, "console", NO_FOLLOW, 0, IN_ROOT)
     finally:
         posix.close(directory)
     if posix.fstat(fd).st_mode & C["S_IFMT"] == C["S_IFLNK"]:
@@ -224,7 +275,8 @@ def make_console(root: int) -> int:
 def make_device(root: int, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
     """Make a device node (c, u, b) or a fifo (p) with exactly this mode and owner.
 
-    A node that is already there must be the same device, whatever else it is is an error (config-linux.md "Devices").
+    A node that is already there must be the same device, whatever else it is is an error (config-linux.md "Devices"):
+    OSError EBUSY where something is mounted there, EEXIST for the image's own.
     """
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
@@ -234,9 +286,13 @@ def make_device(root: int, path: str, kind: str, major: int, minor: int, mode: i
         if uid or gid:
             _linux.fchownat(parent, name, uid, gid, C["AT_SYMLINK_NOFOLLOW"])
     except FileExistsError:
-        status = posix.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not is_device(status, kind, major, minor):
-            raise
+        there = _linux.openat2(parent, name, NO_FOLLOW, 0, IN_ROOT)
+        try:
+            if not is_device(posix.fstat(there), kind, major, minor):
+                check_not_mounted(there, path)
+                raise
+        finally:
+            posix.close(there)
     finally:
         posix.umask(before)
         posix.close(parent)
@@ -248,10 +304,34 @@ def is_device(status: posix.stat_result, kind: str, major: int, minor: int) -> b
     return kind == "p" or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) == (major, minor)
 
 
-def open_device(_root: int, path: str, kind: str, major: int, minor: int) -> int:
+def check_not_mounted(fd: int, path: str) -> None:
+    """Raise OSError EBUSY when what is there is the root of a mount: the config has mounted it."""
+    if _linux.statx_mount(fd)[1]:
+        raise named(OSError(errno.EBUSY, posix.strerror(errno.EBUSY)), f'something else is mounted on "{path}"')
+
+
+def make_device_place(root: int, path: str, kind: str, major: int, minor: int) -> int:
+    """Return a descriptor on the place to bind a device on, made as an empty file when it is missing.
+
+    Raises OSError EBUSY when something else than this device is mounted there.
+    """
+    try:
+        there = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
+    except FileNotFoundError:
+        pass
+    else:
+        try:
+            if not is_device(posix.fstat(there), kind, major, minor):
+                check_not_mounted(there, path)
+        finally:
+            posix.close(there)
+    return make_mountpoint(root, path, None, directory=False)
+
+
+def open_device(_place: int, path: str, kind: str, major: int, minor: int) -> int:
     """Return a detached mount of the host's device node, for containers that may not make one themselves.
 
-    The root is where it is to be bound; where that is nowhere (open_own_dev), nothing is opened.
+    The place is where it is to be bound; where that is nowhere (open_own_dev, make_device_place), nothing is opened.
     """
     fd = _linux.open_tree(C["AT_FDCWD"], path, C["OPEN_TREE_CLONE"])
     if not is_device(posix.fstat(fd), kind, major, minor):
@@ -271,12 +351,16 @@ def make_symlink(root: int, target: str, path: str) -> None:
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
     try:
-        try:
-            _linux.symlinkat(target, parent, name)
-        except FileExistsError:
-            if link_target(parent, name) in (target, None):
+        for _ in range(ATTEMPTS):
+            try:
+                _linux.symlinkat(target, parent, name)
                 return
-            posix.unlink(name, dir_fd=parent)
-            _linux.symlinkat(target, parent, name)
+            except FileExistsError:
+                if link_target(parent, name) in (target, None):
+                    return
+            try:
+                posix.unlink(name, dir_fd=parent)
+            except FileNotFoundError:
+                continue
     finally:
         posix.close(parent)

@@ -54,6 +54,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
         *mounts.host_mount_steps(parsed, config, facts),
+        *rootfs.host_device_steps(config, facts),
         Step(
             HOST,
             "",

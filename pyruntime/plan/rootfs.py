@@ -6,7 +6,8 @@ Propagation"; pivot_root(2).
 
 from __future__ import annotations
 
-from ..step import INIT, Flags, Octal, Slot, Step
+from ..step import HOST, INIT, Flags, Octal, Slot, Step
+from .cgroup import host_id
 from .facts import Facts
 
 TYPE_CHECKING = False
@@ -105,7 +106,41 @@ def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> 
     ids of mounts that may be the container's own /dev.
     """
     steps = [Step(INIT, "", "open_own_dev", ROOT, *new_devs, into="dev_root", ignore=("EXDEV",))]
-    wanted = {path: ("", "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES}
+    make = _bind_device if facts.has_userns else _make_device
+    for number, (path, device) in enumerate(wanted_devices(config).items()):
+        steps += make(number, path, device)
+    # A file or directory that the image has in its place stays, as runc has it.
+    steps += [Step(INIT, "", "make_symlink", DEV_ROOT, to, path) for path, to in DEFAULT_LINKS]
+    return [*steps, Step(INIT, "", "close", DEV_ROOT)]
+
+
+def host_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, before clone3: the nodes of linux.devices for a user namespace, in which mknod(2) is refused.
+
+    Each is made with the mode and owner that are asked for, on a file system that nobody else sees. The maps of a
+    joined namespace are not known here: the nodes in it are the host's root's.
+    """
+    if not facts.has_userns:
+        return []
+    linux, steps = config.get("linux") or {}, []
+    for number, (path, device) in enumerate(wanted_devices(config).items()):
+        pointer, kind, major, minor, mode, uid, gid = device
+        if not pointer or kind == "p":
+            continue
+        owner = [host_id(id_, linux.get(key) or ()) for id_, key in ((uid, "uidMappings"), (gid, "gidMappings"))]
+        node = (path, kind, major, minor, Octal(mode), *(id_ or 0 for id_ in owner))
+        steps.append(Step(HOST, pointer, "make_device_node", *node, into=f"device{number}"))
+    return steps
+
+
+def wanted_devices(config: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the default devices and those of the config by path: pointer, kind, major, minor, mode, uid, gid.
+
+    A default one has no pointer.
+    """
+    wanted: dict[str, tuple[Any, ...]] = {
+        path: ("", "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES
+    }
     for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
         wanted[device["path"]] = (
             f"/linux/devices/{index}",
@@ -116,41 +151,37 @@ def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> 
             device.get("uid") or 0,
             device.get("gid") or 0,
         )
-    make = _bind_device if facts.has_userns else _make_device
-    for number, (path, device) in enumerate(wanted.items()):
-        steps += make(number, path, device)
-    # A file or directory that the image has in its place stays, as runc has it.
-    steps += [Step(INIT, "", "make_symlink", DEV_ROOT, to, path) for path, to in DEFAULT_LINKS]
-    return [*steps, Step(INIT, "", "close", DEV_ROOT)]
+    return wanted
+
+
+def covered(pointer: str) -> tuple[str, ...]:
+    """Return what a device's step may fail by: what the config mounts on a default device stays there, and on one of
+    linux.devices it is an error."""
+    return () if pointer else ("EBUSY",)
 
 
 def _make_device(_number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     pointer, kind, major, minor, mode, uid, gid = device
-    return [Step(INIT, pointer, "make_device", DEV_ROOT, path, kind, major, minor, Octal(mode), uid, gid)]
+    node = (path, kind, major, minor, Octal(mode), uid, gid)
+    return [Step(INIT, pointer, "make_device", DEV_ROOT, *node, ignore=covered(pointer))]
 
 
 def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
-    """mknod(2) is refused in a user namespace, so the host's node is bound instead (and a fifo is simply made)."""
+    """In a user namespace a node is bound, because mknod(2) is refused: the host's own for a default device, the one
+    that the host has made (host_device_steps) for one of the config. A fifo is simply made."""
     pointer, kind, major, minor, *_ = device
     if kind == "p":
         return _make_device(number, path, device)
-    source, target = f"device{number}", f"device_target{number}"
+    source, target, node = f"device{number}", f"device_target{number}", (path, kind, major, minor)
+    steps = [Step(INIT, pointer, "make_device_place", DEV_ROOT, *node, into=target, ignore=covered(pointer))]
+    if not pointer:
+        steps.append(Step(INIT, pointer, "open_device", Slot(target), *node, into=source))
     return [
-        Step(INIT, pointer, "open_device", DEV_ROOT, path, kind, major, minor, into=source),
+        *steps,
         # The node is the host's: where its owner is mapped (0 to 0), the container's root could change mode and owner.
         Step(INIT, pointer, "mount_setattr", Slot(source), "", EMPTY, READ_ONLY, 0, 0),
-        Step(INIT, pointer, "make_mountpoint", DEV_ROOT, path, Slot(source), into=target),
-        Step(
-            INIT,
-            pointer,
-            "move_mount",
-            Slot(source),
-            "",
-            Slot(target),
-            "",
-            ATTACH,
-            closes=(source, target),
-        ),
+        Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH, closes=(target,)),
+        Step(INIT, pointer, "close", Slot(source)),
     ]
 
 

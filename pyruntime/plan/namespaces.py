@@ -34,7 +34,8 @@ JOIN_ORDER = ("network", "uts", "ipc", "cgroup", "time", "mount")
 EXEC_EARLY = ("network", "uts", "ipc", "cgroup", "time")
 LATER = ("cgroup", "time")
 """Made by init itself. The root of a cgroup namespace is the cgroup of the process that makes it, and clone3 would take
-the runtime's; a time namespace's offsets can only be written while nobody is in it."""
+the runtime's; a time namespace's offsets can only be written while nobody is in it. With a user namespace the ipc
+namespace is made by init too: the file system of message queues is its maker's, and init is root by then."""
 
 
 def pointer_of(config: dict[str, Any], kind: str) -> str:
@@ -120,7 +121,8 @@ def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 def new_flags(facts: Facts) -> list[str]:
     """Return the flags of the new namespaces that are made at once."""
-    return [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in LATER]
+    later = (*LATER, "ipc") if facts.has_userns else LATER
+    return [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in later]
 
 
 def clone_step(config: dict[str, Any], facts: Facts) -> Step:
@@ -210,6 +212,8 @@ def enter_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     steps = [_setns(INIT, config, kind, whose) for kind in kinds]
     for step in steps:
         step.closes = (step.args[0].name,)
+    if "ipc" in facts.new_namespaces and facts.has_userns:
+        steps.append(Step(INIT, pointer_of(config, "ipc"), "unshare", Flags("CLONE_NEWIPC")))
     if "cgroup" in facts.new_namespaces:
         steps.append(Step(INIT, pointer_of(config, "cgroup"), "unshare", Flags("CLONE_NEWCGROUP")))
     if "time" in facts.new_namespaces:

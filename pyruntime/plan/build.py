@@ -9,6 +9,7 @@ from ..step import HOST, INIT, Flags, Octal, Plan, Slot, Step
 from . import (
     capabilities,
     cgroup,
+    cgroup_mounts,
     console,
     device_filter,
     hooks,
@@ -42,8 +43,8 @@ EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
     unsupported.check(config)
-    parsed = mounts.parse(config)
-    plan = Plan(warnings=mounts.warnings(parsed))
+    parsed = mounts.parse(config, facts)
+    plan = Plan(warnings=[*mounts.warnings(parsed), *cgroup_mounts.warnings(config, facts)])
     program = config.get("process")
     outside = namespaces.joins_pid(facts)
     plan.steps = [
@@ -207,7 +208,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
         *labels.procfs_steps(config),
         *paths.prepare_steps(config, facts),
         *rootfs.bind_root(config, facts),
-        *mounts.mount_steps(parsed, facts),
+        *mounts.mount_steps(parsed, config, facts),
         *rootfs.device_steps(config, facts, mounts.new_devs(parsed)),
         *console.terminal_steps(program, facts, root=True, outside=namespaces.joins_pid(facts)),
         *early_hook_steps(config, facts),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, Flags, Octal, Slot, Step
+from .cgroup_mounts import check_mounted
 from .facts import Facts, levels_above
 from .mounts import target_of
 
@@ -104,13 +105,3 @@ def host_id(container_id: int, mappings: Any) -> int | None:
         if 0 <= offset < entry["size"]:
             return int(entry["hostID"] + offset)
     return None
-
-
-def check_mounted(facts: Facts) -> None:
-    """Raise InvalidConfig when there is no cgroup2 to put the container into."""
-    if facts.cgroup_mount is None:
-        raise InvalidConfig(
-            "cgroup version 2 is not mounted on /sys/fs/cgroup",
-            pointer=POINTER,
-            hint="pyruntime needs cgroup2: mount -t cgroup2 none /sys/fs/cgroup",
-        )

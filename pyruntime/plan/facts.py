@@ -37,7 +37,8 @@ class Facts:
     driver. bounding_caps: bit mask of what the caller can grant. new_namespaces, joined_namespaces: what the config
     asks for, by type; one that is the caller's own is in neither, as if it were not listed. host_namespaces: the types
     whose path is the caller's own namespace or that of process 1; one of these alone is joined as well.
-    console_size: rows and columns of the caller's terminal, when the command carries it itself.
+    console_size: rows and columns of the caller's terminal, when the command carries it itself. inner_sources: the
+    mounts, by index, whose source lies below the root file system: what is mounted there first decides what it is.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Facts:
         "preserve_fds",
         "rootless",
         "init_pid",
+        "inner_sources",
     )
 
     id: str
@@ -99,6 +101,7 @@ class Facts:
     preserve_fds: int
     rootless: bool
     init_pid: int
+    inner_sources: frozenset[int]
 
     def __init__(self) -> None:
         self.id = ""
@@ -129,6 +132,7 @@ class Facts:
         self.preserve_fds = 0
         self.rootless = False
         self.init_pid = 0
+        self.inner_sources = frozenset()
 
     @property
     def cgroup_dir(self) -> str:
@@ -213,6 +217,7 @@ def probe(
     facts.euid = posix.geteuid()
     facts.rootless = facts.euid != 0
     read_namespaces(facts, config, namespaces)
+    probe_sources(facts, config)
     probe_capabilities(facts)
     probe_cgroup(facts, (config.get("linux") or {}).get("cgroupsPath") or "", systemd=systemd)
     return facts
@@ -237,6 +242,36 @@ def _real_path(path: str) -> str:
         return posix.readlink(f"/proc/self/fd/{fd}")
     finally:
         posix.close(fd)
+
+
+def probe_sources(facts: Facts, config: dict[str, Any]) -> None:
+    """Note the mounts whose source leads through the root file system, whatever links or missing names are on the way.
+
+    It matters where the host would open it, before anything is mounted: for a user namespace, or to map owners.
+    """
+    inner = set()
+    for index, mount in enumerate(config.get("mounts") or ()):
+        source, options = mount.get("source") or "", mount.get("options") or ()
+        is_bind = mount.get("type") == "bind" or any("bind" in option for option in options)
+        mapped = mount.get("uidMappings") or any("idmap" in option for option in options)
+        if index and source and is_bind and (facts.has_userns or mapped):
+            path = source if source.startswith("/") else f"{facts.bundle}/{source}"
+            if any(is_below(facts.rootfs, above) for above in paths_above(path)):
+                inner.add(index)
+    facts.inner_sources = frozenset(inner)
+
+
+def paths_above(path: str) -> list[str]:
+    """Return a path and all those above it, from the top."""
+    return [path[:end] for end in (*(i for i, char in enumerate(path) if char == "/" and i), len(path))]
+
+
+def is_below(root: str, path: str) -> bool:
+    """Whether a path leads to a directory or below it; one that can't be looked at does not."""
+    try:
+        return f"{_real_path(path)}/".startswith(f"{root}/")
+    except OSError:
+        return False
 
 
 def probe_capabilities(facts: Facts) -> None:

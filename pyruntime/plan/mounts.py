@@ -10,7 +10,7 @@ from ..errors import InvalidConfig
 from ..spec.checks import BELOW_PROC
 from ..spec.linux import clean
 from ..step import HOST, INIT, Flags, Slot, Step
-from . import mount_options
+from . import cgroup_mounts, mount_options
 from .facts import Facts
 from .namespaces import joins_pid, map_texts
 
@@ -34,15 +34,15 @@ SET_STRING = Flags("FSCONFIG_SET_STRING")
 SET_FLAG = Flags("FSCONFIG_SET_FLAG")
 CREATE = Flags("FSCONFIG_CMD_CREATE")
 REAL_DIRECTORY = ("proc", "sysfs")
-CGROUP = ("cgroup", "cgroup2")
 ABSENT = ("ENOENT", "ENOTDIR")
 DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
 
 
-def parse(config: dict[str, Any]) -> Parsed:
+def parse(config: dict[str, Any], facts: Facts) -> Parsed:
     """Return the config's mounts, each with its options; all the functions here want them so."""
-    return [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
+    parsed = [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
+    return [(cgroup_mounts.resolved(mount, options, config, facts), options) for mount, options in parsed]
 
 
 def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -52,7 +52,7 @@ def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> li
         if is_procfs_of_others(mount, options, facts):
             # Init is outside of the joined pid namespace as long as it can mount, and a procfs is of its maker's.
             steps.append(Step(HOST, f"/mounts/{index}/type", "fsopen_proc", Slot("ns_pid"), into=f"fs{index}"))
-        if is_bind(mount, options) and opened_by_host(mount, facts):
+        if is_bind(mount, options) and opened_by_host(index, mount, facts):
             steps += _clone_source(HOST, index, mount, options, facts)
             steps.append(
                 Step(
@@ -72,9 +72,11 @@ def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, facts: Fac
     return mount.get("type") == "proc" and joins_pid(facts) and not (options.bind or options.remount)
 
 
-def opened_by_host(mount: dict[str, Any], facts: Facts) -> bool:
-    """The container's root may not reach a source by its path, or map its owners."""
-    return bool(facts.has_userns and facts.euid == 0) or bool(mount.get("uidMappings"))
+def opened_by_host(index: int, mount: dict[str, Any], facts: Facts) -> bool:
+    """The container's root may not reach a source by its path. What lies below the root file system it may, and that is
+    opened when its turn comes: the host's is not the same once something is mounted on the way."""
+    host = bool(facts.has_userns and facts.euid == 0) or bool(mount.get("uidMappings"))
+    return host and index not in facts.inner_sources
 
 
 def _idmap(
@@ -121,26 +123,32 @@ def warnings(parsed: Parsed) -> list[str]:
     return lines
 
 
-def mount_steps(parsed: Parsed, facts: Facts) -> list[Step]:
+def mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
     """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
-        steps += one_mount(index, mount, options, facts)
+        steps += one_mount(index, mount, options, config, facts)
     if steps:
         steps.append(Step(INIT, "/mounts", "check_proc", ROOT))
     return steps
 
 
-def one_mount(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
+def one_mount(
+    index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], facts: Facts
+) -> list[Step]:
     """Return the steps of one mount."""
     kind = mount.get("type") or ""
     if options.remount:
         return _remount(index, mount, options)
-    if kind in CGROUP and not options.bind:
-        mount, kind = _cgroup(mount, facts), "cgroup2"
     bind = is_bind(mount, options)
     if bind:
-        steps = [] if opened_by_host(mount, facts) else _clone_source(INIT, index, mount, options, facts)
+        steps = []
+        if not opened_by_host(index, mount, facts):
+            steps = _clone_source(INIT, index, mount, options, facts)
+            mapping = _idmap(index, mount, options, config, facts)
+            # Only the host may map owners, so init hands it the mount, which is still attached nowhere.
+            steps[-1].share = bool(mapping)
+            steps += [*mapping, Step(HOST, "", "close", Slot(f"mount{index}"))] if mapping else []
         steps += _drop_inherited(index, options.attributes)
         steps += _attributes(index, options.attributes, EMPTY)
         if clean(target_of(mount)) == "/proc":
@@ -160,14 +168,6 @@ def target_of(mount: dict[str, Any]) -> str:
     path: str = mount["destination"]
     path = path.rstrip("/") or "/"
     return path if path.startswith("/") else f"/{path}"
-
-
-def _cgroup(mount: dict[str, Any], facts: Facts) -> dict[str, Any]:
-    """A container with its own cgroup namespace mounts cgroup2; another one sees only its own cgroup, by bind."""
-    joined = "cgroup" in facts.joined_namespaces and "cgroup" not in facts.host_namespaces
-    if "cgroup" in facts.new_namespaces or joined:
-        return {**mount, "type": "cgroup2", "source": mount.get("source") or "cgroup"}
-    return {**mount, "type": "bind", "source": facts.cgroup_dir}
 
 
 def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
@@ -242,7 +242,8 @@ def new_devs(parsed: Parsed) -> list[Slot]:
     return [
         Slot(f"new_mount{index}")
         for index, (mount, options) in enumerate(parsed)
-        if is_dev(mount) and not (options.remount or is_bind(mount, options) or mount.get("type") in CGROUP)
+        if is_dev(mount)
+        and not (options.remount or is_bind(mount, options) or mount.get("type") in cgroup_mounts.TYPES)
     ]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..errors import InvalidConfig
 from ..spec.linux import escaped
 from ..step import HOST, Flags, Slot, Step
-from . import cgroup, resources, unit_properties
+from . import cgroup, cgroup_mounts, resources, unit_properties
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def expand_slice(name: str) -> str:
 
 def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host, after clone3: let systemd make the scope around init, then write every limit, before init's first step."""
-    cgroup.check_mounted(facts)
+    cgroup_mounts.check_mounted(facts)
     writes = unit_properties.rounded(resources.config_writes(config))
     properties = unit_properties.Properties(
         [*identity_properties(facts), *unit_properties.of_resources(config, writes), *annotated(config)]

@@ -150,9 +150,11 @@ class TestProcess1:
 
     def test_its_cgroup_namespace(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
         bundle.namespaces(cgroup="/proc/1/ns/cgroup")
-        bundle.sh("[ -e /sys/fs/cgroup/cgroup.type ] && echo below the root")
-        found = self.beside(workdir, "cgroup", *runtime.command("run", "--bundle", bundle.save(), new_id()))
-        assert found == (0, "below the root\n")
+        (mount,) = (mount for mount in bundle.mounts if mount["type"] == "cgroup")
+        mount["options"] = ["rw"]
+        bundle.sh("mkdir /sys/fs/cgroup/new 2>&1; rmdir /sys/fs/cgroup/new 2>/dev/null; true")
+        status, said = self.beside(workdir, "cgroup", *runtime.command("run", "--bundle", bundle.save(), new_id()))
+        assert status == 0 and "Read-only file system" in said, said
 
     def test_its_mount_namespace(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
         """Only planned: carried out, everything in that namespace would get the container's root."""
@@ -181,11 +183,13 @@ def test_a_shared_namespace_works(container: Make, bundle: Bundle, own: Callable
     assert box.sh(f"readlink /proc/self/ns/{link}") == namespace("self", link)
 
 
-def test_the_cgroup_mount_is_the_containers_own(inside: Inside, bundle: Bundle) -> None:
-    """In the host's cgroup namespace, cgroup2 would show the cgroups of all."""
+def test_the_cgroups_of_the_host_are_read_only(inside: Inside, bundle: Bundle) -> None:
+    """In the host's cgroup namespace a mount of cgroups shows those of all."""
     bundle.namespaces(cgroup="/proc/self/ns/cgroup")
-    at = "/sys/fs/cgroup"
-    assert inside(f"[ -e {at}/cgroup.type ] && echo below") == "below", "the root cgroup has no cgroup.type"
+    (mount,) = (mount for mount in bundle.mounts if mount["type"] == "cgroup")
+    mount["options"] = ["rw"]
+    shown = inside("mkdir /sys/fs/cgroup/new 2>&1; rmdir /sys/fs/cgroup/new 2>/dev/null; true")
+    assert "Read-only file system" in shown
 
 
 def test_masks_in_the_hosts_mount_namespace(runtime: Runtime, bundle: Bundle, workdir: Path) -> None:

@@ -141,6 +141,18 @@ def test_the_invariant_of_meanwhile_sees_a_bad_plan() -> None:
             assert_independent(Plan(bad))
 
 
+@pytest.mark.parametrize("user", [True, False])
+def test_the_hosts_cgroups_are_bound(user: bool) -> None:
+    """A new mount of cgroup2 in the first cgroup namespace would change the options of all that there are."""
+    config = json.loads(CONFIGS[-1].read_text())
+    spaces = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "cgroup"]
+    config["linux"]["namespaces"] = [*spaces, {"type": "user"}] if user else spaces
+    plan = build.build_create(config, facts_for(config))
+    assert all(step.args[0] != "cgroup2" for step in plan if step.call == "fsopen")
+    (bound,) = (step for step in plan if step.call == "open_tree" and step.args[1] == "/sys/fs/cgroup")
+    assert bound.side == (HOST if user else INIT)
+
+
 @pytest.mark.parametrize("point", ["prestart", "createRuntime", "createContainer"])
 def test_the_device_filter_is_attached_before_any_hook(point: str) -> None:
     config = json.loads(CONFIGS[-1].read_text())

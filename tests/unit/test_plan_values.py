@@ -57,7 +57,7 @@ def test_data_without_effect_is_warned_of() -> None:
             {"destination": "/c", "source": "/x", "options": ["rbind", "nosuid", "rprivate"]},
         ]
     }
-    (line,) = mounts.warnings(mounts.parse(config))
+    (line,) = mounts.warnings(mounts.parse(config, facts.Facts()))
     assert "size, odd" in line and "/mounts/1/options" in line
 
 

@@ -25,7 +25,7 @@ import launcher_options  # noqa: E402
 import snapshot  # noqa: E402
 
 SOURCES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "pyruntime/kernel/src").glob("*.c"))
-SECCOMP = "pyruntime/kernel/src/seccomp.c"
+SECCOMP = ["pyruntime/kernel/src/enosys.c", "pyruntime/kernel/src/seccomp.c"]
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type", f"-ffile-prefix-map={ROOT}=."]
 HARDENING = (
     ["-fstack-protector-strong"],
@@ -242,7 +242,7 @@ def compile_launcher(library: Path | None, *, with_snapshot: bool) -> None:
         f'-DSUFFIX="{get("EXT_SUFFIX")}"',
         "-Ibuild",
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
-        *(source for source in SOURCES if source != SECCOMP),
+        *(source for source in SOURCES if source not in SECCOMP),
         *sanitizer_defaults(),
         "-o",
         LAUNCHER,
@@ -294,14 +294,15 @@ setup(
     ext_modules=[
         Extension(
             "pyruntime.kernel._linux",
-            [source for source in SOURCES if source != SECCOMP],
+            [source for source in SOURCES if source not in SECCOMP],
             depends=["pyruntime/kernel/src/common.h", "pyruntime/kernel/src/binary.h"],
             extra_compile_args=[*FLAGS, *hardening()],
             extra_link_args=link_hardening(),
         ),
         Extension(
             "pyruntime.kernel._seccomp",
-            [SECCOMP],
+            SECCOMP,
+            depends=["pyruntime/kernel/src/enosys.h"],
             libraries=["seccomp"],
             extra_compile_args=[*FLAGS, *hardening()],
             extra_link_args=link_hardening(),

@@ -1,4 +1,8 @@
 def compile(
-    default_action: int, arches: list[str], rules: list[tuple[int, str, list[tuple[int, int, int, int]]]], /
+    default_action: int,
+    arches: list[str],
+    rules: list[tuple[int, str, list[tuple[int, int, int, int]]]],
+    named: list[str] | None = None,
+    /,
 ) -> bytes: ...
 def version() -> str: ...

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CACHE = "/run/pyruntime-seccomp"
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Changes when the same profile would compile to another program."""
 MOST = 64
 """Programs that are kept; a host has a handful of profiles, and more would be no use of a cache."""
@@ -76,7 +76,7 @@ def compile_profile(profile: Any) -> bytes:
         (number(action), name, [(index, OPERATORS[op], value, two) for index, op, value, two in conditions])
         for action, name, conditions in profile.rules()
     ]
-    return compile_rules(number(profile.default), profile.arches, rules)
+    return compile_rules(number(profile.default), profile.arches, rules, profile.named())
 
 
 def number(action: tuple[str, int]) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 POINTER = "/linux/seccomp"
 EPERM = 1
 WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+"""Default actions that let a call happen that the profile does not name (a tracer decides itself)."""
 NOTIFY = "SCMP_ACT_NOTIFY"
 
 
@@ -48,8 +50,19 @@ class Profile:
                     found += [(wanted, name, conditions) for name in entry["names"]]
         return found
 
+    def named(self) -> list[str] | None:
+        """Return the calls that the profile names, under whatever action; None when a newer one is like any other.
+
+        Where calls are refused by default, one that is newer than all of these fails with ENOSYS instead: the profile's
+        author can't have meant it, and the C library takes an older call for no other errno. As runc has it.
+        """
+        if self.default[0] in PERMISSIVE:
+            return None
+        return [name for entry in self.entries for name in entry["names"]]
+
     def __repr__(self) -> str:
-        return f"{{{self.default[0]}, {len(self.rules())} rules}}"
+        newer = "" if self.named() is None else ", ENOSYS for calls that are newer than all it names"
+        return f"{{{self.default[0]}, {len(self.rules())} rules{newer}}}"
 
 
 def action(name: str, number: int | None) -> tuple[str, int]:

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include <Python.h>
 
+#include "enosys.h"
+
 #include <errno.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -79,6 +81,50 @@ static int add_rule(scmp_filter_ctx context, PyObject *rule)
 	return 0;
 }
 
+/* Find the newest call of the names for one architecture; false with an exception set. */
+static int find_newest(struct newest *entry, uint32_t arch, PyObject *names)
+{
+	*entry = (struct newest){arch, -1};
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(names); i++) {
+		const char *name = PyUnicode_AsUTF8(PyList_GET_ITEM(names, i));
+		if (name == NULL)
+			return 0;
+		int number = enosys_age(arch, seccomp_syscall_resolve_name_arch(arch, name));
+		if (number > entry->number)
+			entry->number = number;
+	}
+	return 1;
+}
+
+/* Return the prologue for calls that are newer than the names, for the machine's architecture and those of the profile. */
+static PyObject *prologue(PyObject *arches, PyObject *names)
+{
+	size_t most = (size_t)PyList_GET_SIZE(arches) + 1, count = 0;
+	struct newest *known = PyMem_New(struct newest, most);
+	struct sock_filter *program = PyMem_New(struct sock_filter, ENOSYS_ROOM(most));
+	PyObject *result = NULL;
+	if (known == NULL || program == NULL) {
+		PyErr_NoMemory();
+		goto out;
+	}
+	for (Py_ssize_t i = -1; i < PyList_GET_SIZE(arches); i++) {
+		/* A name that is none has been refused by now. */
+		uint32_t arch = i < 0 ? seccomp_arch_native()
+				      : seccomp_arch_resolve_name(PyUnicode_AsUTF8(PyList_GET_ITEM(arches, i)));
+		size_t before = 0;
+		while (before < count && known[before].arch != arch)
+			before++;
+		if (before == count && !find_newest(&known[count++], arch, names))
+			goto out;
+	}
+	count = enosys_prologue(known, count, program);
+	result = PyBytes_FromStringAndSize((const char *)program, (Py_ssize_t)(count * sizeof *program));
+out:
+	PyMem_Free(known);
+	PyMem_Free(program);
+	return result;
+}
+
 static PyObject *export(scmp_filter_ctx context)
 {
 	int fd = memfd_create("seccomp", MFD_CLOEXEC);
@@ -99,9 +145,14 @@ static PyObject *compile(PyObject *self, PyObject *args)
 {
 	(void)self;
 	unsigned int default_action;
-	PyObject *arches, *rules, *program = NULL;
-	if (!PyArg_ParseTuple(args, "IO!O!:compile", &default_action, &PyList_Type, &arches, &PyList_Type, &rules))
+	PyObject *arches, *rules, *named = Py_None, *program = NULL;
+	if (!PyArg_ParseTuple(args, "IO!O!|O:compile", &default_action, &PyList_Type, &arches, &PyList_Type, &rules,
+			      &named))
 		return NULL;
+	if (named != Py_None && !PyList_Check(named)) {
+		PyErr_Format(PyExc_TypeError, "a list or None expected, not %s", Py_TYPE(named)->tp_name);
+		return NULL;
+	}
 	scmp_filter_ctx context = seccomp_init(default_action);
 	if (context == NULL)
 		return fail(-EINVAL, "seccomp_init", "default action");
@@ -115,6 +166,14 @@ static PyObject *compile(PyObject *self, PyObject *args)
 			i++;
 		if (i == PyList_GET_SIZE(rules))
 			program = export(context);
+	}
+	if (program != NULL && named != Py_None) {
+		PyObject *first = prologue(arches, named);
+		if (first != NULL)
+			PyBytes_ConcatAndDel(&first, program);
+		else
+			Py_DECREF(program);
+		program = first;
 	}
 	seccomp_release(context);
 	return program;
@@ -131,7 +190,9 @@ static PyObject *version(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"version", version, METH_NOARGS, "version() -> the version of libseccomp that is loaded"},
     {"compile", compile, METH_VARARGS,
-     "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])]) -> bytes"},
+     "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])], named)\n"
+     "-> bytes: the program in the machine's byte order. named: a list of calls; one whose number is above those of all\n"
+     "of them fails with ENOSYS, whatever the default action is. None: such a call is like any other."},
     {NULL, NULL, 0, NULL},
 };
 

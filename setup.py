@@ -295,7 +295,7 @@ setup(
         Extension(
             "pyruntime.kernel._linux",
             [source for source in SOURCES if source not in SECCOMP],
-            depends=["pyruntime/kernel/src/common.h", "pyruntime/kernel/src/binary.h"],
+            depends=[f"pyruntime/kernel/src/{name}.h" for name in ("common", "binary", "program")],
             extra_compile_args=[*FLAGS, *hardening()],
             extra_link_args=link_hardening(),
         ),

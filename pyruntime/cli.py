@@ -125,6 +125,8 @@ def call(command: Command, options: Options) -> int:
 
     if command.enters:
         check_protection(options.command)
+    if command.warns:
+        log.show_warnings()
     kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno as _errno
 
-from .text import show, shown
+from .text import one_line as one_line
+from .text import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,13 +47,6 @@ def _plain_reason(error: OSError) -> str | None:
 
 def _text(value: Any) -> str:
     return show(value) if isinstance(value, bytes) else str(value)
-
-
-def one_line(text: str) -> str:
-    """Return text with line breaks, other control characters and raw bytes made visible: an error stays one line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown(text))
 
 
 class Failure(Exception):

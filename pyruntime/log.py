@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from .text import encode_shown, shown
+from .text import encode_shown, one_line, shown
 
 LEVELS = ("debug", "info", "warning", "error")
 ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
@@ -16,16 +16,17 @@ class Log:
     """Where lines go: a file opened for append (shared by many processes), else stderr with --debug.
 
     held: warnings that are not written yet. Podman reads the whole JSON file of a failed command as one object, so
-    that the error must be alone in it.
+    that the error must be alone in it. shows_warnings: they go to stderr where there is no file.
     """
 
-    __slots__ = ("debug", "fd", "held", "json", "level")
+    __slots__ = ("debug", "fd", "held", "json", "level", "shows_warnings")
 
     def __init__(self) -> None:
         self.held: list[str] = []
         self.fd = -1
         self.json = False
         self.debug = False
+        self.shows_warnings = False
         self.level = LEVELS.index("info")
 
 
@@ -43,6 +44,11 @@ def setup(path: str | None, log_format: str, level: str, debug: bool) -> None:
         _log.fd = posix.open(path, flags, 0o644)
 
 
+def show_warnings() -> None:
+    """From now on warnings go to stderr where there is no log file: for a command whose stderr nobody parses."""
+    _log.shows_warnings = True
+
+
 def wants_debug() -> bool:
     """Whether lines of the lowest level are written: ask before making a costly one."""
     return _log.level == 0
@@ -55,8 +61,15 @@ def debug(text: str) -> None:
 
 
 def warning(text: str) -> None:
-    """Tell something that went not quite as asked. stderr stays empty unless --debug: callers read it as an answer."""
-    if _log.json and not _log.debug:
+    """Tell something that went not quite as asked.
+
+    Without a log file it goes to stderr with --debug, and as a line for people where show_warnings has been called: of
+    other commands callers read stderr as the answer.
+    """
+    if _log.fd < 0 and _log.shows_warnings and not _log.debug:
+        if _log.level <= LEVELS.index("warning"):
+            put(STDERR, f"pyruntime: warning: {one_line(text)}\n")
+    elif _log.json and not _log.debug:
         _log.held.append(text)
     else:
         write("warning", text)
@@ -82,7 +95,11 @@ def write(level: str, text: str) -> None:
         fd = STDERR
     if fd < 0 or LEVELS.index(level) < _log.level:
         return
-    line = json_line(level, text) if _log.json else text_line(level, text)
+    put(fd, json_line(level, text) if _log.json else text_line(level, text))
+
+
+def put(fd: int, line: str) -> None:
+    """Write a line in one write(2); one that can't be written is left out."""
     try:
         posix.write(fd, encode_shown(line))
     except OSError:

@@ -18,7 +18,7 @@ GLOBAL = {
     "log": (VALUE, "", "append log lines to this file"),
     "log-format": (VALUE, "", "text or json (default text)"),
     "log-level": (VALUE, "", "debug, info, warning or error (default info)"),
-    "debug": (FLAG, "", "more log lines, warnings on stderr, tracebacks"),
+    "debug": (FLAG, "", "more log lines, on stderr without --log; tracebacks"),
     "systemd-cgroup": (FLAG, "", "let systemd manage the cgroup"),
     "cgroup-manager": (VALUE, "", "cgroupfs or systemd (crun's spelling)"),
     "rootless": (VALUE, "", "true, false or auto (accepted)"),
@@ -108,9 +108,10 @@ class Command:
     rest: everything behind the first positional argument belongs to the program that is run.
     enters: a process of it enters a container, so it needs a binary that the container can't write. The launcher knows
     the others (scripts/launcher_options.py), and protects itself for all that it does not know.
+    warns: nobody parses its stderr, so warnings go there where no log file is named; as with runc and crun.
     """
 
-    __slots__ = ("enters", "function", "least", "module", "most", "options", "rest", "usage", "what")
+    __slots__ = ("enters", "function", "least", "module", "most", "options", "rest", "usage", "warns", "what")
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class Command:
         most: int = 1,
         rest: bool = False,
         enters: bool = False,
+        warns: bool = False,
     ) -> None:
         self.module, _, self.function = where.partition(":")
         self.usage = usage
@@ -132,11 +134,12 @@ class Command:
         self.most = most
         self.rest = rest
         self.enters = enters
+        self.warns = warns
 
 
 COMMANDS = {
-    "create": Command("create:create", "ID", "create a container", CREATE, enters=True),
-    "start": Command("start:start", "ID", "run the program of a created container", TRACE),
+    "create": Command("create:create", "ID", "create a container", CREATE, enters=True, warns=True),
+    "start": Command("start:start", "ID", "run the program of a created container", TRACE, warns=True),
     "run": Command(
         "create:run",
         "ID",
@@ -147,6 +150,7 @@ COMMANDS = {
             "keep": (FLAG, "", "do not delete the container when it ends"),
         },
         enters=True,
+        warns=True,
     ),
     "state": Command("state:state", "ID", "print the state of a container", TRACE),
     "kill": Command(
@@ -169,6 +173,7 @@ COMMANDS = {
             "force": (FLAG, "f", "kill it first if it is not stopped"),
             "regex": (FLAG, "r", "ID is a regular expression"),
         },
+        warns=True,
     ),
     "exec": Command(
         "exec:exec_",
@@ -178,6 +183,7 @@ COMMANDS = {
         most=1 << 20,
         rest=True,
         enters=True,
+        warns=True,
     ),
     "ps": Command(
         "ps:ps", "ID [PS OPTIONS]", "list the processes of a container", {"format": FORMAT}, most=1 << 20, rest=True
@@ -208,7 +214,7 @@ COMMANDS = {
         most=0,
     ),
     "features": Command("features:features", "", "print what this runtime supports", least=0, most=0),
-    "update": Command("update:update", "ID", "change the limits of a container", UPDATE),
+    "update": Command("update:update", "ID", "change the limits of a container", UPDATE, warns=True),
     "events": Command("events:events", "ID", "print resource statistics and events", EVENTS),
     "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
     "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20, enters=True),

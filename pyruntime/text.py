@@ -59,6 +59,13 @@ def encode_shown(text: str) -> bytes:
     return shown(text).encode("utf-8", "backslashreplace")
 
 
+def one_line(text: str) -> str:
+    """Return text with line breaks, other control characters and raw bytes made visible: an error stays one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown(text))
+
+
 def quoted(value: Any) -> str:
     r"""Return repr(value), with `\xff` for bytes that were no UTF-8, where repr has `\udcff`."""
     said = repr(value)

@@ -11,7 +11,7 @@ from ..container.store import Store
 from ..engine import launch
 from ..errors import Failure, InvalidConfig, os_error_text
 from ..plan import build, facts
-from .delete import destroy, mount_id
+from .delete import clean_up, destroy, mount_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,20 +180,10 @@ def make(options: Options, request: Request, slots: Slots) -> tuple[Container, l
             give_back_devices(slots, error)
             take_pid_file_back(request.facts.pid_file, slots.get("init_pid"))
         finally:
-            clean_up(container, options, error)
+            clean_up(container, error)
         raise
     posix.close(spare)
     return container, launched
-
-
-def clean_up(container: Container, options: Options, error: BaseException) -> None:
-    """Undo a create that failed; a failure of the clean-up is told beside the first one."""
-    try:
-        destroy(container)
-    except (OSError, Failure) as second:
-        if isinstance(error, Failure):
-            words = os_error_text(second) if isinstance(second, OSError) else str(second)
-            error.what += f" (and the clean-up failed: {words})"
 
 
 def take_pid_file_back(path: str | None, pid: int | None) -> None:
@@ -295,7 +285,7 @@ def run(options: Options) -> int:
         signals.restore()
     except BaseException as error:
         launched.kill()
-        clean_up(container, options, error)
+        clean_up(container, error)
         raise
     if not options.keep:
         container.lock()

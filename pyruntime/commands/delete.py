@@ -11,7 +11,7 @@ from ..container.ownership import note_on
 from ..container.record import boot_id
 from ..container.status import open_init, parent_of, status_of
 from ..container.store import Store
-from ..errors import Failure, NotFound
+from ..errors import Failure, NotFound, os_error_text
 from .kill import kill_all
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..cli import Options
     from ..container.store import Container
+    from ..step import Step
 
 POLLIN = 1
 SIGKILL = 9
@@ -111,6 +112,16 @@ def destroy(container: Container) -> None:
     container.close()
 
 
+def clean_up(container: Container, error: BaseException) -> None:
+    """Destroy a container that failed by an error; a failure of the clean-up is told beside that one."""
+    try:
+        destroy(container)
+    except (OSError, Failure) as second:
+        if isinstance(error, Failure):
+            words = os_error_text(second) if isinstance(second, OSError) else str(second)
+            error.what += f" (and the clean-up failed: {words})"
+
+
 def record_from_config(container: Container) -> dict[str, Any]:
     """Return what a damaged record must have said of the cgroup: the config, as create read it, names it.
 
@@ -187,30 +198,36 @@ def unmount(path: str, before: int) -> None:
 
 
 def run_poststop(container: Container) -> None:
-    """Run the poststop hooks of a container whose config can be read."""
+    """Run the poststop hooks; nothing that they are, do or print keeps the container from being deleted."""
     if "poststop" not in container.record.get("later_hooks", ("poststop",)):
         return
     try:
-        config = container.config()
-    except Failure as failure:
-        log.warning(f"the poststop hooks don't run: {failure}")
+        steps = poststop_steps(container)
+    except Exception as error:
+        why = error if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+        log.warning(f"the poststop hooks don't run: {why}")
         return
+    for step in steps:
+        from ..engine import calls
+        from ..engine.channel import failure_of
+
+        try:
+            step.apply(calls, {"init_pid": 0})
+        except Exception as error:
+            log.warning(str(failure_of(step, error)))
+
+
+def poststop_steps(container: Container) -> list[Step]:
+    """Return a step for each poststop hook. Raises whatever a config that create did not write may cause."""
+    config = container.config()
     if not (config.get("hooks") or {}).get("poststop"):
-        return
-    from ..engine import calls
+        return []
     from ..plan import hooks
     from ..plan.facts import Facts
 
     facts = Facts()
-    facts.id, facts.bundle = container.id, container.record.get("bundle", "")
-    for step in hooks.hook_steps(config, facts, "poststop"):
-        try:
-            step.apply(calls, {"init_pid": 0})
-        except Failure as failure:
-            failure.pointer = failure.pointer or step.pointer
-            log.warning(str(failure))
-        except OSError as error:
-            log.warning(str(Failure("run poststop hook", error, pointer=step.pointer)))
+    facts.id, facts.bundle = container.id, container.record.get("bundle") or "/"
+    return hooks.hook_steps(config, facts, "poststop")
 
 
 def readable_config(container: Container) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from .. import kernel
 from ..container import cgroup
 from ..container.store import Store
 from ..errors import Failure
@@ -47,7 +48,10 @@ def wait_ready(container: Container, notify: Notify | None) -> None:
 
 
 def start_container(container: Container) -> None:
-    """Start a locked container. Raises Failure when it is not `created`; it is then left as it was."""
+    """Start a locked container. Raises Failure when it is not `created`; it is then left as it was.
+
+    When a hook fails the container is destroyed, poststop hooks and all (runtime.md "Lifecycle", 7 and 9).
+    """
     from ..container.status import status_of
 
     now = status_of(container)
@@ -56,11 +60,19 @@ def start_container(container: Container) -> None:
         hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
         what = REFUSED.get(now.status, f"a container in the {now.status} state")
         raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
-    start_created(container, now.pid)
+    try:
+        start_created(container, now.pid)
+    except Failure as failure:
+        if (failure.pointer or "").startswith("/hooks/"):
+            from .delete import clean_up
+
+            now.close()
+            clean_up(container, failure)
+        raise
 
 
 def start_created(container: Container, pid: int) -> None:
-    """Start a locked container that is known to be `created`. Raises Failure, as start_container."""
+    """Start a locked container that is known to be `created`. Raises Failure; who called destroys it for a hook's."""
     from ..engine import start as engine_start
 
     if not container.record["has_process"]:
@@ -98,18 +110,21 @@ def refuse_to_start(container: Container) -> None:
 
 
 def run_poststart(container: Container, config: dict[str, object], pid: int) -> None:
-    """Run the poststart hooks; the first that fails stops the container (runtime.md "Lifecycle", since 1.3)."""
+    """Run the poststart hooks. Raises Failure for the first that fails."""
     from ..engine import calls
+    from ..engine.channel import failure_of
     from ..plan import hooks
     from ..plan.facts import Facts
-    from .kill import kill_all
 
     facts = Facts()
     facts.id, facts.bundle = container.id, container.record["bundle"]
-    for step in hooks.hook_steps(config, facts, "poststart"):
-        try:
-            step.apply(calls, {"init_pid": pid})
-        except Failure as failure:
-            failure.pointer = failure.pointer or step.pointer
-            kill_all(container)
-            raise
+    # What fails may be that no descriptor is left; who destroys the container then needs one more, and this is it.
+    spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
+    try:
+        for step in hooks.hook_steps(config, facts, "poststart"):
+            try:
+                step.apply(calls, {"init_pid": pid})
+            except (Failure, OSError) as error:
+                raise failure_of(step, error) from error
+    finally:
+        posix.close(spare)

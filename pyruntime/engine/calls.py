@@ -49,16 +49,24 @@ def __getattr__(name: str) -> Any:
     return getattr(kernel, name)
 
 
-def run_hook(hook: Any, state: Any, pid: int | None) -> None:
+def run_hook(
+    hook: Any,
+    state: Any,
+    pid: int | None,
+    directory: str | int | None,
+    env: list[str] | None = None,
+    filter_: bytes | None = None,
+    flags: int = 0,
+) -> None:
     """Run one hook to its end with the container's state on its stdin; pid None means the caller's own.
 
-    Raises Failure when it can't be started, fails or takes longer than its timeout.
+    For the rest see hooks.run. Raises Failure when it can't be started, fails or takes longer than its timeout.
     """
     from .hooks import run
 
     document = dict(state.fields)
     document["pid"] = posix.getpid() if pid is None else pid
-    run(hook, encode(dumps(document)))
+    run(hook, encode(dumps(document)), directory, env, filter_, flags)
 
 
 def listener_state(state: Any, pid: int) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posix
 
-from .. import kernel
-from ..errors import Failure, errno_text
+from .. import kernel, log
+from ..errors import Failure, errno_text, os_error_text
 from ..text import show
 
 TYPE_CHECKING = False
@@ -20,15 +20,28 @@ TAIL = 1024
 """Bytes of a failed hook's output that the error shows."""
 POLLIN = 1
 SIGKILL = 9
-ALL_SIGNALS = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
+LONGEST_POLL = 0x7FFFFFFF
+"""Milliseconds that poll(2) takes at most: 24 days."""
 
 
-def run(hook: Any, state: bytes) -> None:
-    """Run the hook to its end; raise Failure when it can't be started, fails or exceeds its timeout (s)."""
+def run(
+    hook: Any,
+    state: bytes,
+    directory: str | int | None,
+    env: list[str] | None = None,
+    filter_: bytes | None = None,
+    flags: int = 0,
+) -> None:
+    """Run the hook to its end; raise Failure when it can't be started, fails or exceeds its timeout (s).
+
+    directory: where it runs, a path or a descriptor; None for where this process is. env: what a hook has that names no
+    environment, instead of the runtime's. filter_: a seccomp filter for the hook alone, with its flags.
+    """
     stdin = memory_file("hook-state", state)
-    output = memory_file("hook-output", b"")
+    output = -1
     try:
-        pid = spawn(hook, stdin, output)
+        output = memory_file("hook-output", b"")
+        pid = spawn(hook, stdin, output, directory, env, filter_, flags)
         status = wait(pid, hook.timeout)
         if status is None:
             raise Failure(
@@ -37,8 +50,10 @@ def run(hook: Any, state: bytes) -> None:
         if status:
             raise Failure(f'error running hook "{hook.path}": {ended(status)}{last_words(output)}')
     finally:
+        # At once and all: a failed hook's container is destroyed, and there may be no descriptor left for that.
         posix.close(stdin)
-        posix.close(output)
+        if output >= 0:
+            posix.close(output)
 
 
 def memory_file(name: str, content: bytes) -> int:
@@ -51,38 +66,58 @@ def memory_file(name: str, content: bytes) -> int:
     return fd
 
 
-def spawn(hook: Any, stdin: int, output: int) -> int:
-    """Start the hook in a process group of its own, with default signals; return its pid."""
-    dup2 = posix.POSIX_SPAWN_DUP2
-    env = posix.environ if hook.env is None else dict(entry.partition("=")[::2] for entry in hook.env)
+def spawn(
+    hook: Any,
+    stdin: int,
+    output: int,
+    directory: str | int | None,
+    env: list[str] | None,
+    filter_: bytes | None,
+    flags: int,
+) -> int:
+    """Start the hook in a process group of its own, with default signals; return its pid.
+
+    A bundle that is gone or can't be entered, as it may be for the hooks of later commands, keeps none from running.
+    """
+    place = (directory, None) if isinstance(directory, int) else (-1, directory)
+    environment = env if hook.env is None else hook.env
+    if environment is None:
+        environment = [name + b"=" + value for name, value in posix.environ.items()]
     try:
-        return posix.posix_spawn(
-            hook.path,
-            hook.args,
-            env,
-            file_actions=[(dup2, stdin, 0), (dup2, output, 1), (dup2, output, 2)],
-            setpgroup=0,
-            setsigmask=(),
-            setsigdef=ALL_SIGNALS,
-        )
+        return kernel.spawn(hook.path, hook.args, environment, *place, stdin, output, filter_, flags)
     except OSError as error:
-        raise Failure(f'error running hook "{hook.path}": it can\'t be executed: {errno_text(error.errno)}') from None
+        call = getattr(error, "call", "")
+        if isinstance(directory, str) and directory != "/" and call.startswith("chdir("):
+            log.warning(f'hook "{hook.path}" runs in /, and not in the bundle: {os_error_text(error)}')
+            return spawn(hook, stdin, output, "/", env, filter_, flags)
+        if call.startswith("execve("):
+            what = f"it can't be executed: {errno_text(error.errno)}"
+        else:
+            what = os_error_text(error)
+        raise Failure(f'error running hook "{hook.path}": {what}') from None
 
 
 def wait(pid: int, timeout: int | None) -> int | None:
     """Wait for the hook; return its exit code (negative: signal), or None when it was killed after timeout (s)."""
-    if timeout:
-        pidfd = posix.pidfd_open(pid)
-        try:
-            finished = kernel.poll([(pidfd, POLLIN)], timeout * 1000)
-        finally:
-            posix.close(pidfd)
-        if not finished:
-            # The leader is our unreaped child, so its process group can't be somebody else's by now.
-            posix.killpg(pid, SIGKILL)
-            posix.waitpid(pid, 0)
-            return None
+    if timeout and not ends_within(pid, timeout * 1000):
+        # The leader is our unreaped child, so its process group can't be somebody else's by now.
+        posix.killpg(pid, SIGKILL)
+        posix.waitpid(pid, 0)
+        return None
     return posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+
+
+def ends_within(pid: int, milliseconds: int) -> bool:
+    """Wait until our child has ended, for so long; return whether it has."""
+    pidfd = posix.pidfd_open(pid)
+    try:
+        while milliseconds > 0:
+            if kernel.poll([(pidfd, POLLIN)], min(milliseconds, LONGEST_POLL)):
+                return True
+            milliseconds -= LONGEST_POLL
+    finally:
+        posix.close(pidfd)
+    return False
 
 
 def ended(code: int) -> str:

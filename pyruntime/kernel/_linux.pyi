@@ -110,8 +110,23 @@ def bpf_prog_detach(cgroup: int, program: int, /) -> None: ...
 def bpf_prog_query(cgroup: int, /) -> list[int]: ...
 def bpf_prog_get_fd_by_id(number: int, /) -> int: ...
 
+# spawn.c
+def spawn(
+    path: Text,
+    argv: list[str],
+    envp: list[str],
+    directory_fd: int,
+    directory: Text | None,
+    stdin: int,
+    stdout: int,
+    bpf: bytes | None,
+    filter_flags: int,
+    /,
+) -> int: ...
+
 # program.c
 def seccomp_load(program: bytes, flags: int, /) -> int: ...
+def seccomp_hand_over(program: bytes, flags: int, notify_fd: int, payload: bytes, /) -> None: ...
 def execveat(dirfd: int, path: Text, argv: list[str], envp: list[str], flags: int, /) -> None: ...
 def exec_program(
     path: Text,

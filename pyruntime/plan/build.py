@@ -91,7 +91,8 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
             Slot("channel"),
             into="starter",
         ),
-        *hooks.hook_steps(config, facts, "startContainer"),
+        *(seccomp.before_hooks_steps(config, facts) if program else ()),
+        *hooks.hook_steps(config, facts, hooks.INSIDE),
         *(execute_steps(program, config, facts, report="starter") if program else ()),
     ]
     return plan
@@ -331,13 +332,12 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
     Whatever the caller left open is close-on-exec from the command's start on (cli.py), so that no hook gets it; the
     program gets those that it is to have (--preserve-fds, LISTEN_FDS), and nothing else that may be open by now.
     """
-    env = process.environment(program)
     if not program.get("args"):
         return []
     first = 3 + facts.preserve_fds
-    has_home = any(entry.startswith("HOME=") for entry in env)
+    loaded = report == "starter" and seccomp.loads_before_hooks(config)
     return [
-        *seccomp.state_steps(config, facts),
+        *(() if loaded else seccomp.state_steps(config, facts)),
         *([Step(INIT, "", "pass_on", 3, facts.preserve_fds)] if facts.preserve_fds else ()),
         Step(
             INIT,
@@ -353,8 +353,8 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
             "exec_program",
             Slot("program"),
             program["args"],
-            env if has_home else Slot("env"),
-            *seccomp.load_arguments(config),
+            process.environment_argument(program),
+            *(seccomp.NOTHING_TO_LOAD if loaded else seccomp.load_arguments(config)),
             Slot(report),
         ),
     ]

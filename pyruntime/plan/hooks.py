@@ -6,6 +6,7 @@ Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle" an
 from __future__ import annotations
 
 from ..step import HOST, INIT, Slot, Step
+from . import process, seccomp
 from .facts import Facts
 
 TYPE_CHECKING = False
@@ -28,25 +29,31 @@ INSIDE = "startContainer"
 
 
 class Hook:
-    """One hook of the config. env: None for the runtime's own environment; timeout: None for no limit (s).
-
-    As with runc and crun, a hook without `env` has the runtime's environment; one that runs inside of the container has
-    an empty one, because the host's is none of the container's business.
-    """
+    """One hook of the config. env: None when it names none; timeout: None for no limit (s)."""
 
     __slots__ = ("path", "args", "env", "timeout")
 
-    def __init__(self, entry: dict[str, Any], *, inside: bool = False) -> None:
+    def __init__(self, entry: dict[str, Any]) -> None:
         self.path: str = entry["path"]
         self.args: list[str] = entry.get("args") or [self.path]
-        self.env: list[str] | None = entry.get("env")
-        if self.env is None and inside:
-            self.env = []
+        self.env = unique(entry.get("env"))
         self.timeout: int | None = entry.get("timeout")
 
     def __repr__(self) -> str:
         limit = f" (timeout {self.timeout} s)" if self.timeout else ""
         return f'"{self.path}" {self.args}{limit}'
+
+
+def unique(env: list[str] | None) -> list[str] | None:
+    """Return the entries with each name once: the last value counts, as for the program. What has no name stays."""
+    if env is None:
+        return None
+    last: dict[str, str] = {}
+    for entry in env:
+        name = entry.partition("=")[0] or entry
+        last.pop(name, None)
+        last[name] = entry
+    return list(last.values())
 
 
 class HookState:
@@ -77,7 +84,23 @@ def hook_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
     side, status = POINTS[point]
     state = HookState(config, facts, status)
     pid = Slot("init_pid") if side == HOST else None
+    where = surroundings(config, facts, point)
     return [
-        Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry, inside=point == INSIDE), state, pid)
+        Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry), state, pid, *where)
         for index, entry in enumerate((config.get("hooks") or {}).get(point) or ())
     ]
+
+
+def surroundings(config: dict[str, Any], facts: Facts, point: str) -> tuple[Any, ...]:
+    """Return where the hooks of a point run, and what they get beside their state; the spec says nothing of it.
+
+    As with runc and crun: those of the host run in the bundle, createContainer hooks in the root file system, and
+    startContainer hooks where the program will, under its seccomp filter. A hook without `env` has the runtime's
+    environment, or inside of the container the program's: the host's is none of the container's business.
+    """
+    if point != INSIDE:
+        return (facts.bundle,) if POINTS[point][0] == HOST else (Slot("root"),)
+    program = config.get("process")
+    if not program:
+        return None, []
+    return None, process.environment_argument(program), *seccomp.hook_arguments(config)

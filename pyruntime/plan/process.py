@@ -217,6 +217,12 @@ def environment(program: dict[str, Any]) -> list[str]:
     return [entry for entry in last.values() if entry != "HOME="]
 
 
+def environment_argument(program: dict[str, Any]) -> list[str] | Slot:
+    """Return the environment as an argument of a step: slot "env" has HOME in it where the config names none."""
+    env = environment(program)
+    return env if any(entry.startswith("HOME=") for entry in env) else Slot("env")
+
+
 def umask_steps(program: dict[str, Any], default: Octal | Slot) -> list[Step]:
     """The config's umask, else a default."""
     mask = (program.get("user") or {}).get("umask")

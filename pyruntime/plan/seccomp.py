@@ -129,19 +129,52 @@ def early_steps(config: dict[str, Any], effective: Any, permitted: Any, inherita
     seccomp = profile_of(config)
     if not seccomp or notifies(seccomp) or (config.get("hooks") or {}).get("startContainer"):
         return []
-    flags = Flags("|".join(flag for flag in seccomp.get("flags") or ()))
+    flags = flags_of(seccomp)
     sets = (effective, permitted, inheritable)
     return [
         Step(INIT, POINTER, "load_filter_early", Slot("seccomp_filter"), flags, *sets, into="seccomp_filter"),
     ]
 
 
+NOTHING_TO_LOAD = (None, Flags(""), -1, None)
+"""What exec_program gets in the place of load_arguments."""
+
+
+def flags_of(seccomp: dict[str, Any]) -> Flags:
+    return Flags("|".join(seccomp.get("flags") or ()))
+
+
+def loads_before_hooks(config: dict[str, Any]) -> bool:
+    """Whether the filter is there before the startContainer hooks: one that notifies, whose one listener is for all."""
+    return notifies(profile_of(config)) and bool((config.get("hooks") or {}).get("startContainer"))
+
+
+def before_hooks_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init, before startContainer hooks: load a filter that notifies. Any other is loaded by each hook itself.
+
+    What init has still to do, starting the hooks first of all, is then decided by the profile, as with runc.
+    """
+    if not loads_before_hooks(config):
+        return []
+    sent = (Slot("notify"), Slot("listener_state"))
+    load = ("seccomp_hand_over", Slot("seccomp_filter"), flags_of(profile_of(config)), *sent)
+    return [*state_steps(config, facts), Step(INIT, POINTER, *load, closes=("notify",))]
+
+
+def hook_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a startContainer hook is run with: the filter and its flags, unless init has it already."""
+    seccomp = profile_of(config)
+    if not seccomp or notifies(seccomp):
+        return ()
+    return Slot("seccomp_filter"), flags_of(seccomp)
+
+
 def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
     """Return what exec_program needs: filter, its flags, the agent's socket (-1: none) and the message for it."""
     seccomp = profile_of(config)
     if not seccomp:
-        return None, Flags(""), -1, None
-    flags = Flags("|".join(flag for flag in seccomp.get("flags") or ()))
+        return NOTHING_TO_LOAD
+    flags = flags_of(seccomp)
     if not notifies(seccomp):
         return Slot("seccomp_filter"), flags, -1, None
     return Slot("seccomp_filter"), flags, Slot("notify"), Slot("listener_state")

@@ -137,6 +137,16 @@ def test_pids_are_those_of_the_host(container: Make, bundle: Bundle, agent: Agen
     assert (message["pid"], message["state"]["pid"], message["state"]["status"]) == (pid, pid, "created")
 
 
+def test_a_hook_in_the_container_has_the_same_listener(runtime: Runtime, bundle: Bundle, agent: Agent) -> None:
+    """The agent is told once, and then asked about what the startContainer hooks do too."""
+    ask(bundle, agent.path)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "mkdir /tmp/one; mkdir /tmp/two; ls /tmp >&2; exit 0"]}
+    bundle.config["hooks"] = {"startContainer": [{**hook, "env": ["PATH=/bin"]}]}
+    bundle.sh("mkdir /tmp/three; ls /tmp")
+    assert runtime.ok("run", "--bundle", bundle.save(), new_id()).split() == ["three", "two"]
+    assert len(agent.messages) == 1 and len(set(agent.pids)) == 3
+
+
 def test_exec_has_a_listener_of_its_own(container: Make, bundle: Bundle, workdir: Path) -> None:
     """Two agents at one path, one after the other: the first has init's listener, the second that of exec."""
     path = workdir / "agent.sock"

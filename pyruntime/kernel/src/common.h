@@ -57,7 +57,7 @@ static inline long raw_clone(unsigned long long flags, int *pidfd)
 
 extern PyMethodDef process_methods[], credential_methods[], mount_methods[], path_methods[], socket_methods[],
     terminal_methods[], bpf_methods[], program_methods[], signal_methods[], filter_methods[], procfs_methods[],
-    binary_methods[];
+    binary_methods[], spawn_methods[];
 int add_constants(PyObject *module);
 
 #endif

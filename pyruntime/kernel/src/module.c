@@ -123,7 +123,7 @@ static int add_methods(PyObject *module)
 {
 	PyMethodDef *tables[] = {process_methods, credential_methods, mount_methods, path_methods,
 				 socket_methods,  terminal_methods,   bpf_methods,   program_methods,
-				 signal_methods,  filter_methods,     procfs_methods, binary_methods};
+				 signal_methods,  filter_methods,     procfs_methods, binary_methods, spawn_methods};
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
 		if (PyModule_AddFunctions(module, tables[i]) < 0)
 			return -1;

@@ -1,5 +1,5 @@
 /* Becoming the program: the filter and execve, with nothing of Python in between. */
-#include "common.h"
+#include "program.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,7 +13,7 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
-static long load_filter(const void *instructions, size_t length, unsigned long flags)
+long load_filter(const void *instructions, size_t length, unsigned long flags)
 {
 	/* The kernel counts instructions in 16 bits: the begin of a longer filter would be loaded, and its end left out. */
 	if (length % sizeof(struct sock_filter) != 0 || length / sizeof(struct sock_filter) > USHRT_MAX) {
@@ -42,24 +42,26 @@ static PyObject *linux_seccomp_load(PyObject *self, PyObject *args)
 	return PyLong_FromLong(fd);
 }
 
-/* Return a NULL-ended array of the list's strings, which live as long as *keep. */
-static char **strings(PyObject *list, PyObject **keep)
+char **string_array(PyObject *list, PyObject **keep)
 {
 	Py_ssize_t count = PyList_GET_SIZE(list);
 	char **array = PyMem_New(char *, count + 1);
 	*keep = PyList_New(0);
 	if (array == NULL || *keep == NULL)
-		return NULL;
+		goto failed;
 	for (Py_ssize_t i = 0; i < count; i++) {
 		struct text text;
 		if (!text_or_null(PyList_GET_ITEM(list, i), &text) || text.value == NULL ||
 		    PyList_Append(*keep, text.owner) < 0)
-			return NULL;
+			goto failed;
 		array[i] = (char *)text.value;
 		text_clear(&text);
 	}
 	array[count] = NULL;
 	return array;
+failed:
+	PyMem_Free(array);
+	return NULL;
 }
 
 /* Send the listener of a notifying filter, with its payload, in one message. Runs below the filter. */
@@ -77,6 +79,28 @@ static int send_listener(int socket_fd, int listener, const char *payload, size_
 	return sendmsg(socket_fd, &message, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -1;
 }
 
+static PyObject *linux_seccomp_hand_over(PyObject *self, PyObject *args)
+{
+	(void)self;
+	Py_buffer filter, payload;
+	unsigned long flags;
+	int notify;
+	if (!PyArg_ParseTuple(args, "y*kiy*:seccomp_hand_over", &filter, &flags, &notify, &payload))
+		return NULL;
+	long listener = load_filter(filter.buf, (size_t)filter.len, flags | SECCOMP_FILTER_FLAG_NEW_LISTENER);
+	int sent = listener < 0 ? -1 : send_listener(notify, (int)listener, payload.buf, (size_t)payload.len);
+	if (listener < 0)
+		raise_errno("seccomp(SECCOMP_SET_MODE_FILTER, %#lx, {%zd instructions})", flags,
+			    filter.len / (Py_ssize_t)sizeof(struct sock_filter));
+	else if (sent < 0)
+		raise_errno("sendmsg(seccomp listener)");
+	if (listener >= 0)
+		close((int)listener);
+	PyBuffer_Release(&filter);
+	PyBuffer_Release(&payload);
+	return sent < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* The last words of a process that can't go on: below a filter they may be refused, and then only the status tells. */
 static void leave(int report, int number, const char *call)
 {
@@ -87,7 +111,7 @@ static void leave(int report, int number, const char *call)
 	_exit(number == ENOENT ? 127 : 126);
 }
 
-static void reset_signals(void)
+void reset_signals(void)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
 	sigset_t none;
@@ -109,7 +133,7 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 	if (!PyArg_ParseTuple(args, "O&O!O!z*kiz*i:exec_program", text_or_null, &path, &PyList_Type, &arguments,
 			      &PyList_Type, &environment, &filter, &flags, &notify, &payload, &report))
 		return NULL;
-	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
+	char **argv = string_array(arguments, &keep_arguments), **envp = string_array(environment, &keep_environment);
 	if (path.value == NULL || argv == NULL || envp == NULL) {
 		if (!PyErr_Occurred())
 			PyErr_SetString(PyExc_TypeError, "path must be str, argv and envp lists of str");
@@ -146,7 +170,7 @@ static PyObject *linux_execveat(PyObject *self, PyObject *args)
 	if (!PyArg_ParseTuple(args, "iO&O!O!i:execveat", &fd, text_or_null, &path, &PyList_Type, &arguments,
 			      &PyList_Type, &environment, &flags))
 		return NULL;
-	char **argv = strings(arguments, &keep_arguments), **envp = strings(environment, &keep_environment);
+	char **argv = string_array(arguments, &keep_arguments), **envp = string_array(environment, &keep_environment);
 	if (argv != NULL && envp != NULL) {
 		syscall(SYS_execveat, fd, path.value, argv, envp, flags);
 		raise_errno("execveat(%d, \"%s\", %s)", fd, text_show(&path),
@@ -165,6 +189,9 @@ static PyObject *linux_execveat(PyObject *self, PyObject *args)
 PyMethodDef program_methods[] = {
     {"execveat", linux_execveat, METH_VARARGS, "execveat(dirfd, path, argv, envp, flags): does not return; execveat(2)"},
     {"seccomp_load", linux_seccomp_load, METH_VARARGS, "seccomp_load(filter, flags) -> listener or 0; seccomp(2)"},
+    {"seccomp_hand_over", linux_seccomp_hand_over, METH_VARARGS,
+     "seccomp_hand_over(filter, flags, notify_fd, payload): load a filter that notifies, and send its listener to the\n"
+     "agent in one message; seccomp_unotify(2)"},
     {"exec_program", linux_exec_program, METH_VARARGS,
      "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd)\n\n"
      "Become the program: reset all signals, send `x` on the socket report_fd, load the seccomp filter and call\n"

@@ -55,8 +55,8 @@ class Check:
             self.problem(f"{' '.join(argv)}: {outcome}")
 
     def refused(self, outcome: "Outcome", status: int, *words: str) -> None:
-        """Check that a command failed with one line that has these words."""
-        lines = outcome.err.splitlines()
+        """Check that a command failed with one line that has these words, beside warnings."""
+        lines = [line for line in outcome.err.splitlines() if not line.startswith("pyruntime: warning: ")]
         bad = outcome.status != status or outcome.out or len(lines) != 1
         if bad or "Traceback" in outcome.err or "internal error" in outcome.err or "clean-up failed" in outcome.err:
             self.problem(f"one line and exit status {status} expected: {outcome}")

@@ -267,7 +267,9 @@ def start(check: "Check") -> None:
         elif outcome.status != -9 or outcome.err:
             check.problem(f"a command that was killed in silence expected: {outcome}")
         status = driver.state().get("status")
-        wanted = ["stopped"] if inside else ["created", "running", "stopped"]
+        wanted: list[str | None] = ["stopped"] if inside else ["created", "running", "stopped"]
+        if fault.kind == "errno" and "config.json#/hooks/" in outcome.err:
+            wanted = [None]  # runtime.md "Lifecycle", 7 and 9: it is destroyed
         if status not in wanted or (outcome.status == 0 and status != "running"):
             check.problem(f"the container is {status}")
         if status == "created":

@@ -90,12 +90,14 @@ def forward(numbers: bytes, pidfd: int, terminal: Terminal | None) -> None:
 
 
 def window_size() -> tuple[int, int] | None:
-    """Return rows and columns of the caller's terminal, None when stdin is none."""
-    try:
-        columns, rows = posix.get_terminal_size(0)
-    except OSError:
-        return None
-    return rows, columns
+    """Return rows and columns of the caller's terminal, the first of its stdio that is one; None without."""
+    for fd in (2, 1, 0):
+        try:
+            columns, rows = posix.get_terminal_size(fd)
+        except OSError:
+            continue
+        return rows, columns
+    return None
 
 
 class Terminal:
@@ -106,7 +108,11 @@ class Terminal:
         self._saved: Any = None
 
     def raw(self) -> None:
-        """Put the caller's terminal into raw mode; what is not a terminal stays as it is."""
+        """Put the caller's terminal into raw mode; what is not a terminal stays as it is.
+
+        Its output stays as it was: it makes of a newline what the container's terminal no longer does
+        (plan/console.py). What was typed before is the program's: nothing is flushed.
+        """
         import termios
 
         try:
@@ -114,12 +120,12 @@ class Terminal:
         except termios.error:
             return
         self._saved = [*mode[:6], list(mode[6])]
-        mode[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
-        mode[1] &= ~termios.OPOST
+        breaks = termios.IGNBRK | termios.BRKINT | termios.PARMRK
+        mode[0] &= ~(breaks | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON)
         mode[2] = (mode[2] & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
+        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSAFLUSH, mode)
+        termios.tcsetattr(0, termios.TCSANOW, mode)
 
     def restore(self) -> None:
         if self._saved is not None:

@@ -73,6 +73,7 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, 
     )
     steps.append(Step(INIT, POINTER, "open_pty_peer", Slot("pty"), into="tty"))
     steps += _size_steps(process, facts)
+    steps += _line_end_steps(facts)
     uid = (process.get("user") or {}).get("uid", 0)
     if uid:
         steps.append(Step(INIT, POINTER, "fchown", Slot("tty"), uid, -1))
@@ -111,6 +112,15 @@ def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:
             Step(INIT, "/process/consoleSize", "set_window_size", Slot("pty"), size["height"], size["width"]),
         ]
     return []
+
+
+def _line_end_steps(facts: Facts) -> list[Step]:
+    """Where the runtime itself carries the bytes, a newline stays one: in a pipe nobody wants a carriage return.
+
+    A person's terminal adds it (engine/foreground.py). Whoever receives a terminal by a console socket sets it up as
+    is right for him.
+    """
+    return [] if facts.console_socket is not None else [Step(INIT, POINTER, "clear_onlcr", Slot("pty"))]
 
 
 def _mount_console() -> list[Step]:

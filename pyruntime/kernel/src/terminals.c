@@ -52,6 +52,21 @@ static PyObject *linux_set_window_size(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *linux_clear_onlcr(PyObject *self, PyObject *args)
+{
+	(void)self;
+	int fd;
+	struct termios settings;
+	if (!PyArg_ParseTuple(args, "i:clear_onlcr", &fd))
+		return NULL;
+	if (tcgetattr(fd, &settings) < 0)
+		return raise_errno("tcgetattr(%d)", fd);
+	settings.c_oflag &= ~(tcflag_t)ONLCR;
+	if (tcsetattr(fd, TCSANOW, &settings) < 0)
+		return raise_errno("tcsetattr(%d, TCSANOW, {c_oflag &= ~ONLCR})", fd);
+	Py_RETURN_NONE;
+}
+
 static PyObject *linux_login_tty(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -72,6 +87,8 @@ PyMethodDef terminal_methods[] = {
     {"pty_peer", linux_pty_peer, METH_VARARGS,
      "pty_peer(master) -> fd of its other side, without a path that could be changed: TIOCGPTPEER; ioctl_tty(2)"},
     {"set_window_size", linux_set_window_size, METH_VARARGS, "set_window_size(fd, rows, columns); ioctl_tty(2)"},
+    {"clear_onlcr", linux_clear_onlcr, METH_VARARGS,
+     "clear_onlcr(fd): a newline is no longer written as carriage return and newline; termios(3)"},
     {"login_tty", linux_login_tty, METH_VARARGS,
      "login_tty(tty): make it the session's terminal and stdin, stdout, stderr; TIOCSCTTY, dup2(2)"},
     {NULL, NULL, 0, NULL},

@@ -24,13 +24,18 @@ if TYPE_CHECKING:
 
 
 class Options:
-    """The parsed command line: every option of the command and the global ones by name (dashes as underscores)."""
+    """The parsed command line: every option of the command and the global ones by name (dashes as underscores).
+
+    given_fds: how many descriptors the caller has left open from 3 on, in a row; counted where that matters.
+    """
 
     command: str
     args: list[str]
+    given_fds: int
 
     def __init__(self) -> None:
         self.args = []
+        self.given_fds = 0
 
     if TYPE_CHECKING:
 
@@ -127,9 +132,25 @@ def call(command: Command, options: Options) -> int:
         check_protection(options.command)
     if command.warns:
         log.show_warnings()
+    if getattr(options, "preserve_fds", None) or b"LISTEN_FDS" in posix.environ:
+        options.given_fds = given_fds()
     kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
+
+
+def given_fds() -> int:
+    """Return how many descriptors from 3 on came from the caller: what this process opens itself is close-on-exec.
+
+    The log may be open by now; it must not reach a container whose caller promised a descriptor and gave none.
+    """
+    count = 0
+    try:
+        while posix.get_inheritable(3 + count):
+            count += 1
+    except OSError:
+        pass
+    return count
 
 
 def check_protection(name: str) -> None:

@@ -11,6 +11,7 @@ from ..container.store import Store
 from ..engine import launch
 from ..errors import Failure, InvalidConfig, os_error_text
 from ..plan import build, facts
+from ..text import show
 from .delete import clean_up, destroy, mount_id
 
 TYPE_CHECKING = False
@@ -51,9 +52,9 @@ def prepare(options: Options, container_id: str) -> Request:
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     namespaces = facts.HostNamespaces()
     warnings = spec.validate(config, namespaces.look)
-    sockets = activated()
+    sockets = activated(options, warnings)
     tell_sockets(config, sockets)
-    tells_ready = add_notify(options, config, container_id)
+    tells_ready = add_notify(options, config, container_id, warnings)
     found = facts.probe(
         config, bundle_path(bundle), container_id, systemd=options.systemd_cgroup, namespaces=namespaces
     )
@@ -66,7 +67,7 @@ def prepare(options: Options, container_id: str) -> Request:
     found.console_socket = absolute(options.console_socket)
     found.pidfd_socket = absolute(options.pidfd_socket)
     found.pid_file = absolute(options.pid_file)
-    found.preserve_fds = preserved(sockets + (options.preserve_fds or 0))
+    found.preserve_fds = preserved(options, sockets)
     request = Request(container_id, raw, config, found)
     request.warnings = warnings + request.plan.warnings
     request.tells_ready = tells_ready
@@ -91,14 +92,28 @@ def absolute(path: str | None) -> str | None:
     return path or None
 
 
-def activated() -> int:
+def activated(options: Options, warnings: list[str]) -> int:
     """Return how many sockets the caller passes from 3 on, by the protocol of sd_listen_fds(3).
 
-    LISTEN_PID must be this process where it is set; as crun does, LISTEN_FDS alone is taken too.
+    As crun does, LISTEN_FDS is taken without LISTEN_PID too, but only where the descriptors are open, and those of
+    --preserve-fds behind them: it may have been left in the environment by anybody, and what was not meant for this
+    process must not fail a container. Raises Failure where LISTEN_PID says that it was.
     """
     count, meant = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID")
-    is_meant = meant in (None, b"", b"%d" % posix.getpid())
-    return int(count) if count.isdigit() and len(count) < 10 and is_meant else 0
+    own = b"%d" % posix.getpid()
+    if not count or meant not in (None, b"", own):
+        return 0
+    if not (count.isdigit() and len(count) < 10):
+        warnings.append(f"LISTEN_FDS={show(count)} is ignored: it is not a number of descriptors")
+        return 0
+    why = f"descriptor {3 + options.given_fds} is not open"
+    if meant == own:
+        if int(count) > options.given_fds:
+            raise Failure(f"LISTEN_FDS={show(count)} with LISTEN_PID={show(own)}: {why}")
+    elif int(count) + (options.preserve_fds or 0) > options.given_fds:
+        warnings.append(f"LISTEN_FDS={show(count)} is ignored, without LISTEN_PID: {why}")
+        return 0
+    return int(count)
 
 
 def tell_sockets(config: dict[str, Any], count: int) -> None:
@@ -108,22 +123,30 @@ def tell_sockets(config: dict[str, Any], count: int) -> None:
         program["env"] = [*(program.get("env") or ()), f"LISTEN_FDS={count}", "LISTEN_PID=1"]
 
 
-def add_notify(options: Options, config: dict[str, Any], container_id: str) -> bool:
-    """Let the program say that it is ready, when a service manager wants to know; return whether it can."""
+def add_notify(options: Options, config: dict[str, Any], container_id: str, warnings: list[str]) -> bool:
+    """Let the program say that it is ready, when a service manager wants to know; return whether it can.
+
+    A manager that is not there is a warning: the variable may come from a service that has ended long ago.
+    """
     if not posix.environ.get(b"NOTIFY_SOCKET"):
         return False
     from . import notify
 
+    problem = notify.problem(notify.manager())
+    if problem is not None:
+        warnings.append(problem)
+        return False
     return notify.prepare(config, f"{options.root}/{container_id}")
 
 
-def preserved(count: int) -> int:
-    """Return how many descriptors from 3 on the program keeps, once they are seen to be open."""
-    for fd in range(3, 3 + count):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            raise Failure(f"--preserve-fds: descriptor {fd} is not open") from None
+def preserved(options: Options, sockets: int = 0) -> int:
+    """Return how many descriptors from 3 on the program keeps: --preserve-fds many behind the sockets.
+
+    Raises Failure when the caller did not give so many.
+    """
+    count: int = sockets + (options.preserve_fds or 0)
+    if count > options.given_fds:
+        raise Failure(f"--preserve-fds: descriptor {3 + options.given_fds} is not open")
     return count
 
 

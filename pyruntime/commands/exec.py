@@ -192,7 +192,7 @@ def add_process(
     slots["keyring_name"] = container.record.get("keyring")
     found.no_new_keyring = not slots["keyring_name"]
     found.console_socket = absolute(options.console_socket)
-    found.preserve_fds = preserved(options.preserve_fds or 0)
+    found.preserve_fds = preserved(options)
     if "console" in slots:
         found.console_size = foreground.window_size()
     merged = {**config, "process": program}

@@ -6,12 +6,13 @@ with the pid that the manager is to watch from then on. Only NOTIFY_SOCKET in th
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from .. import kernel, log
 from ..container.status import open_init
-from ..errors import Failure
-from ..text import decode, encode
+from ..errors import Failure, os_error_text
+from ..text import decode, encode, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +32,39 @@ BARRIER_SECONDS = 30.0
 """How long the manager may take to read what it was told; an old one does not know the message (sd_notify(3))."""
 
 
-def manager() -> str | None:
-    """Return the address of the service manager's socket, None without one."""
-    return decode(posix.environ.get(b"NOTIFY_SOCKET", b"")) or None
+def manager() -> str:
+    """Return the address of the service manager's socket, which must be set."""
+    return decode(posix.environ[b"NOTIFY_SOCKET"])
+
+
+def problem(address: str) -> str | None:
+    """Return why nobody can be told at an address, None when somebody can."""
+    try:
+        connect(address).close()
+    except OSError as error:
+        return ignored(address, error)
+    return None
+
+
+def ignored(address: str, error: OSError) -> str:
+    return f"NOTIFY_SOCKET={shown(address)} is ignored: {os_error_text(error)}"
+
+
+def connect(address: str) -> _socket.socket:
+    """Return a datagram socket to a path, or to a name after @ in the abstract space (unix(7)). Raises OSError."""
+    import _socket
+
+    if not address.startswith(("/", "@")):
+        raise OSError(errno.EAFNOSUPPORT, "neither an absolute path nor a name after @")
+    # As bytes: a string with NUL in it is refused while the interpreter is not set up completely.
+    name = encode(address)
+    outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        outside.connect(b"\0" + name[1:] if name.startswith(b"@") else name)
+    except BaseException:
+        outside.close()
+        raise
+    return outside
 
 
 def prepare(config: dict[str, Any], state_dir: str) -> bool:
@@ -61,7 +92,7 @@ def make_directory(container: Container) -> None:
 def listen(container: Container, address: str) -> Notify | None:
     """Connect to the manager and open the container's socket, before its program starts; None where none is expected.
 
-    address: a path, or a name after @ in the abstract space (unix(7)). Raises Failure; nothing was started then.
+    A manager that is not there any more is a warning. Raises Failure; nothing was started then.
     """
     import _socket
 
@@ -69,12 +100,14 @@ def listen(container: Container, address: str) -> Notify | None:
         directory = posix.open(DIRECTORY, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
     except FileNotFoundError:
         return None
-    inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-    outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
-        # As bytes: a string with NUL in it is refused while the interpreter is not set up completely.
-        name = encode(address)
-        outside.connect(b"\0" + name[1:] if name.startswith(b"@") else name)
+        outside = connect(address)
+    except OSError as error:
+        posix.close(directory)
+        log.warning(ignored(address, error))
+        return None
+    inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
         try:
             posix.unlink(SOCKET, dir_fd=directory)
         except FileNotFoundError:
@@ -85,7 +118,7 @@ def listen(container: Container, address: str) -> Notify | None:
     except OSError as error:
         inside.close()
         outside.close()
-        raise Failure(f"sd_notify: NOTIFY_SOCKET={address}", error) from None
+        raise Failure(f"sd_notify: make {INSIDE}/{SOCKET}", error) from None
     finally:
         posix.close(directory)
     return Notify(inside, outside)

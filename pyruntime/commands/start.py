@@ -37,7 +37,7 @@ def listen(container: Container) -> Notify | None:
         return None
     from . import notify
 
-    return notify.listen(container, notify.manager() or "")
+    return notify.listen(container, notify.manager())
 
 
 def wait_ready(container: Container, notify: Notify | None) -> None:

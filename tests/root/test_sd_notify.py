@@ -15,7 +15,7 @@ import pytest
 from support import paths
 from support.bundle import Bundle
 from support.fixtures import Make
-from support.runtime import Container, Runtime, new_id, says, wait_for
+from support.runtime import Container, Runtime, new_id, wait_for
 
 INSIDE = "/run/notify/notify.sock"
 
@@ -150,18 +150,6 @@ def test_a_container_that_knows_of_no_manager(container: Make, manager: Manager)
     box = container(start=False)
     box.runtime.ok("start", box.id, env=manager.env)
     assert box.sh("ls /run; echo ${NOTIFY_SOCKET-none}") == "none"
-
-
-def test_a_manager_that_is_not_there(box: Container, workdir: Path) -> None:
-    env = {"PATH": paths.SYSTEM_PATH, "NOTIFY_SOCKET": f"{workdir}/nobody"}
-    box.runtime.ok("create", "-b", box.bundle, box.id, env=env)
-    says(box.runtime.fails("start", box.id, env=env), f"NOTIFY_SOCKET={workdir}/nobody", "(ENOENT)")
-    assert box.status == "created"
-    box.start()
-    assert box.status == "running"
-    other = new_id()
-    box.runtime.fails("run", "-b", box.bundle, other, env=env)
-    assert box.runtime.ids() == [box.id]
 
 
 def test_in_a_user_namespace(container: Make, bundle: Bundle, manager: Manager) -> None:

@@ -70,9 +70,8 @@ def test_of_run(runtime: Runtime, bundle: Bundle, workdir: Path, variant: str) -
     log = workdir / "log"
     tested = Runtime(runtime.root, options=["--log", str(log)])
     with open("/dev/null") as null:
-        said = tested.run(
-            *("run", *options, "-b", bundle.save(), new_id()), env={**ENVIRONMENT, **env}, fds=[null.fileno()] * count
-        )
+        given = [null.fileno()] * count
+        said = tested.run("run", *options, "-b", bundle.save(), new_id(), env={**ENVIRONMENT, **env}, fds=given)
     assert (said.status, said.stdout) == (0, shown), said
     logged = log.read_text() if log.exists() else ""
     assert warning in logged and bool(logged) == bool(warning), logged

@@ -38,7 +38,8 @@ def exec_(options: Options) -> int:
         check_status(container, now, options)
         config = own_namespaces(container)
         program = read_process(options, config)
-        spec.validate_process(program)
+        for warning in spec.validate_process(program):
+            log.warning(warning)
         own_terminal = check_terminal(options, program)
         slots: Slots = {"target": now.pidfd}
         ours = -1

@@ -35,7 +35,8 @@ def update(options: Options) -> int:
     """`update ID`: all of the changes are made, or none."""
     given, places = read_request(options)
     try:
-        spec.validate_resources(given, None)
+        for warning in spec.validate_resources(given, None):
+            log.warning(warning)
         with Store(options.root).open(options.args[0]) as container:
             check_status(container)
             apply(container, by_version(plan.asked(given), container.record["ociVersion"]))

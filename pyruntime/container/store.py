@@ -16,7 +16,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure, NotFound
-from ..spec.jsontext import dumps, loads
+from ..spec.jsontext import dumps, load_document
 from ..text import encode, quoted
 from .cgroup import attempts, identity
 from .ownership import write_note
@@ -206,7 +206,7 @@ class Container:
             data = read_file(self.dirfd, name)
         except OSError as error:
             raise Failure(f"read {path}", error) from None
-        value = loads(data, path)
+        value = load_document(data, path)
         if not isinstance(value, dict):
             raise Failure(f"{path} is not an object")
         return value

@@ -51,9 +51,9 @@ def load_resources(path: str) -> dict[str, Any]:
 
 
 def _object(raw: bytes, path: str) -> dict[str, Any]:
-    from .jsontext import loads
+    from .jsontext import load_document
 
-    value = loads(raw, path)
+    value = load_document(raw, path)
     if type(value) is not dict:
         from .schema import found
 
@@ -102,16 +102,17 @@ def validate(
     host_namespaces: returns, for a config whose form is right, the types of the namespaces that it joins by a path and
     that are the host's. To the rules they are as good as not listed.
     """
-    from . import _validator, checks
+    from . import _validator, checks, names
 
     if not _validator.is_valid(config):
         _refuse(config, "config")
-    return checks.check(config, host_namespaces(config) if host_namespaces is not None else frozenset())
+    warnings = checks.check(config, host_namespaces(config) if host_namespaces is not None else frozenset())
+    return warnings + names.near_misses(config)
 
 
-def validate_process(process: dict[str, Any], what: str = "process") -> None:
-    """Check a process document of `exec`. what: its name, for errors. Raises InvalidConfig."""
-    from . import _validator, checks
+def validate_process(process: dict[str, Any], what: str = "process") -> list[str]:
+    """Check a process document of `exec`; return warnings to log. what: its name, for errors. Raises InvalidConfig."""
+    from . import _validator, checks, names
 
     try:
         if not _validator.is_valid_process(process):
@@ -119,14 +120,15 @@ def validate_process(process: dict[str, Any], what: str = "process") -> None:
         checks.check_process(process, "")
     except InvalidConfig as error:
         raise _elsewhere(error, what) from None
+    return names.near_misses(process, what)
 
 
-def validate_resources(resources: dict[str, Any], what: str | None = "resources") -> None:
-    """Check a document of `update --resources`. Raises InvalidConfig.
+def validate_resources(resources: dict[str, Any], what: str | None = "resources") -> list[str]:
+    """Check a document of `update --resources`; return warnings to log. Raises InvalidConfig.
 
     what: its name, for errors; None leaves the pointer, which is relative to the document, to the caller.
     """
-    from . import _validator, linux
+    from . import _validator, linux, names
 
     try:
         if not _validator.is_valid_resources(resources):
@@ -136,6 +138,7 @@ def validate_resources(resources: dict[str, Any], what: str | None = "resources"
         if what is None:
             raise
         raise _elsewhere(error, what) from None
+    return names.near_misses(resources, what or "resources")
 
 
 def _refuse(document: Any, kind: str) -> NoReturn:

@@ -45,6 +45,27 @@ MEMORY_POLICY_MODE = frozenset(
     ("MPOL_DEFAULT", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED",
      "MPOL_PREFERRED_MANY", "MPOL_LOCAL")
 )
+NAMES = frozenset(
+    ("access", "action", "additionalGids", "allow", "ambient", "annotations", "apparmorProfile", "architectures",
+     "args", "blockIO", "bounding", "burst", "capabilities", "cgroupsPath", "checkBeforeUpdate", "class",
+     "classID", "closID", "commandLine", "consoleSize", "containerID", "cpu", "cpus", "createContainer",
+     "createRuntime", "cwd", "deadline", "defaultAction", "defaultErrnoRet", "destination", "devices",
+     "disableOOMKiller", "domain", "domainname", "effective", "enableMonitoring", "env", "errnoRet",
+     "execCPUAffinity", "fileMode", "final", "flags", "freebsd", "gid", "gidMappings", "hard", "hcaHandles",
+     "hcaObjects", "height", "hooks", "hostID", "hostname", "hugepageLimits", "idle", "index", "inheritable",
+     "initial", "intelRdt", "ioPriority", "kernel", "kernelTCP", "l3CacheSchema", "leafWeight", "limit", "linux",
+     "listenerMetadata", "listenerPath", "major", "maskedPaths", "memBwSchema", "memory", "memoryPolicy", "mems",
+     "minor", "mode", "mountLabel", "mounts", "name", "names", "namespaces", "nanosecs", "netDevices", "network",
+     "nice", "noNewPrivileges", "nodes", "ociVersion", "oomScoreAdj", "op", "options", "pageSize", "path",
+     "period", "permitted", "personality", "pids", "policy", "poststart", "poststop", "prestart", "priorities",
+     "priority", "process", "quota", "rate", "rdma", "readonly", "readonlyPaths", "realtimePeriod",
+     "realtimeRuntime", "reservation", "resources", "rlimits", "root", "rootfsPropagation", "runtime",
+     "scheduler", "schemata", "seccomp", "secs", "selinuxLabel", "shares", "size", "soft", "solaris", "source",
+     "startContainer", "swap", "swappiness", "syscalls", "sysctl", "terminal", "throttleReadBpsDevice",
+     "throttleReadIOPSDevice", "throttleWriteBpsDevice", "throttleWriteIOPSDevice", "timeOffsets", "timeout",
+     "type", "uid", "uidMappings", "umask", "unified", "useHierarchy", "user", "username", "value", "valueTwo",
+     "vm", "weight", "weightDevice", "width", "windows", "zos")
+)
 NAMESPACE_TYPE = frozenset(
     ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")
 )
@@ -89,11 +110,11 @@ def _Device(o: Any) -> bool:
         type(o) is dict
         and type(v := o.get("type")) is str and v in DEVICE_TYPE
         and type(v := o.get("path")) is str and v != "" and "\0" not in v
-        and type(v := o.get("major", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("minor", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("fileMode", 0)) is int and 0 <= v <= 4294967295
-        and type(v := o.get("uid", 0)) is int and 0 <= v <= 4294967294
-        and type(v := o.get("gid", 0)) is int and 0 <= v <= 4294967294
+        and ((v := o.get("major")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("minor")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("fileMode")) is None or (type(v) is int and 0 <= v <= 4294967295))
+        and ((v := o.get("uid")) is None or (type(v) is int and 0 <= v <= 4294967294))
+        and ((v := o.get("gid")) is None or (type(v) is int and 0 <= v <= 4294967294))
     )
 
 
@@ -101,10 +122,10 @@ def _DeviceCgroup(o: Any) -> bool:
     return (
         type(o) is dict
         and type(o.get("allow")) is bool
-        and type(v := o.get("type", "")) is str and v in DEVICE_CGROUP_TYPE
-        and type(v := o.get("major", 0)) is int and -1 <= v <= 4294967295
-        and type(v := o.get("minor", 0)) is int and -1 <= v <= 4294967295
-        and type(v := o.get("access", "")) is str and not v.strip("rwm")
+        and ((v := o.get("type")) is None or (type(v) is str and v in DEVICE_CGROUP_TYPE))
+        and ((v := o.get("major")) is None or (type(v) is int and -1 <= v <= 4294967295))
+        and ((v := o.get("minor")) is None or (type(v) is int and -1 <= v <= 4294967295))
+        and ((v := o.get("access")) is None or (type(v) is str and not v.strip("rwm")))
     )
 
 
@@ -121,7 +142,7 @@ def _Hook(o: Any) -> bool:
         and type(v := o.get("path")) is str and v != "" and "\0" not in v
         and ((v := o.get("args")) is None or (type(v) is list and _texts(v)))
         and ((v := o.get("env")) is None or (type(v) is list and _texts(v)))
-        and type(v := o.get("timeout", 1)) is int and 1 <= v <= 9223372036854775807
+        and ((v := o.get("timeout")) is None or (type(v) is int and 1 <= v <= 9223372036854775807))
     )
 
 
@@ -174,14 +195,14 @@ def _Linux(o: Any) -> bool:
         and ((v := o.get("timeOffsets")) is None or (type(v) is dict and all(map(_TimeOffset, v.values()))))
         and ((v := o.get("devices")) is None or (type(v) is list and all(map(_Device, v))))
         and ((v := o.get("netDevices")) is None or (type(v) is dict and all(map(_NetDevice, v.values()))))
-        and type(v := o.get("cgroupsPath", "")) is str and "\0" not in v
+        and ((v := o.get("cgroupsPath")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("resources")) is None or _Resources(v))
-        and type(v := o.get("rootfsPropagation", "")) is str and v in LINUX_ROOTFS_PROPAGATION
+        and ((v := o.get("rootfsPropagation")) is None or (type(v) is str and v in LINUX_ROOTFS_PROPAGATION))
         and ((v := o.get("seccomp")) is None or _Seccomp(v))
         and ((v := o.get("sysctl")) is None or (type(v) is dict and _texts(v.values())))
         and ((v := o.get("maskedPaths")) is None or (type(v) is list and _texts(v)))
         and ((v := o.get("readonlyPaths")) is None or (type(v) is list and _texts(v)))
-        and type(v := o.get("mountLabel", "")) is str and "\0" not in v
+        and ((v := o.get("mountLabel")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("intelRdt")) is None or _Linux_intelRdt(v))
         and ((v := o.get("memoryPolicy")) is None or _Linux_memoryPolicy(v))
         and ((v := o.get("personality")) is None or _Linux_personality(v))
@@ -191,11 +212,11 @@ def _Linux(o: Any) -> bool:
 def _Linux_intelRdt(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("closID", "")) is str and "\0" not in v
+        and ((v := o.get("closID")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("schemata")) is None or (type(v) is list and _texts(v)))
-        and type(v := o.get("l3CacheSchema", "")) is str and "\0" not in v
-        and type(v := o.get("memBwSchema", "MB:")) is str and v[:3] == "MB:" and "\n" not in v and "\0" not in v
-        and type(o.get("enableMonitoring", False)) is bool
+        and ((v := o.get("l3CacheSchema")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("memBwSchema")) is None or (type(v) is str and v[:3] == "MB:" and "\n" not in v and "\0" not in v))
+        and ((v := o.get("enableMonitoring")) is None or type(v) is bool)
     )
 
 
@@ -203,7 +224,7 @@ def _Linux_memoryPolicy(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("mode")) is str and v in MEMORY_POLICY_MODE
-        and type(v := o.get("nodes", "")) is str and "\0" not in v
+        and ((v := o.get("nodes")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("flags")) is None or (type(v) is list and all(map(_MemoryPolicyFlag, v))))
     )
 
@@ -227,8 +248,8 @@ def _Mount(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("destination")) is str and v != "" and "\0" not in v
-        and type(v := o.get("type", "")) is str and "\0" not in v
-        and type(v := o.get("source", "")) is str and "\0" not in v
+        and ((v := o.get("type")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("source")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("options")) is None or (type(v) is list and _texts(v)))
         and ((v := o.get("uidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
         and ((v := o.get("gidMappings")) is None or (type(v) is list and all(map(_IDMapping, v))))
@@ -239,34 +260,34 @@ def _Namespace(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("type")) is str and v in NAMESPACE_TYPE
-        and type(v := o.get("path", "")) is str and "\0" not in v
+        and ((v := o.get("path")) is None or (type(v) is str and "\0" not in v))
     )
 
 
 def _NetDevice(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("name", "")) is str and "\0" not in v
+        and ((v := o.get("name")) is None or (type(v) is str and "\0" not in v))
     )
 
 
 def _Process(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(o.get("terminal", False)) is bool
+        and ((v := o.get("terminal")) is None or type(v) is bool)
         and ((v := o.get("consoleSize")) is None or _Process_consoleSize(v))
         and ((v := o.get("user")) is None or _Process_user(v))
         and ((v := o.get("args")) is None or (type(v) is list and _texts(v)))
-        and type(o.get("commandLine", "")) is str
+        and ((v := o.get("commandLine")) is None or type(v) is str)
         and ((v := o.get("env")) is None or (type(v) is list and _texts(v)))
         and type(v := o.get("cwd")) is str and "\0" not in v
         and ((v := o.get("capabilities")) is None or _Process_capabilities(v))
         and ((v := o.get("rlimits")) is None or (type(v) is list and all(map(_Rlimit, v))))
-        and type(o.get("noNewPrivileges", False)) is bool
-        and type(v := o.get("apparmorProfile", "")) is str and "\0" not in v
-        and type(v := o.get("oomScoreAdj", 0)) is int and -1000 <= v <= 1000
+        and ((v := o.get("noNewPrivileges")) is None or type(v) is bool)
+        and ((v := o.get("apparmorProfile")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("oomScoreAdj")) is None or (type(v) is int and -1000 <= v <= 1000))
         and ((v := o.get("scheduler")) is None or _Scheduler(v))
-        and type(v := o.get("selinuxLabel", "")) is str and "\0" not in v
+        and ((v := o.get("selinuxLabel")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("ioPriority")) is None or _Process_ioPriority(v))
         and ((v := o.get("execCPUAffinity")) is None or _Process_execCPUAffinity(v))
     )
@@ -294,8 +315,8 @@ def _Process_consoleSize(o: Any) -> bool:
 def _Process_execCPUAffinity(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("initial", "")) is str and not v.strip("0123456789, -")
-        and type(v := o.get("final", "")) is str and not v.strip("0123456789, -")
+        and ((v := o.get("initial")) is None or (type(v) is str and not v.strip("0123456789, -")))
+        and ((v := o.get("final")) is None or (type(v) is str and not v.strip("0123456789, -")))
     )
 
 
@@ -310,19 +331,19 @@ def _Process_ioPriority(o: Any) -> bool:
 def _Process_user(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("uid", 0)) is int and 0 <= v <= 4294967294
-        and type(v := o.get("gid", 0)) is int and 0 <= v <= 4294967294
-        and type(v := o.get("umask", 0)) is int and 0 <= v <= 4294967295
+        and ((v := o.get("uid")) is None or (type(v) is int and 0 <= v <= 4294967294))
+        and ((v := o.get("gid")) is None or (type(v) is int and 0 <= v <= 4294967294))
+        and ((v := o.get("umask")) is None or (type(v) is int and 0 <= v <= 4294967295))
         and ((v := o.get("additionalGids")) is None or (type(v) is list and all(map(_GID, v))))
-        and type(o.get("username", "")) is str
+        and ((v := o.get("username")) is None or type(v) is str)
     )
 
 
 def _Rdma(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("hcaHandles", 0)) is int and 0 <= v <= 4294967295
-        and type(v := o.get("hcaObjects", 0)) is int and 0 <= v <= 4294967295
+        and ((v := o.get("hcaHandles")) is None or (type(v) is int and 0 <= v <= 4294967295))
+        and ((v := o.get("hcaObjects")) is None or (type(v) is int and 0 <= v <= 4294967295))
     )
 
 
@@ -344,8 +365,8 @@ def _Resources(o: Any) -> bool:
 def _Resources_blockIO(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("weight", 0)) is int and 0 <= v <= 65535
-        and type(v := o.get("leafWeight", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("weight")) is None or (type(v) is int and 0 <= v <= 65535))
+        and ((v := o.get("leafWeight")) is None or (type(v) is int and 0 <= v <= 65535))
         and ((v := o.get("weightDevice")) is None or (type(v) is list and all(map(_WeightDevice, v))))
         and ((v := o.get("throttleReadBpsDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
         and ((v := o.get("throttleWriteBpsDevice")) is None or (type(v) is list and all(map(_ThrottleDevice, v))))
@@ -357,37 +378,37 @@ def _Resources_blockIO(o: Any) -> bool:
 def _Resources_cpu(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("shares", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("quota", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("burst", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("period", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("realtimeRuntime", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("realtimePeriod", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("cpus", "")) is str and "\0" not in v
-        and type(v := o.get("mems", "")) is str and "\0" not in v
-        and type(v := o.get("idle", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and ((v := o.get("shares")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("quota")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("burst")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("period")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("realtimeRuntime")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("realtimePeriod")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("cpus")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("mems")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("idle")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
     )
 
 
 def _Resources_memory(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("limit", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("reservation", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("swap", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("kernel", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("kernelTCP", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("swappiness", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(o.get("disableOOMKiller", False)) is bool
-        and type(o.get("useHierarchy", False)) is bool
-        and type(o.get("checkBeforeUpdate", False)) is bool
+        and ((v := o.get("limit")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("reservation")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("swap")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("kernel")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("kernelTCP")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("swappiness")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("disableOOMKiller")) is None or type(v) is bool)
+        and ((v := o.get("useHierarchy")) is None or type(v) is bool)
+        and ((v := o.get("checkBeforeUpdate")) is None or type(v) is bool)
     )
 
 
 def _Resources_network(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("classID", 0)) is int and 0 <= v <= 4294967295
+        and ((v := o.get("classID")) is None or (type(v) is int and 0 <= v <= 4294967295))
         and ((v := o.get("priorities")) is None or (type(v) is list and all(map(_InterfacePriority, v))))
     )
 
@@ -395,7 +416,7 @@ def _Resources_network(o: Any) -> bool:
 def _Resources_pids(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("limit", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
+        and ((v := o.get("limit")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
     )
 
 
@@ -412,7 +433,7 @@ def _Root(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("path")) is str and v != "" and "\0" not in v
-        and type(o.get("readonly", False)) is bool
+        and ((v := o.get("readonly")) is None or type(v) is bool)
     )
 
 
@@ -420,12 +441,12 @@ def _Scheduler(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("policy")) is str and v in SCHEDULER_POLICY
-        and type(v := o.get("nice", 0)) is int and -2147483648 <= v <= 2147483647
-        and type(v := o.get("priority", 0)) is int and -2147483648 <= v <= 2147483647
+        and ((v := o.get("nice")) is None or (type(v) is int and -2147483648 <= v <= 2147483647))
+        and ((v := o.get("priority")) is None or (type(v) is int and -2147483648 <= v <= 2147483647))
         and ((v := o.get("flags")) is None or (type(v) is list and all(map(_SchedulerFlag, v))))
-        and type(v := o.get("runtime", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("deadline", 0)) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("period", 0)) is int and 0 <= v <= 18446744073709551615
+        and ((v := o.get("runtime")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("deadline")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
+        and ((v := o.get("period")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
     )
 
 
@@ -440,11 +461,11 @@ def _Seccomp(o: Any) -> bool:
     return (
         type(o) is dict
         and type(v := o.get("defaultAction")) is str and v in SECCOMP_ACTION
-        and type(v := o.get("defaultErrnoRet", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("defaultErrnoRet")) is None or (type(v) is int and 0 <= v <= 65535))
         and ((v := o.get("architectures")) is None or (type(v) is list and all(map(_SeccompArch, v))))
         and ((v := o.get("flags")) is None or (type(v) is list and all(map(_SeccompFlag, v))))
-        and type(v := o.get("listenerPath", "")) is str and "\0" not in v
-        and type(o.get("listenerMetadata", "")) is str
+        and ((v := o.get("listenerPath")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("listenerMetadata")) is None or type(v) is str)
         and ((v := o.get("syscalls")) is None or (type(v) is list and all(map(_Syscall, v))))
     )
 
@@ -468,7 +489,7 @@ def _Syscall(o: Any) -> bool:
         type(o) is dict
         and type(v := o.get("names")) is list and len(v) >= 1 and _texts(v)
         and type(v := o.get("action")) is str and v in SECCOMP_ACTION
-        and type(v := o.get("errnoRet", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("errnoRet")) is None or (type(v) is int and 0 <= v <= 65535))
         and ((v := o.get("args")) is None or (type(v) is list and all(map(_SyscallArg, v))))
     )
 
@@ -478,7 +499,7 @@ def _SyscallArg(o: Any) -> bool:
         type(o) is dict
         and type(v := o.get("index")) is int and 0 <= v <= 5
         and type(v := o.get("value")) is int and 0 <= v <= 18446744073709551615
-        and type(v := o.get("valueTwo", 0)) is int and 0 <= v <= 18446744073709551615
+        and ((v := o.get("valueTwo")) is None or (type(v) is int and 0 <= v <= 18446744073709551615))
         and type(v := o.get("op")) is str and v in SYSCALL_ARG_OP
     )
 
@@ -495,8 +516,8 @@ def _ThrottleDevice(o: Any) -> bool:
 def _TimeOffset(o: Any) -> bool:
     return (
         type(o) is dict
-        and type(v := o.get("secs", 0)) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("nanosecs", 0)) is int and 0 <= v <= 999999999
+        and ((v := o.get("secs")) is None or (type(v) is int and -9223372036854775808 <= v <= 9223372036854775807))
+        and ((v := o.get("nanosecs")) is None or (type(v) is int and 0 <= v <= 999999999))
     )
 
 
@@ -505,8 +526,8 @@ def _WeightDevice(o: Any) -> bool:
         type(o) is dict
         and type(v := o.get("major")) is int and -9223372036854775808 <= v <= 9223372036854775807
         and type(v := o.get("minor")) is int and -9223372036854775808 <= v <= 9223372036854775807
-        and type(v := o.get("weight", 0)) is int and 0 <= v <= 65535
-        and type(v := o.get("leafWeight", 0)) is int and 0 <= v <= 65535
+        and ((v := o.get("weight")) is None or (type(v) is int and 0 <= v <= 65535))
+        and ((v := o.get("leafWeight")) is None or (type(v) is int and 0 <= v <= 65535))
     )
 
 
@@ -516,8 +537,8 @@ def is_valid(o: Any) -> bool:
         and type(o.get("ociVersion")) is str
         and ((v := o.get("process")) is None or _Process(v))
         and _Root(o.get("root"))
-        and type(v := o.get("hostname", "")) is str and "\0" not in v
-        and type(v := o.get("domainname", "")) is str and "\0" not in v
+        and ((v := o.get("hostname")) is None or (type(v) is str and "\0" not in v))
+        and ((v := o.get("domainname")) is None or (type(v) is str and "\0" not in v))
         and ((v := o.get("mounts")) is None or (type(v) is list and all(map(_Mount, v))))
         and ((v := o.get("hooks")) is None or _Hooks(v))
         and ((v := o.get("annotations")) is None or (type(v) is dict and _strings(v.values())))

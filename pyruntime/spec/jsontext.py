@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WHITESPACE = " \t\n\r"
 INFINITY = float("inf")
+MAPS = frozenset(("annotations", "sysctl", "timeOffsets", "netDevices", "unified", "rdma"))
+"""Properties of the runtime specification whose values are maps."""
 
 
 class _NotJsonError(ValueError):
@@ -101,6 +103,31 @@ def loads(data: bytes, what: str, *, raw_bytes: bool = False) -> Any:
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(value, what, raw_bytes=raw_bytes)
     return value
+
+
+def load_document(data: bytes, what: str) -> Any:
+    """Return the value of a document by the runtime specification, as loads(), without properties that are null.
+
+    Go's decoder leaves what they name as it is, and Go programs write them; so null is as good as nothing at all. In
+    a list, and in a map whose keys are anybody's, it stays, and is refused.
+    """
+    value = loads(data, what)
+    if b"null" in data:
+        _drop_nulls(value)
+    return value
+
+
+def _drop_nulls(value: Any) -> None:
+    todo = [(value, False)]
+    while todo:
+        one, is_map = todo.pop()
+        if isinstance(one, dict):
+            if not is_map:
+                for key in [key for key, member in one.items() if member is None]:
+                    del one[key]
+            todo += [(member, key in MAPS) for key, member in one.items()]
+        elif isinstance(one, list):
+            todo += [(member, False) for member in one]
 
 
 def dumps(value: Any) -> str:

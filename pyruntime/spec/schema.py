@@ -41,10 +41,40 @@ def validator(kind: str) -> Any:
 
     document = schema()
     definition = DEFINITIONS[kind]
+    definitions = document["$defs"]
     if definition is not None:
         # As a property it may be null, as a document it may not.
-        document = {**document["$defs"][definition], "type": "object", "$defs": document["$defs"]}
-    return Draft4Validator(document)
+        document = {**definitions[definition], "type": "object"}
+    nullable = {name: with_nulls(about, definitions) for name, about in definitions.items()}
+    return Draft4Validator({**with_nulls(document, definitions), "$defs": nullable})
+
+
+def with_nulls(about: Any, definitions: dict[str, Any]) -> Any:
+    """Return a schema in which every property that is not required may be null: then it is as good as absent."""
+    if not isinstance(about, dict):
+        return about
+    required = about.get("required", ())
+    found = {}
+    for key, value in about.items():
+        if key == "properties":
+            parts = {name: with_nulls(part, definitions) for name, part in value.items()}
+            found[key] = {
+                name: part if name in required else or_null(part, definitions) for name, part in parts.items()
+            }
+        else:
+            found[key] = with_nulls(value, definitions)
+    return found
+
+
+def or_null(about: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value, or of null. Lists and objects say it themselves where it holds."""
+    if "$ref" in about:
+        target = definitions[about["$ref"].removeprefix("#/$defs/")]
+        return about if isinstance(target["type"], list) else or_null(target, definitions)
+    if isinstance(about["type"], list):
+        return about
+    words = {"enum": [*about["enum"], None]} if "enum" in about else {}
+    return {**about, "type": [about["type"], "null"], **words}
 
 
 def explain(document: Any, kind: str) -> None:
@@ -85,7 +115,9 @@ def words(error: Any) -> tuple[str, str]:
     pointer = "".join(f"/{escaped(str(part))}" for part in error.absolute_path)
     if rule == "required":
         missing = next(name for name in wanted if name not in error.instance)
-        return f"the property {missing} is missing", f"{pointer}/{escaped(missing)}"
+        other = next((quote(name) for name in error.instance if name.lower() == missing.lower()), None)
+        meant = f"; {other} is another property: did you mean {quote(missing)}?" if other else ""
+        return f"the property {missing} is missing{meant}", f"{pointer}/{escaped(missing)}"
     return f"expected {expected(rule, wanted, error.schema)}, found {found(error.instance)}", pointer
 
 
@@ -99,7 +131,7 @@ def expected(rule: str, wanted: Any, about: dict[str, Any]) -> str:
     if rule in ("minimum", "maximum"):
         return f"an integer from {about['minimum']} to {about['maximum']}"
     if rule == "enum":
-        return f"one of {', '.join(map(quote, wanted))}"
+        return f"one of {', '.join(quote(word) for word in wanted if word is not None)}"
     if rule == "minItems":
         return "a list that is not empty"
     return str(about["description"])  # pattern, minLength

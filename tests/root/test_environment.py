@@ -103,7 +103,7 @@ def test_sockets_that_a_manager_promised(runtime: Runtime, bundle: Bundle) -> No
     """LISTEN_PID says that they are for this very process: a program without them would do something else."""
     words = " ".join(runtime.command("run", "-b", str(bundle.save()), new_id()))
     line = f"LISTEN_FDS=2 LISTEN_PID=$$ exec {words}"
-    said = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
+    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30)
     assert said.returncode == 1 and said.stdout == ""
     says(said.stderr, "LISTEN_FDS=2 with LISTEN_PID=", "descriptor 3 is not open")
     assert runtime.ids() == []

@@ -29,7 +29,9 @@ class TestWholeLife:
         raw.ok(runtime, "list").decode()
         raw.ok(runtime, "start", name)
         assert raw.ok(runtime, "exec", name, "cat", "/mnt/file") == b"content"
-        raw.ok(runtime, "ps", name)
+        for command in ("ps", "pause", "resume"):
+            raw.ok(runtime, command, name)
+        raw.ok(runtime, "events", "--stats", name)
         raw.ok(runtime, "kill", name, "KILL")
         wait_for(lambda: json.loads(raw.ok(runtime, "state", name))["status"] == "stopped", "it stops")
         raw.ok(runtime, "delete", name)

@@ -16,6 +16,7 @@ from jsonschema import Draft4Validator
 
 from pyruntime.errors import InvalidConfig
 from pyruntime.spec import _validator, schema
+from pyruntime.spec.jsontext import load_document
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -205,12 +206,58 @@ def test_numbers_beyond_2_to_53_are_exact() -> None:
     assert not _validator.is_valid(config(2**64))
 
 
-def test_null_stands_for_lists_and_objects_only() -> None:
-    config: dict[str, Any] = {"ociVersion": "1.0.0", "root": {"path": "r"}, "mounts": None, "linux": None}
-    assert _validator.is_valid(config)
-    assert not _validator.is_valid({**config, "hostname": None})
-    assert not _validator.is_valid({**config, "root": None})
-    assert not _validator.is_valid({**config, "mounts": [None]})
+def optional_places(node: dict[str, Any], wrap: Wrap) -> Iterator[tuple[str, Wrap]]:
+    """Yield, for every property that a schema describes and does not require, its name and its place."""
+    node = resolve(node)
+    base = minimal(node)
+    for key, part in node.get("properties", {}).items():
+        inner: Wrap = lambda value, key=key: wrap({**base, key: value})  # type: ignore[misc] # noqa: E731
+        if key not in node.get("required", ()):
+            yield key, inner
+        yield from optional_places(part, inner)
+    if "items" in node:
+        yield from optional_places(node["items"], lambda value: wrap([minimal(node["items"]), value]))
+    if "additionalProperties" in node:
+        yield from optional_places(node["additionalProperties"], lambda value: wrap({"first": value}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_null_is_as_good_as_absent(kind: str) -> None:
+    """As Go's decoder has it, for every property that is not required; and what is read has no such property."""
+    authority, is_valid = schema.validator(kind), KINDS[kind]
+    seen = set()
+    for name, wrap in optional_places(kind_schema(kind), lambda value: value):
+        document = wrap(None)
+        assert is_valid(document) and authority.is_valid(document), document
+        read = load_document(json.dumps(document).encode(), "x")
+        assert "null" not in json.dumps(read), document
+        assert is_valid(read)
+        seen.add(name)
+    assert {"config": "hostname", "process": "oomScoreAdj", "resources": "limit"}[kind] in seen
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"root": None},
+        {"ociVersion": None},
+        {"mounts": [None]},
+        {"mounts": [{"destination": None}]},
+        {"process": {"cwd": None}},
+        {"process": {"cwd": "/", "args": [None]}},
+        {"process": {"cwd": "/", "user": {"additionalGids": [None]}}},
+        {"annotations": {"a": None}},
+        {"linux": {"sysctl": {"a": None}}},
+        {"linux": {"resources": {"unified": {"a": None}}}},
+        {"linux": {"timeOffsets": {"monotonic": None}}},
+    ],
+    ids=json.dumps,
+)
+def test_null_where_it_stands_for_nothing(part: dict[str, Any]) -> None:
+    config = {"ociVersion": "1.0.0", "root": {"path": "r"}, **part}
+    assert not _validator.is_valid(config)
+    assert not schema.validator("config").is_valid(config)
+    assert not _validator.is_valid(load_document(json.dumps(config).encode(), "x"))
 
 
 def test_the_schema_is_a_schema() -> None:

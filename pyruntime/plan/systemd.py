@@ -111,9 +111,11 @@ def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host, after clone3: let systemd make the scope around init, then write every limit, before init's first step."""
     cgroup_mounts.check_mounted(facts)
     writes = unit_properties.rounded(resources.config_writes(config))
-    properties = unit_properties.Properties(
-        [*identity_properties(facts), *unit_properties.of_resources(config, writes), *annotated(config)]
-    )
+    asked = annotated(config)
+    names = {each.name for each in asked}
+    # The engine has the last word on what is for annotations to say at all.
+    own = [each for each in identity_properties(facts) if each.name not in names]
+    properties = unit_properties.Properties([*own, *unit_properties.of_resources(config, writes), *asked])
     return [
         Step(HOST, POINTER, "systemd_start_scope", Slot("container"), facts.systemd_unit, properties, Slot("init_pid")),
         Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"),

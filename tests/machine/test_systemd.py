@@ -291,6 +291,40 @@ def test_annotations(container: Make, bundle: Bundle) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "property", "shown"),
+    [
+        ("DefaultDependencies", "true", "DefaultDependencies", "yes"),
+        ("DefaultDependencies", "false", "DefaultDependencies", "no"),
+        ("CollectMode", "'inactive'", "CollectMode", "inactive"),
+        ("Description", "'a name of its own'", "Description", "a name of its own"),
+        ("TimeoutStopUSec", "uint64 9000000", "TimeoutStopUSec", "9s"),
+        ("TimeoutStopSec", "8", "TimeoutStopUSec", "8s"),
+        ("KillSignal", "37", "KillSignal", "37"),
+        ("SendSIGHUP", "true", "SendSIGHUP", "yes"),
+    ],
+)
+def test_an_annotation_overrides_what_the_runtime_says(
+    container: Make, bundle: Bundle, name: str, value: str, property: str, shown: str
+) -> None:
+    """As with runc: the engine has the last word."""
+    bundle.config["annotations"] = {f"org.systemd.property.{name}": value}
+    assert systemd.show(systemd.scope_of(container().id), property) == {property: shown}
+
+
+def test_annotations_of_cri_o(container: Make, bundle: Bundle) -> None:
+    bundle.config["annotations"] = {
+        "org.systemd.property.DefaultDependencies": "true",
+        "org.systemd.property.After": "['crio.service']",
+        "org.systemd.property.TimeoutStopUSec": "uint64 30000000",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.KillSignal": "15",
+    }
+    found = systemd.show(systemd.scope_of(container().id), "DefaultDependencies", "After", "Conflicts", "TimeoutStopUSec")
+    assert (found["DefaultDependencies"], found["TimeoutStopUSec"]) == ("yes", "30s")
+    assert "crio.service" in found["After"].split() and "shutdown.target" in found["Conflicts"].split()
+
+
 def test_init_ends_with_its_scope(container: Make, bundle: Bundle) -> None:
     """Someone else stops the unit: the container has stopped, and delete finds nothing left to do."""
     bundle.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done")

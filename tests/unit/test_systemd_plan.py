@@ -313,7 +313,7 @@ class TestPlan:
         (step,) = [step for step in plan if step.call == "systemd_start_scope"]
         names = [each.name for each in step.args[2]]
         assert names[-1] == name.replace("MaxSec", "MaxUSec")
-        assert len(names) == len(set(names))
+        assert names.count(names[-1]) == 1
 
     @pytest.mark.parametrize(
         ("name", "text"),

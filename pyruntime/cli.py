@@ -98,6 +98,8 @@ def dispatch(argv: list[str], options: Options) -> int:
     if options.version:
         show("version")
         return 0
+    if rest[:1] in (["help"], ["h"]) and len(rest) == 2:
+        rest = [rest[1], "--help"]
     if options.help or not rest or rest == ["help"]:
         show("overview")
         return 0 if options.help or rest else 1

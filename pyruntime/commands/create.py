@@ -7,7 +7,7 @@ import posix
 from .. import kernel, log, spec
 from ..cli import working_directory
 from ..container import cgroup
-from ..container.store import Store
+from ..container.store import Store, check_id
 from ..engine import launch
 from ..errors import Failure, InvalidConfig, os_error_text
 from ..plan import build, facts
@@ -48,6 +48,7 @@ class Request:
 
 def prepare(options: Options, container_id: str) -> Request:
     """Read, validate and plan; nothing is made. Raises InvalidConfig and other Failures."""
+    check_id(container_id)
     bundle = options.bundle or working_directory()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
     namespaces = facts.HostNamespaces()

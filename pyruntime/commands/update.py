@@ -35,6 +35,7 @@ def update(options: Options) -> int:
     """`update ID`: all of the changes are made, or none."""
     given, places = read_request(options)
     try:
+        forgive(given)
         for warning in spec.validate_resources(given, None):
             log.warning(warning)
         with Store(options.root).open(options.args[0]) as container:
@@ -144,6 +145,39 @@ def read_request(options: Options) -> tuple[Resources, dict[str, str]]:
         given.setdefault(group, {})[key] = read(name, getattr(options, name.replace("-", "_")))
         places[pointer] = f"--{name}"
     return given, places
+
+
+def forgive(given: Resources) -> None:
+    """Take out of a document what has no meaning here, with a warning; runc's update looks at none of it.
+
+    A letter of a device rule that is none denies all of them where the rule denies, and allows nothing where it allows.
+    A limit on a device that is gone limits nothing.
+    """
+    rules = given.get("devices")
+    if isinstance(rules, list):
+        given["devices"] = [rule for index, rule in enumerate(rules) if not allows_nothing(rule, index)]
+    group: Any = given.get("blockIO")
+    for name in plan.BY_DEVICE if isinstance(group, dict) else ():
+        if isinstance(group.get(name), list):
+            group[name] = [entry for entry in group[name] if not is_gone(entry, f"/blockIO/{name}")]
+
+
+def allows_nothing(rule: Any, index: int) -> bool:
+    """Leave a rule its known letters, with a warning; return whether it has none left and so allows nothing."""
+    access = rule.get("access") if isinstance(rule, dict) else None
+    if not isinstance(access, str) or not access.strip("rwm"):
+        return False
+    log.warning(f"/devices/{index}/access: {quoted(access)} has other letters than r, w and m")
+    rule["access"] = "".join(letter for letter in "rwm" if letter in access) if rule.get("allow") is True else "rwm"
+    return not rule["access"]
+
+
+def is_gone(entry: Any, at: str) -> bool:
+    """Whether an entry is of a block device that the machine does not have; that is warned of."""
+    if not isinstance(entry, dict) or not facts.lacks_block_device(entry.get("major"), entry.get("minor")):
+        return False
+    log.warning(f"{at}: there is no block device {entry['major']}:{entry['minor']}; its limit is passed over")
+    return True
 
 
 def located(failure: Failure, places: dict[str, str]) -> Failure:

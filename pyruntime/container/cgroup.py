@@ -12,7 +12,7 @@ from .. import kernel
 from ..errors import Failure, UsageFailure, os_error_text
 from ..kernel.files import write_file
 from ..text import decode, quoted
-from .ownership import is_cgroup2, is_of, made_by
+from .ownership import is_cgroup2, is_of, removable
 from .record import is_cgroup_path
 
 TYPE_CHECKING = False
@@ -383,8 +383,8 @@ def remove_made(record: Record) -> None:
 
 
 def remove_parents(mount: int, record: Record) -> None:
-    """Remove the cgroups that create made on the way to the container's, and that are empty, bottom up."""
-    for path in made_by(record) if is_cgroup2(mount) else ():
+    """Remove the cgroups that are for the container to remove, and are empty, bottom up."""
+    for path in removable(record, mount) if is_cgroup2(mount) else ():
         try:
             if not remove_directory(path[1:], mount):
                 return

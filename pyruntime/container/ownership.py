@@ -11,10 +11,11 @@ import posix
 from .. import kernel
 from ..errors import Failure
 from ..text import decode, encode
-from .record import is_cgroup_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .record import Record
 
 NOTE = b"trusted.pyruntime"
@@ -79,8 +80,38 @@ def has_note(parent: int, name: str) -> bool:
         posix.close(fd)
 
 
-def made_by(record: Record) -> list[str]:
-    """Return the cgroups that create made for a container, bottom up: itself and those above it, nothing else."""
-    own = f"{record['cgroup']}/"
-    made = [path for path in record.get("cgroup_made") or () if is_cgroup_path(path) and own.startswith(f"{path}/")]
-    return made[::-1]
+def removable(record: Record, mount: int) -> Iterator[str]:
+    """Yield the cgroups that may go with a container, bottom up: itself and those above it, nothing else.
+
+    That is what its create made, as the record says, and what the create of any container has made on the way to its
+    own, as a note on the cgroup says: the last of several containers takes away what they share, whoever was the first.
+    """
+    own = record["cgroup"]
+    made = record.get("cgroup_made") or ()
+    if own in made:
+        yield own
+    above = own.rpartition("/")[0]
+    while above and (above in made or is_shared(above, mount)):
+        yield above
+        above = above.rpartition("/")[0]
+
+
+def is_shared(path: str, mount: int) -> bool:
+    """Whether a create made the cgroup on the way to a container's, and so it is no container's and nobody else's."""
+    try:
+        fd = posix.open(path[1:], DIRECTORY, dir_fd=mount)
+    except OSError as error:
+        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+            return True  # nothing is left to be removed, but above it may be
+        raise
+    from ..kernel.cgroups import PARENT_NOTE
+
+    try:
+        posix.getxattr(fd, PARENT_NOTE)
+    except OSError as error:
+        if error.errno not in (*UNNOTED, *GONE):
+            raise
+        return False
+    finally:
+        posix.close(fd)
+    return True

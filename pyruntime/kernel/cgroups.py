@@ -16,6 +16,10 @@ from .files import write_at as write_any_at
 
 RACES = 16
 """How often a cgroup is tried to be made while others remove its parents."""
+PARENT_NOTE = "trusted.pyruntime.parent"
+"""The extended attribute of a cgroup that a create made on the way to a container's."""
+UNNOTED = (errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT)
+"""The kernel takes no note, the caller is not the host's root, or the cgroup has been removed again."""
 DELEGATE = "/sys/kernel/cgroup/delegate"
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 """What an owner gets where the kernel has no list (config-linux.md "Cgroup ownership")."""
@@ -51,12 +55,26 @@ def make_cgroup_parents(path: str) -> None:
     """Make the directories on the way to a cgroup; the cgroup2 mount above them exists."""
     parent = path.rpartition("/")[0]
     try:
-        _linux.mkdir(parent, 0o755)
-    except FileExistsError:
-        return
+        make_parent_cgroup(parent)
     except FileNotFoundError:
         if parent.count("/") > 1:
             make_cgroup_parents(parent)
+
+
+def make_parent_cgroup(path: str) -> None:
+    """Make a cgroup on the way to a container's, with a note of that; one that is there stays as it is.
+
+    Which container will be the last in it is not known: so it is no container's, and the last one takes it away.
+    """
+    try:
+        _linux.mkdir(path, 0o755)
+    except FileExistsError:
+        return
+    try:
+        posix.setxattr(path, PARENT_NOTE, b"1")
+    except OSError as error:
+        if error.errno not in UNNOTED:
+            raise named(error, f'setxattr("{path}", "{PARENT_NOTE}", "1")') from None
 
 
 def check_cgroup_free(cgroup: int, path: str) -> None:

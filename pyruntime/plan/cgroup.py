@@ -6,7 +6,7 @@ Source: runtime-spec config-linux.md "Control groups"; cgroups(7); clone(2) CLON
 from __future__ import annotations
 
 from ..errors import InvalidConfig
-from ..step import HOST, Flags, Octal, Slot, Step
+from ..step import HOST, Flags, Slot, Step
 from .cgroup_mounts import check_mounted
 from .facts import Facts, levels_above
 from .mounts import target_of
@@ -27,9 +27,7 @@ def cgroup_steps(facts: Facts) -> list[Step]:
     """Make the missing directories, refuse a cgroup in use (a container never shares one), and open it."""
     check_mounted(facts)
     *above, own = facts.cgroup_missing or [""]
-    steps = [
-        Step(HOST, POINTER, "mkdir", f"{facts.cgroup_mount}{path}", Octal(0o755), ignore=("EEXIST",)) for path in above
-    ]
+    steps = [Step(HOST, POINTER, "make_parent_cgroup", f"{facts.cgroup_mount}{path}") for path in above]
     if own:
         steps.append(Step(HOST, POINTER, "make_cgroup", facts.cgroup_dir))
     steps.append(Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"))

@@ -22,6 +22,7 @@ UNREADABLE = (
 CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 """Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
 DEFAULT_CGROUP_PARENT = "/pyruntime"
+BLOCK_DEVICES = "/sys/dev/block"
 NAMESPACE_FILES = {"mount": "mnt", "network": "net"}
 """Names below /proc/PID/ns where they are not what config.json calls the type (namespaces(7))."""
 
@@ -322,6 +323,22 @@ def read_shared(facts: Facts) -> None:
         if above not in facts.cgroup_missing:
             shared = read_text(f"{facts.cgroup_mount}{above}/cgroup.subtree_control")
             facts.cgroup_shared[above] = tuple(shared.split())
+
+
+def lacks_block_device(major: Any, minor: Any) -> bool:
+    """Whether the machine has no block device of those numbers; False where that can't be told (sysfs is not there)."""
+    if type(major) is not int or type(minor) is not int:
+        return False
+    try:
+        posix.stat(f"{BLOCK_DEVICES}/{major}:{minor}")
+    except FileNotFoundError:
+        try:
+            return posix.stat(BLOCK_DEVICES).st_nlink > 0
+        except OSError:
+            return False
+    except OSError:
+        return False
+    return False
 
 
 def levels_above(cgroup_path: str) -> list[str]:

@@ -292,7 +292,7 @@ def test_annotations(container: Make, bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "property", "shown"),
+    ("name", "value", "shown_as", "shown"),
     [
         ("DefaultDependencies", "true", "DefaultDependencies", "yes"),
         ("DefaultDependencies", "false", "DefaultDependencies", "no"),
@@ -305,11 +305,11 @@ def test_annotations(container: Make, bundle: Bundle) -> None:
     ],
 )
 def test_an_annotation_overrides_what_the_runtime_says(
-    container: Make, bundle: Bundle, name: str, value: str, property: str, shown: str
+    container: Make, bundle: Bundle, name: str, value: str, shown_as: str, shown: str
 ) -> None:
     """As with runc: the engine has the last word."""
     bundle.config["annotations"] = {f"org.systemd.property.{name}": value}
-    assert systemd.show(systemd.scope_of(container().id), property) == {property: shown}
+    assert systemd.show(systemd.scope_of(container().id), shown_as) == {shown_as: shown}
 
 
 def test_annotations_of_cri_o(container: Make, bundle: Bundle) -> None:
@@ -320,7 +320,9 @@ def test_annotations_of_cri_o(container: Make, bundle: Bundle) -> None:
         "org.systemd.property.CollectMode": "'inactive-or-failed'",
         "org.systemd.property.KillSignal": "15",
     }
-    found = systemd.show(systemd.scope_of(container().id), "DefaultDependencies", "After", "Conflicts", "TimeoutStopUSec")
+    found = systemd.show(
+        systemd.scope_of(container().id), "DefaultDependencies", "After", "Conflicts", "TimeoutStopUSec"
+    )
     assert (found["DefaultDependencies"], found["TimeoutStopUSec"]) == ("yes", "30s")
     assert "crio.service" in found["After"].split() and "shutdown.target" in found["Conflicts"].split()
 

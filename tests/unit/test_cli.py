@@ -257,6 +257,17 @@ def test_version(capfd: Any, word: str) -> None:
     assert all(re.fullmatch(r"libseccomp: 2\.\d+\.\d+", line) for line in last) and len(last) < 2
 
 
+def test_help_of_a_command_by_the_word(capfd: Any) -> None:
+    """As `runc help COMMAND`."""
+    assert cli.main(["kill", "--help"]) == 0
+    expected = capfd.readouterr().out
+    assert cli.main(["help", "kill"]) == 0
+    assert capfd.readouterr().out == expected and expected.startswith("pyruntime kill: ")
+    assert cli.main(["help", "nothing"]) == 1
+    assert "unknown command 'nothing'" in capfd.readouterr().err
+    assert cli.main(["--root", "/x", "help", "create"]) == 0
+
+
 @pytest.mark.parametrize("word", ["--help", "-h", "help"])
 def test_help(capfd: Any, word: str) -> None:
     assert cli.main([word]) == 0

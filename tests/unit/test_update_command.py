@@ -1,5 +1,6 @@
 """The command line of `update`: what its options ask for, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -94,3 +95,38 @@ class TestCommandLine:
         assert str(command.located(wrong, {"/memory/limit": "--memory"})) == "no [--memory]"
         wrong = InvalidConfig("no", pointer="/linux/resources/memory/limit", hint="try")
         assert str(command.located(wrong, {"": "r.json"})) == "no [r.json#/memory/limit]; try"
+
+
+ZERO = {"type": "c", "major": 1, "minor": 5}
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ({"allow": True, "access": "rwm"}, "rwm"),
+        ({"allow": True, "access": "wr"}, "wr"),
+        ({"allow": True, "access": "rwa"}, "rw"),
+        ({"allow": True, "access": "a"}, None),
+        ({"allow": True, "access": "RWM"}, None),
+        ({"allow": True, "access": "r "}, "r"),
+        ({"allow": False, "access": "ra"}, "rwm"),
+        ({"allow": False, "access": "x"}, "rwm"),
+        ({"allow": False, "access": "w"}, "w"),
+        ({"allow": "yes", "access": "x"}, "rwm"),
+        ({"allow": True, "access": ""}, ""),
+        ({"allow": True, "access": 5}, 5),
+    ],
+)
+def test_letters_that_are_none(rule: dict[str, Any], left: Any) -> None:
+    """They allow nothing, and a rule that denies denies everything; the form of the rest is checked as ever."""
+    given: dict[str, Any] = {"devices": [{**ZERO, **rule}, {**ZERO, "allow": True}]}
+    command.forgive(given)
+    rest = {**ZERO, "allow": True}
+    assert given["devices"] == ([rest] if left is None else [{**ZERO, **rule, "access": left}, rest])
+
+
+@pytest.mark.parametrize("document", [{}, {"devices": None}, {"devices": 1}, {"devices": [1]}, {"blockIO": []}])
+def test_what_has_no_such_form_is_left_alone(document: dict[str, Any]) -> None:
+    given = json.loads(json.dumps(document))
+    command.forgive(given)
+    assert given == document

@@ -92,9 +92,9 @@ def find_program_early(name: str, env: list[str], in_cwd: bool) -> str:
 def find_program(name: str, env: list[str], found: str = "") -> str:
     """Return the path to execute for args[0], looked up in the PATH of env as execvp(3) does.
 
-    But there is no default for PATH, and an empty part of it is not the working directory: with runc and crun nothing is
-    found there either. found: what was found before, "" for nothing. Raises Failure with the words that callers map to
-    exit codes 126 and 127.
+    But there is no default for PATH, and an empty part of it is not the working directory: with runc and crun nothing
+    is found there either. found: what was found before, "" for nothing. Raises Failure with the words that callers map
+    to exit codes 126 and 127.
     """
     if found:
         return found

@@ -2,7 +2,7 @@
 
 A change is one step and the steps that take it back: an update that fails half-way leaves the limits as they were.
 Only what is asked for changes. Zero means "not given", as engines send it, but for burst, idle and pids, where it is
-a value (of pids: resources.by_version). Source: runtime-spec config-linux.md "Control groups"; the kernel's cgroup-v2.rst.
+a value (of pids: resources.by_version). Source: runtime-spec config-linux.md "Control groups"; cgroup-v2.rst.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = [
     "clone_into_pid_namespace",
     "enter_directory",
     "enter_directory_late",
+    "exec_program",
     "find_program",
     "find_program_early",
     "listener_state",
@@ -47,6 +48,22 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     return getattr(kernel, name)
+
+
+def exec_program(
+    path: str,
+    argv: list[str],
+    envp: list[str],
+    bpf: bytes | None,
+    bpf_flags: int,
+    notify: int,
+    payload: bytes | None,
+    report: int,
+    limits: list[tuple[str, int, int]],
+) -> None:
+    """Become the program, with limits (name, soft, hard); kernel.exec_program."""
+    numbers = [(kernel.flags(name), soft, hard) for name, soft, hard in limits]
+    kernel.exec_program(path, argv, envp, bpf, bpf_flags, notify, payload, report, numbers)
 
 
 def run_hook(

@@ -117,7 +117,8 @@ def read_error(message: bytes) -> Failure:
         number, _, call = text.partition(" ")
         reason = errno_text(int(number)) if number.isdecimal() else number
         hint = WHY_EXECVE.get(int(number)) if number.isdecimal() and call.startswith("execve(") else None
-        return Failure(f"{call}: {reason}", pointer="/process/args", hint=hint)
+        pointer = "/process/rlimits" if call.startswith("prlimit(") else "/process/args"
+        return Failure(f"{call}: {reason}", pointer=pointer, hint=hint)
     _, number, pointer, described, hint, inner = fields
     if number == "-1":
         return Failure(inner, pointer=pointer or None, hint=hint or None)

@@ -47,6 +47,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     plan = Plan(warnings=[*mounts.warnings(parsed), *cgroup_mounts.warnings(config, facts)])
     program = config.get("process")
     outside = namespaces.joins_pid(facts)
+    set_limits = not has_start_hooks(config) and not (outside and limits_are_forbidden(config))
     plan.steps = [
         *guard_host(),
         # Host: what can fail early, and every descriptor that init is to inherit.
@@ -91,9 +92,8 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
             Slot("channel"),
             into="starter",
         ),
-        *(seccomp.before_hooks_steps(config, facts) if program else ()),
-        *hooks.hook_steps(config, facts, hooks.INSIDE),
-        *(execute_steps(program, config, facts, report="starter") if program else ()),
+        *start_hook_steps(program or {}, config, facts),
+        *(execute_steps(program, config, facts, set_limits, report="starter") if program else ()),
     ]
     return plan
 
@@ -103,7 +103,7 @@ def in_new_namespaces(config: dict[str, Any], facts: Facts) -> list[Step]:
     host = [
         *namespaces.after_clone(config, facts),
         *namespaces.net_device_steps(config, facts),
-        *process.host_steps(config.get("process") or {}, facts, outside=namespaces.joins_pid(facts)),
+        *process.host_steps(config.get("process") or {}, facts),
     ]
     entering = namespaces.entering_steps(config, facts)
     if entering:
@@ -125,7 +125,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
         *process.affinity_steps(program, "initial", HOST),
         namespaces.exec_clone_step(),
-        *process.host_steps(program, facts, outside=True),
+        *process.host_steps(program, facts),
         *guard_steps(),
         *labels.procfs_steps({"process": program}),
         *process.affinity_steps(program, "final", INIT),
@@ -138,7 +138,7 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], facts: Facts) ->
         *come_inside(program, config, facts),
         # From here on the process is the container's: it goes on when the runtime ends.
         Step(INIT, "", "set_pdeathsig", 0),
-        *execute_steps(program, config, facts, report="channel"),
+        *execute_steps(program, config, facts, not limits_are_forbidden(config), report="channel"),
     ]
     return plan
 
@@ -157,7 +157,7 @@ def come_inside(program: dict[str, Any] | None, config: dict[str, Any], facts: F
         *seccomp.early_steps(config, *capabilities.masks(sets)),
         *namespaces.last_clone_steps(facts),
         *console.login_steps(program),
-        *process.late_steps(program, facts),
+        *process.late_steps(program, forbidden=limits_are_forbidden(config)),
         Step(INIT, "/process/cwd", "enter_directory_late", cwd, Slot("in_cwd")),
     ]
     if arguments:
@@ -250,6 +250,26 @@ def early_hook_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     ]
 
 
+def has_start_hooks(config: dict[str, Any]) -> bool:
+    return bool((config.get("hooks") or {}).get(hooks.INSIDE))
+
+
+def start_hook_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Init: the startContainer hooks, which are programs of the image: they have the container's limits."""
+    if not has_start_hooks(config):
+        return []
+    return [
+        *process.rlimit_steps(program, INIT),
+        *(seccomp.before_hooks_steps(config, facts) if program else ()),
+        *hooks.hook_steps(config, facts, hooks.INSIDE),
+    ]
+
+
+def limits_are_forbidden(config: dict[str, Any]) -> bool:
+    """Whether a process outside loads a filter, before its last clone, that may keep it from setting its limits."""
+    return seccomp.loads_early(config) and not seccomp.surely_permits(config, "prlimit64")
+
+
 def kernel_settings(config: dict[str, Any], facts: Facts) -> list[Step]:
     """Host name, domain name and sysctls of the container's namespaces."""
     steps = []
@@ -326,8 +346,12 @@ def release_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     return steps
 
 
-def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, report: str) -> list[Step]:
+def execute_steps(
+    program: dict[str, Any], config: dict[str, Any], facts: Facts, set_limits: bool, *, report: str
+) -> list[Step]:
     """Close what the program must not get, and become it; the seccomp filter is the last thing before execve.
+
+    set_limits: the program's limits are not there yet; they are set right before the filter.
 
     Whatever the caller left open is close-on-exec from the command's start on (cli.py), so that no hook gets it; the
     program gets those that it is to have (--preserve-fds, LISTEN_FDS), and nothing else that may be open by now.
@@ -356,5 +380,6 @@ def execute_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts,
             process.environment_argument(program),
             *(seccomp.NOTHING_TO_LOAD if loaded else seccomp.load_arguments(config)),
             Slot(report),
+            process.limits(program) if set_limits else [],
         ),
     ]

@@ -11,44 +11,53 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def host_steps(program: dict[str, Any], facts: Facts, *, outside: bool) -> list[Step]:
-    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs.
-
-    outside: see init_steps.
-    """
+def host_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs."""
     steps = []
     if program.get("oomScoreAdj") is not None:
         text = str(program["oomScoreAdj"])
         steps.append(Step(HOST, "/process/oomScoreAdj", "write_proc_pid", Slot("init_pid"), "oom_score_adj", text))
     if facts.has_userns:
         # Raising a hard limit asks for CAP_SYS_RESOURCE in the initial user namespace.
-        steps += rlimit_steps(program, HOST, left_out=LATE_LIMITS if outside else ())
+        steps += raise_limits(program, HOST)
     return steps
 
 
-LATE_LIMITS = ("RLIMIT_NPROC",)
-"""Limits that would count the process in between."""
+def raise_limits(program: dict[str, Any], side: str) -> list[Step]:
+    """While there are the rights to: hard limits that the program's are not above.
+
+    The limits themselves are set right before execve (exec_program), which takes no rights then: a few descriptors or a
+    little memory are enough for the program, and not for the interpreter on its way there.
+    """
+    pid: Any = Slot("init_pid") if side == HOST else 0
+    return [
+        Step(side, f"/process/rlimits/{index}", "raise_hard_limit", pid, Flags(limit["type"]), limit["hard"])
+        for index, limit in enumerate(program.get("rlimits") or ())
+    ]
 
 
-def rlimit_steps(
-    program: dict[str, Any], side: str, *, only: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
-) -> list[Step]:
+def rlimit_steps(program: dict[str, Any], side: str) -> list[Step]:
     pid: Any = Slot("init_pid") if side == HOST else 0
     return [
         Step(side, f"/process/rlimits/{index}", "prlimit", pid, Flags(limit["type"]), limit["soft"], limit["hard"])
         for index, limit in enumerate(program.get("rlimits") or ())
-        if limit["type"] not in left_out and (not only or limit["type"] in only)
     ]
 
 
-def late_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
-    """Once the process is there that becomes the program: what its parent could not hand down.
+def limits(program: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return name, soft and hard limit for each, as exec_program takes them."""
+    return [(limit["type"], limit["soft"], limit["hard"]) for limit in program.get("rlimits") or ()]
 
-    A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)).
+
+def late_steps(program: dict[str, Any], *, forbidden: bool) -> list[Step]:
+    """Host, once the process is there that becomes the program: what its parent could not hand down.
+
+    A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)). forbidden: a
+    filter is loaded by now below which the process itself can set no limits.
     """
     return [
         *scheduler_steps(program.get("scheduler") or {}, HOST),
-        *rlimit_steps(program, HOST if facts.has_userns else INIT, only=LATE_LIMITS),
+        *(rlimit_steps(program, HOST) if forbidden else ()),
     ]
 
 
@@ -111,12 +120,7 @@ def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *,
     outside: it makes one more process in the end, which is given by the host what a fork would lose (late_steps).
     """
     linux = config.get("linux") or {}
-    steps = [] if facts.has_userns else rlimit_steps(program, INIT, left_out=LATE_LIMITS if outside else ())
-    if outside and not facts.has_userns:
-        steps += [
-            Step(INIT, step.pointer, "raise_hard_limit", step.args[1], step.args[3])
-            for step in rlimit_steps(program, INIT, only=LATE_LIMITS)
-        ]
+    steps = [] if facts.has_userns else raise_limits(program, INIT)
     steps += [] if outside else scheduler_steps(program.get("scheduler") or {}, INIT)
     priority = program.get("ioPriority") or {}
     if priority.get("class"):

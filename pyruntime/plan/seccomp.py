@@ -23,6 +23,7 @@ WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 """Default actions that let a call happen that the profile does not name (a tracer decides itself)."""
 NOTIFY = "SCMP_ACT_NOTIFY"
+ALLOW = "SCMP_ACT_ALLOW"
 
 
 class Profile:
@@ -167,6 +168,22 @@ def hook_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
     if not seccomp or notifies(seccomp):
         return ()
     return Slot("seccomp_filter"), flags_of(seccomp)
+
+
+def loads_early(config: dict[str, Any]) -> bool:
+    """Whether a filter may be loaded before the process is made that becomes the program (early_steps)."""
+    return bool(early_steps(config, 0, 0, 0))
+
+
+def surely_permits(config: dict[str, Any], call: str) -> bool:
+    """Whether the profile lets a system call through whatever its arguments; False where that takes a closer look."""
+    seccomp = profile_of(config)
+    if not seccomp:
+        return True
+    entries = [entry for entry in seccomp.get("syscalls") or () if call in entry["names"]]
+    if not entries:
+        return bool(seccomp["defaultAction"] == ALLOW)
+    return all(entry["action"] == ALLOW and not entry.get("args") for entry in entries)
 
 
 def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:

@@ -120,19 +120,19 @@ static PyObject *linux_prlimit(PyObject *self, PyObject *args)
 static PyObject *linux_raise_hard_limit(PyObject *self, PyObject *args)
 {
 	(void)self;
-	int resource;
+	int pid, resource;
 	unsigned long long hard;
 	struct rlimit limit;
-	if (!PyArg_ParseTuple(args, "iK:raise_hard_limit", &resource, &hard))
+	if (!PyArg_ParseTuple(args, "iiK:raise_hard_limit", &pid, &resource, &hard))
 		return NULL;
-	if (prlimit(0, resource, NULL, &limit) < 0)
-		return raise_errno("prlimit(0, %d)", resource);
+	if (prlimit(pid, resource, NULL, &limit) < 0)
+		return raise_errno("prlimit(%d, %d)", pid, resource);
 	if (limit.rlim_max < hard)
 		limit.rlim_max = hard;
 	limit.rlim_cur = limit.rlim_max;
-	if (prlimit(0, resource, &limit, NULL) < 0)
-		return raise_errno("prlimit(0, %d, {soft=%llu, hard=%llu})", resource, (unsigned long long)limit.rlim_cur,
-				   (unsigned long long)limit.rlim_max);
+	if (prlimit(pid, resource, &limit, NULL) < 0)
+		return raise_errno("prlimit(%d, %d, {soft=%llu, hard=%llu})", pid, resource,
+				   (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
 	Py_RETURN_NONE;
 }
 
@@ -295,7 +295,7 @@ PyMethodDef process_methods[] = {
     {"pidfd_getfd", linux_pidfd_getfd, METH_VARARGS, "pidfd_getfd(pidfd, fd) -> fd; pidfd_getfd(2)"},
     {"prlimit", linux_prlimit, METH_VARARGS, "prlimit(pid, resource, soft, hard); prlimit(2)"},
     {"raise_hard_limit", linux_raise_hard_limit, METH_VARARGS,
-     "raise_hard_limit(resource, hard): own soft and hard limit to the larger of hard and what is; setrlimit(2)"},
+     "raise_hard_limit(pid, resource, hard): soft and hard limit to the larger of hard and what is; prlimit(2)"},
     {"sched_setattr", linux_sched_setattr, METH_VARARGS,
      "sched_setattr(pid, policy, flags, nice, priority, runtime, deadline, period); times in ns; sched_setattr(2)"},
     {"ioprio_set", linux_ioprio_set, METH_VARARGS, "ioprio_set(which, who, priority); ioprio_set(2)"},

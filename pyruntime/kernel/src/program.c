@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
@@ -121,6 +122,48 @@ void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The program's limits. */
+struct limits {
+	int count, resource[RLIM_NLIMITS];
+	struct rlimit value[RLIM_NLIMITS];
+};
+
+static int read_limits(PyObject *list, struct limits *limits)
+{
+	limits->count = 0;
+	if (list == NULL)
+		return 1;
+	if (PyList_GET_SIZE(list) > RLIM_NLIMITS) {
+		PyErr_SetString(PyExc_ValueError, "more limits than there are");
+		return 0;
+	}
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+		unsigned long long soft, hard;
+		PyObject *each = PyList_GET_ITEM(list, i);
+		if (!PyTuple_Check(each) || !PyArg_ParseTuple(each, "iKK", &limits->resource[i], &soft, &hard)) {
+			if (!PyErr_Occurred())
+				PyErr_SetString(PyExc_TypeError, "limits must be tuples");
+			return 0;
+		}
+		limits->value[i] = (struct rlimit){.rlim_cur = soft, .rlim_max = hard};
+		limits->count++;
+	}
+	return 1;
+}
+
+/* From here on there may be neither memory nor descriptors nor anything else for us: nothing may ask for any. */
+static void set_limits(const struct limits *limits, int report)
+{
+	for (int i = 0; i < limits->count; i++) {
+		char call[128];
+		if (prlimit(0, limits->resource[i], &limits->value[i], NULL) == 0)
+			continue;
+		snprintf(call, sizeof call, "prlimit(0, %d, {soft=%llu, hard=%llu})", limits->resource[i],
+			 (unsigned long long)limits->value[i].rlim_cur, (unsigned long long)limits->value[i].rlim_max);
+		leave(report, errno, call);
+	}
+}
+
 static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -130,8 +173,13 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 	unsigned long flags;
 	int notify, report;
 	char call[192];
-	if (!PyArg_ParseTuple(args, "O&O!O!z*kiz*i:exec_program", text_or_null, &path, &PyList_Type, &arguments,
-			      &PyList_Type, &environment, &filter, &flags, &notify, &payload, &report))
+	PyObject *limit_list = NULL;
+	struct limits limits;
+	if (!PyArg_ParseTuple(args, "O&O!O!z*kiz*i|O!:exec_program", text_or_null, &path, &PyList_Type, &arguments,
+			      &PyList_Type, &environment, &filter, &flags, &notify, &payload, &report, &PyList_Type,
+			      &limit_list))
+		return NULL;
+	if (!read_limits(limit_list, &limits))
 		return NULL;
 	char **argv = string_array(arguments, &keep_arguments), **envp = string_array(environment, &keep_environment);
 	if (path.value == NULL || argv == NULL || envp == NULL) {
@@ -143,10 +191,13 @@ static PyObject *linux_exec_program(PyObject *self, PyObject *args)
 	reset_signals();
 	if (report >= 0 && send(report, "x", 1, MSG_NOSIGNAL) < 0)
 		return raise_errno("send(%d, \"x\")", report);
+	set_limits(&limits, report);
 	if (filter.buf != NULL) {
 		if (notify >= 0)
 			flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
 		long listener = load_filter(filter.buf, (size_t)filter.len, flags);
+		if (listener < 0 && limits.count > 0)
+			leave(report, errno, "seccomp(SECCOMP_SET_MODE_FILTER)");
 		if (listener < 0)
 			return raise_errno("seccomp(SECCOMP_SET_MODE_FILTER, %#lx, {%zd instructions})", flags,
 					   filter.len / (Py_ssize_t)sizeof(struct sock_filter));
@@ -193,10 +244,11 @@ PyMethodDef program_methods[] = {
      "seccomp_hand_over(filter, flags, notify_fd, payload): load a filter that notifies, and send its listener to the\n"
      "agent in one message; seccomp_unotify(2)"},
     {"exec_program", linux_exec_program, METH_VARARGS,
-     "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd)\n\n"
-     "Become the program: reset all signals, send `x` on the socket report_fd, load the seccomp filter and call\n"
-     "execve(2), so that the filter need not allow more than execve. With notify_fd >= 0 the filter's listener goes\n"
-     "there in one message. Raises OSError before the filter is loaded; after it, sends `E<errno> <call>` on\n"
-     "report_fd if the filter lets it, and exits with 127 (no such file) or 126."},
+     "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd,\n"
+     "             [(resource, soft, hard), ...])\n\n"
+     "Become the program: reset all signals, send `x` on the socket report_fd, set the limits, load the seccomp\n"
+     "filter and call execve(2), so that the filter need not allow more than execve. With notify_fd >= 0 the filter's\n"
+     "listener goes there in one message. Raises OSError before limits and filter are there; then sends\n"
+     "`E<errno> <call>` on report_fd if the filter lets it, and exits with 127 (no such file) or 126."},
     {NULL, NULL, 0, NULL},
 };

@@ -343,10 +343,23 @@ def open_device(_place: int, path: str, kind: str, major: int, minor: int) -> in
     return fd
 
 
+def leads_to_mount(root: int, path: str) -> bool:
+    """Whether a path beneath root leads to what is mounted there, and not to a file or directory in it."""
+    try:
+        fd = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
+    except OSError:
+        return False
+    try:
+        return bool(_linux.statx_mount(fd)[1])
+    finally:
+        posix.close(fd)
+
+
 def make_symlink(root: int, target: str, path: str) -> None:
     """Make a symbolic link; one that is there and says something else is replaced.
 
-    What is there and is no link stays: it is the image's, or somebody's file.
+    What is there and is no link stays: it is the image's, or somebody's file. So does a link to what the config has
+    mounted by this name.
     """
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
@@ -357,6 +370,8 @@ def make_symlink(root: int, target: str, path: str) -> None:
                 return
             except FileExistsError:
                 if link_target(parent, name) in (target, None):
+                    return
+                if leads_to_mount(root, path):
                     return
             try:
                 posix.unlink(name, dir_fd=parent)

@@ -204,6 +204,18 @@ class TestDefaultDevices:
         user()
         assert inside(f"cat /dev/{name}; grep -c ' /dev/{name} ' /proc/mounts").split("\n") == ["the host's", "1"]
 
+    @pytest.mark.parametrize("leads", ["/srv/there", "../srv/there"])
+    def test_a_link_of_the_image(
+        self, inside: Inside, bundle: Bundle, workdir: Path, user: Callable[[], None], leads: str
+    ) -> None:
+        """The mount lies where the link leads, and is found by the link's name."""
+        bundle.config["mounts"] = [mount for mount in bundle.mounts if not mount["destination"].startswith("/dev")]
+        (bundle.rootfs / "dev/stdout").symlink_to(leads)
+        (workdir / "file").write_text("the host's\n")
+        bundle.mount("/dev/stdout", "bind", str(workdir / "file"), "bind")
+        user()
+        assert inside("readlink /dev/stdout; head -n 1 < /srv/there").split("\n") == [leads, "the host's"]
+
     def test_a_directory(self, inside: Inside, bundle: Bundle, user: Callable[[], None]) -> None:
         bundle.mount("/dev/full", "tmpfs", "canary")
         user()

@@ -70,12 +70,14 @@ def terminal(bundle: Bundle, workdir: Path) -> dict[str, Any]:
 
 
 def userns(bundle: Bundle, workdir: Path) -> dict[str, Any]:
-    """A new user namespace, where devices are bound from the host's, and other binds."""
+    """A new user namespace, where devices are bound, the host's and one that it makes, and other binds."""
     (workdir / "data").mkdir()
     bundle.namespaces(user="")
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = MAPS
     bundle.mount("/data", "bind", str(workdir / "data"), "rbind", "ro")
+    bundle.mount("/again", "bind", str(bundle.rootfs / "data"), "bind", "idmap")
     bundle.mount("/copy", "tmpfs", "tmpfs", "tmpcopyup")
+    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600}]
     bundle.process["user"] = {"uid": 5, "gid": 6, "additionalGids": [7]}
     given_away(bundle)
     return {}

@@ -166,6 +166,31 @@ def test_seccomp_profiles_of_anything() -> None:
     assert compiled > 100
 
 
+def test_hooks_of_anything_are_refused_or_started() -> None:
+    """spawn names the call that failed in the child, and leaves nothing of it."""
+    rng = random.Random(7)
+    null = os.open("/dev/null", os.O_RDWR)
+    refused = 0
+    for _ in range(200):
+        argv = rng.choice([["x"], [], ["x" * 200_000], [value(rng)], value(rng)])
+        environment = rng.choice([["A=1"], [""], [value(rng)], value(rng)])
+        path = rng.choice([None, "/nowhere/at/all", "/bin/true", "/", "a\0b", value(rng)])
+        directory = rng.choice([(-1, None), (-1, "/nowhere"), (null, None), (-1, value(rng))])
+        filter_ = rng.choice([None, b"", b"x" * 8, bytes.fromhex("060000000000ff7f")])
+        stdio = rng.choice([(null, null), (null, null), (-1, null), (null, 1 << 20)])
+        try:
+            os.waitpid(linux.spawn(path, argv, environment, *directory, *stdio, filter_, 0), 0)
+        except OSError as error:
+            refused += 1
+            assert error.call.split("(")[0] in ("execve", "dup2", "chdir", "fchdir", "seccomp"), error.call  # type: ignore[attr-defined]
+        except (TypeError, ValueError, OverflowError):
+            continue
+    os.close(null)
+    assert refused > 20
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_programs_of_anything_are_refused_or_executed() -> None:
     """exec_program with broken lists raises before it changes anything; in a child, for one that is well formed."""
     rng = random.Random(3)

@@ -123,3 +123,28 @@ def test_without_a_file_nothing_happens(capfd: Any) -> None:
 def test_a_log_that_cannot_be_written_changes_nothing() -> None:
     log.setup("/dev/full", "text", "info", False)
     log.error("e")
+
+
+class TestWarningsForPeople:
+    """Of a command whose stderr nobody parses, and where there is no file."""
+
+    def test_one_line(self, capfd: Any) -> None:
+        log.setup(None, "json", "info", False)
+        log.warning("nobody has asked for it")
+        log.show_warnings()
+        log.warning("two\nlines\x1b\udcff")
+        log.success()
+        assert capfd.readouterr() == ("", "pyruntime: warning: two\\nlines\\x1b\\xff\n")
+
+    @pytest.mark.parametrize(("level", "shown"), [("debug", True), ("warn", True), ("error", False)])
+    def test_the_level_counts(self, capfd: Any, level: str, shown: bool) -> None:
+        log.setup(None, "text", level, False)
+        log.show_warnings()
+        log.warning("words")
+        assert ("warning: words" in capfd.readouterr().err) == shown
+
+    def test_a_file_has_them_alone(self, file: Path, capfd: Any) -> None:
+        log.setup(str(file), "text", "info", False)
+        log.show_warnings()
+        log.warning("words")
+        assert "level=warning" in file.read_text() and capfd.readouterr() == ("", "")

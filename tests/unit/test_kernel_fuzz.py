@@ -159,7 +159,8 @@ def test_seccomp_profiles_of_anything() -> None:
         name = rng.choice(["read", "no_such_call", "", "a\0b", value(rng)])
         rules = rng.choice([[], [(0x7FFF0000, name, conditions)], [value(rng)], value(rng)])
         try:
-            _seccomp.compile(rng.choice([0x7FFF0000, 0, 0x00050001]), arches, rules)
+            named = rng.choice([None, [], ["read", "clone3", "no_such_call"], [value(rng)], value(rng)])
+            _seccomp.compile(rng.choice([0x7FFF0000, 0, 0x00050001]), arches, rules, named)
             compiled += 1
         except Exception as error:
             assert not isinstance(error, SystemError), (arches, rules, error)

@@ -10,7 +10,7 @@ from ..container import cgroup
 from ..container.store import Store, check_id
 from ..engine import launch
 from ..errors import Failure, InvalidConfig, os_error_text
-from ..plan import build, facts
+from ..plan import build, extensions, facts
 from ..text import show
 from .delete import clean_up, destroy, mount_id
 
@@ -51,6 +51,7 @@ def prepare(options: Options, container_id: str) -> Request:
     check_id(container_id)
     bundle = options.bundle or working_directory()
     raw, config = spec.load_config(bundle, getattr(options, "config", None))
+    extensions.apply(config)
     namespaces = facts.HostNamespaces()
     warnings = spec.validate(config, namespaces.look)
     sockets = activated(options, warnings)
@@ -63,6 +64,7 @@ def prepare(options: Options, container_id: str) -> Request:
         from ..engine import foreground
 
         found.console_size = foreground.window_size()
+    extensions.place(config, found)
     found.no_pivot = bool(options.no_pivot)
     found.no_new_keyring = bool(options.no_new_keyring)
     found.console_socket = absolute(options.console_socket)

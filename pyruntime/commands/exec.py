@@ -11,7 +11,7 @@ from ..container.status import status_of
 from ..container.store import Store
 from ..engine import foreground, launch
 from ..errors import Failure, UsageFailure
-from ..plan import build, facts
+from ..plan import build, extensions, facts
 from ..spec.linux import without_namespaces
 from ..text import quoted
 from .create import absolute, preserved, take_terminal
@@ -161,6 +161,7 @@ def own_namespaces(container: Container) -> dict[str, Any]:
     To join these is wrong: a setns(2) to the mount namespace that one is in leads back to the host's root.
     """
     config = container.config()
+    extensions.apply(config)
     shared = container.record.get("shared_namespaces")
     return without_namespaces(config, frozenset(shared)) if shared else config
 

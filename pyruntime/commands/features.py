@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from .. import SPEC_VERSION
+from ..plan import extensions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ APPARMOR = True
 LIBSECCOMP_VERSION = "io.github.seccomp.libseccomp.version"
 """The annotation that runc, crun and youki have for it."""
 IDMAP = True
-UNSAFE_ANNOTATIONS = ["org.systemd.property."]
+UNSAFE_ANNOTATIONS = ["org.systemd.property.", *extensions.KNOWN]
 """Annotations that change what the runtime does; with the dot at its end, all that begin so (features.md)."""
 ARCHES_SINCE_LIBSECCOMP_2_6 = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"}
 """Valid in a config, but Debian 12's libseccomp 2.5 does not know them."""

@@ -77,6 +77,29 @@ def make_parent_cgroup(path: str) -> None:
             raise named(error, f'setxattr("{path}", "{PARENT_NOTE}", "1")') from None
 
 
+def move_below(cgroup: int, path: str, pid: int) -> int:
+    """Make a cgroup below an open one, move a process there, and return a descriptor of it.
+
+    path: names with slashes between them. The file system of cgroups has no links that could lead out.
+    """
+    flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    directory = posix.dup(cgroup)
+    for name in path.split("/"):
+        try:
+            try:
+                posix.mkdir(name, 0o755, dir_fd=directory)
+            except FileExistsError:
+                pass
+            below = posix.open(name, flags, dir_fd=directory)
+        except OSError as error:
+            raise named(error, f'mkdirat("{path}", "{name}")') from None
+        finally:
+            posix.close(directory)
+        directory = below
+    write_any_at(directory, "cgroup.procs", str(pid))
+    return directory
+
+
 def check_cgroup_free(cgroup: int, path: str) -> None:
     """Raise Failure when the cgroup has processes or is frozen: a container starts in a cgroup of its own."""
     events = dict(line.split() for line in read_at(cgroup, "cgroup.events").splitlines())

@@ -12,6 +12,7 @@ from . import (
     cgroup_mounts,
     console,
     device_filter,
+    extensions,
     hooks,
     labels,
     mounts,
@@ -74,6 +75,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *process.drop_keyring_steps(facts),
         *namespaces.root_identity(config, facts),
         *namespaces.enter_steps(config, facts),
+        *cgroup.delegate_steps(config, facts),
         *process.keyring_steps(facts),
         *file_system_steps(config, parsed, facts),
         *kernel_settings(config, facts),
@@ -328,17 +330,10 @@ def release_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         Step(HOST, "", "save_record", Slot("container"), Slot("init_pid")),
         Step(INIT, "", "set_pdeathsig", 0),
     ]
-    if facts.pidfd_socket:
-        steps.append(
-            Step(
-                HOST,
-                "",
-                "send_descriptor",
-                facts.pidfd_socket,
-                Slot("init_pidfd"),
-                "pidfd",
-            )
-        )
+    receivers = [(facts.pidfd_socket, ""), (facts.pidfd_receiver, extensions.pointer_of(extensions.PIDFD_RECEIVER))]
+    for path, pointer in receivers:
+        if path:
+            steps.append(Step(HOST, pointer, "send_descriptor", path, Slot("init_pidfd"), "pidfd"))
     # The host waits here until init no longer dies with it; only then may it end.
     steps.append(Step(HOST, "", "close", Slot("cgroup")))
     if facts.pid_file:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, Flags, Slot, Step
+from . import extensions
 from .cgroup_mounts import check_mounted
 from .facts import Facts, levels_above
 from .mounts import target_of
@@ -73,7 +74,32 @@ def controller_steps(needed: dict[str, str], facts: Facts) -> list[Step]:
     return [*steps, settle]
 
 
-def owner_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def subgroup_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Move init below the scope, before it makes its cgroup namespace: that one is the container's root then."""
+    return move_steps(config, facts, extensions.SUBGROUP, facts.subgroup) if facts.subgroup else []
+
+
+def delegate_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+    """Move init to a cgroup that is for the container to manage, once it has its cgroup namespace.
+
+    The limits are of the cgroup above, and so hold for that one as well.
+    """
+    if not facts.delegated:
+        return []
+    return move_steps(config, facts, extensions.DELEGATE, f"{facts.subgroup}/{facts.delegated}".lstrip("/"))
+
+
+def move_steps(config: dict[str, Any], facts: Facts, name: str, path: str) -> list[Step]:
+    """Host: make a cgroup below the container's and move init there; it gets the controllers and the owner of that."""
+    pointer = extensions.pointer_of(name)
+    steps = [Step(HOST, pointer, "move_below", Slot("cgroup"), path, Slot("init_pid"), into="subgroup")]
+    owner = owner_steps(config, facts, "subgroup")
+    above = f"{facts.cgroup_dir}/{path}".rpartition("/")[0]
+    steps.append(Step(HOST, pointer, "enable_controllers", above, " ".join(facts.cgroup_controllers), ""))
+    return [*steps, *owner, Step(HOST, pointer, "close", Slot("subgroup"))]
+
+
+def owner_steps(config: dict[str, Any], facts: Facts, slot: str = "cgroup") -> list[Step]:
     """Give the cgroup to the user of the program, when it has the cgroup to itself and may write there.
 
     Source: config-linux.md "Cgroup ownership". A user that the container's user namespace does not map, or one of a
@@ -93,7 +119,7 @@ def owner_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     # What root makes is root's already.
     if uid in (None, facts.euid):
         return []
-    return [Step(HOST, "/process/user/uid", "chown_cgroup", Slot("cgroup"), uid)]
+    return [Step(HOST, "/process/user/uid", "chown_cgroup", Slot(slot), uid)]
 
 
 def host_id(container_id: int, mappings: Any) -> int | None:

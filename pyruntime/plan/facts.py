@@ -66,7 +66,10 @@ class Facts:
         "no_pivot",
         "no_new_keyring",
         "console_socket",
+        "delegated",
+        "pidfd_receiver",
         "pidfd_socket",
+        "subgroup",
         "pid_file",
         "preserve_fds",
         "rootless",
@@ -98,6 +101,9 @@ class Facts:
     console_size: tuple[int, int] | None
     console_socket: str | None
     pidfd_socket: str | None
+    delegated: str
+    subgroup: str
+    pidfd_receiver: str
     pid_file: str | None
     preserve_fds: int
     rootless: bool
@@ -129,6 +135,7 @@ class Facts:
         self.console_size = None
         self.console_socket = None
         self.pidfd_socket = None
+        self.delegated = self.subgroup = self.pidfd_receiver = ""
         self.pid_file = None
         self.preserve_fds = 0
         self.rootless = False

@@ -123,6 +123,7 @@ def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         *cgroup.controller_steps(resources.needed_controllers(writes), facts),
         *cgroup.owner_steps(config, facts),
         *(write.step(facts.cgroup_path) for write in writes),
+        *cgroup.subgroup_steps(config, facts),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import build, device_filter, resources, systemd, unit_properties
+from pyruntime.plan import build, device_filter, extensions, resources, systemd, unit_properties
 from pyruntime.plan.facts import Facts, clean_cgroup_path, read_namespaces
 from pyruntime.step import HOST, INIT, Plan
 
@@ -251,6 +251,7 @@ def plan_of(**changes: Any) -> tuple[Plan, Facts]:
     found.cgroup_controllers = ("cpu", "io", "memory", "pids", "cpuset", "hugetlb")
     read_namespaces(found, config)
     systemd.place(found, "a-b.slice:p:n")
+    extensions.place(config, found)
     return build.build_create(config, found), found
 
 
@@ -366,3 +367,29 @@ def test_the_step_of_an_update_and_how_it_is_taken_back() -> None:
     assert "CPUQuotaPerSecUSec=500000" in back.describe()
     assert "MemoryMax" not in back.describe(), "only what is changed is taken back"
     assert "/dev/char/10:200" not in back.describe()
+
+
+class TestSubgroup:
+    """crun's annotations: init goes below the scope before it has its cgroup namespace, then to the delegated one."""
+
+    def moves(self, **annotations: str) -> list[tuple[str, str]]:
+        """Return what moves init where, and what makes its namespaces, in order."""
+        plan, _ = plan_of(annotations={f"run.oci.{name}": value for name, value in annotations.items()})
+        return [
+            (step.call, step.args[1] if step.call == "move_below" else "")
+            for step in plan
+            if step.call in ("systemd_start_scope", "move_below")
+            or (step.call == "unshare" and "CLONE_NEWCGROUP" in step.describe())
+        ]
+
+    def test_none(self) -> None:
+        assert "move_below" not in dict(self.moves(**{"systemd.subgroup": ""}))
+
+    def test_below_the_scope(self) -> None:
+        scope, move, *_ = self.moves(**{"systemd.subgroup": "container"})
+        assert (scope[0], move) == ("systemd_start_scope", ("move_below", "container"))
+
+    def test_both(self) -> None:
+        found = self.moves(**{"systemd.subgroup": "container", "delegate-cgroup": "payload"})
+        calls = [call for call in found if call[0] != "unshare"]
+        assert calls[1:] == [("move_below", "container"), ("move_below", "container/payload")]

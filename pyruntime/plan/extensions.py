@@ -1,0 +1,69 @@
+"""Annotations of crun that engines and people use, as what they ask for. Source: crun(1), "Extensions to OCI".
+
+Those of systemd's units are in systemd.py.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidConfig
+from ..spec.linux import escaped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .facts import Facts
+
+DELEGATE = "run.oci.delegate-cgroup"
+SUBGROUP = "run.oci.systemd.subgroup"
+SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+KNOWN = (DELEGATE, SUBGROUP, SECCOMP_RECEIVER, PIDFD_RECEIVER)
+"""What changes what the runtime does, beside systemd's (`features`)."""
+
+
+def value_of(config: dict[str, Any], name: str) -> str:
+    """Return an annotation's value, "" without one."""
+    return str((config.get("annotations") or {}).get(name, ""))
+
+
+def pointer_of(name: str) -> str:
+    return f"/annotations/{escaped(name)}"
+
+
+def path_of(config: dict[str, Any], name: str) -> str:
+    """Return the absolute path that an annotation gives, "" without one. Raises InvalidConfig for another path."""
+    path = value_of(config, name)
+    if (path and not path.startswith("/")) or "\0" in path:
+        raise InvalidConfig(f"{path!r} is not an absolute path", pointer=pointer_of(name))
+    return path
+
+
+def subgroup_of(config: dict[str, Any], name: str) -> str:
+    """Return the cgroup below the container's own that an annotation names, "" without one.
+
+    Raises InvalidConfig for a path that is not below it.
+    """
+    path = value_of(config, name)
+    parts = path.split("/")
+    if path and (not {"", ".", ".."}.isdisjoint(parts) or any(not part.isprintable() for part in parts)):
+        raise InvalidConfig(f"{path!r} is not a cgroup below the container's own", pointer=pointer_of(name))
+    return path
+
+
+def apply(config: dict[str, Any]) -> None:
+    """Put into a config, valid or not, what its annotations ask for and the spec has a property for; that one wins."""
+    linux, given = config.get("linux"), config.get("annotations")
+    seccomp = linux.get("seccomp") if isinstance(linux, dict) else None
+    if not isinstance(seccomp, dict) or not isinstance(given, dict) or SECCOMP_RECEIVER not in given:
+        return
+    receiver = path_of(config, SECCOMP_RECEIVER)
+    if receiver and not seccomp.get("listenerPath"):
+        seccomp["listenerPath"] = receiver
+
+
+def place(config: dict[str, Any], facts: Facts) -> None:
+    """Note among the facts where init is moved to below the container's cgroup, and who gets its pidfd."""
+    facts.delegated = subgroup_of(config, DELEGATE)
+    facts.subgroup = subgroup_of(config, SUBGROUP) if facts.systemd_unit else ""
+    facts.pidfd_receiver = path_of(config, PIDFD_RECEIVER)

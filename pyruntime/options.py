@@ -107,7 +107,7 @@ class Command:
 
     rest: everything behind the first positional argument belongs to the program that is run.
     enters: a process of it enters a container, so it needs a binary that the container can't write. The launcher knows
-    the others (scripts/launcher_options.py), and protects itself for all that it does not know.
+    the others (building/options.py), and protects itself for all that it does not know.
     warns: nobody parses its stderr, so warnings go there where no log file is named; as with runc and crun.
     """
 

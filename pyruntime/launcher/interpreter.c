@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The modules of pyruntime, made by setup.py: a start reads no files for them. */
+/* The modules of pyruntime, made by building/freeze.py: a start reads no files for them. */
 #include "frozen.h"
 #include "launcher.h"
 

@@ -4,7 +4,7 @@
  * To set up the interpreter's core and to import the modules of a command takes two milliseconds, and ends the same each
  * time. So the build does it once: it runs this program with MAKE_SNAPSHOT set. All that the interpreter allocates then
  * lies in `room`, which is a part of the program's data, as are its own variables; when all is imported, this data is
- * written to standard output, and scripts/snapshot.py makes it the data of the program's file. A start finds everything
+ * written to standard output, and building/snapshot.py makes it the data of the program's file. A start finds everything
  * in place: the kernel maps the file, and copies a page when it is first written to. A program that has its snapshot
  * never looks at MAKE_SNAPSHOT.
  *

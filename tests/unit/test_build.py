@@ -1,13 +1,13 @@
 """What is built: hardened, without a trace of where it was built, and the same twice but for the key of its hashes."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+from support import sources
 
 import pyruntime
 
@@ -26,12 +26,8 @@ needs_static_library = pytest.mark.skipif(
 
 def build(folder: Path, key: str, **environment: str) -> dict[str, bytes]:
     """Build a copy of the sources there; return what is installed of it that is not Python: name -> content."""
-    folder.mkdir(parents=True)
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(REPO / name, folder)
-    for name in ("pyruntime", "scripts", "specs"):
-        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    given = {**os.environ, "PYRUNTIME_COMMIT": "none", "PYRUNTIME_HASH_KEY": key, **environment}
+    sources.copy(folder)
+    given = sources.environment(PYRUNTIME_COMMIT="none", PYRUNTIME_HASH_KEY=key, **environment)
     command = [sys.executable, "setup.py", "--quiet", "build"]
     subprocess.run(command, cwd=folder, env=given, capture_output=True, check=True)
     made = [folder / "build/bin/pyruntime", *folder.glob("build/lib*/pyruntime/kernel/*.so")]
@@ -61,15 +57,9 @@ def test_a_key_of_another_length_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_installation_draws_a_key() -> None:
-    program = """
-import runpy, sys
-sys.argv = ["setup.py", "--name"]
-key = runpy.run_path("setup.py")["hash_key"]
-print(key().hex(), key().hex())
-"""
+    program = "from building.snapshot import hash_key as key; print(key().hex(), key().hex())"
     command = [sys.executable, "-c", program]
-    environment = {name: value for name, value in os.environ.items() if name != "PYRUNTIME_HASH_KEY"}
-    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=REPO, env=sources.environment(), capture_output=True, text=True, check=True)
     one, another = done.stdout.splitlines()[-1].split()
     assert len(bytes.fromhex(one)) == len(bytes.fromhex(another)) == 24
     assert one != another

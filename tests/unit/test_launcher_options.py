@@ -37,7 +37,7 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def launcher_options() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("launcher_options", REPO / "scripts/launcher_options.py")
+    spec = importlib.util.spec_from_file_location("options_header", REPO / "building/options.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

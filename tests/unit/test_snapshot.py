@@ -1,4 +1,4 @@
-"""A program that writes out its variables is made to begin with them (scripts/snapshot.py)."""
+"""A program that writes out its variables is made to begin with them (building/snapshot.py)."""
 
 import importlib.util
 import struct
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def snapshot() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("snapshot", REPO / "scripts/snapshot.py")
+    spec = importlib.util.spec_from_file_location("snapshot", REPO / "building/snapshot.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

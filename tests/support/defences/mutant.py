@@ -15,15 +15,13 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from support import paths
+from support import paths, sources
 from support.defences.data import Defence, edited
 
 LAUNCHER = "bin/pyruntime"
 INSTALLED = Path(sysconfig.get_path("purelib"))
 PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-SOURCES = ("pyruntime", "specs", "scripts", "setup.py")
-BUILD = 'import runpy, sys; sys.argv = ["setup.py", "--name"]; runpy.run_path("setup.py")["build_launcher"]()'
 
 
 class BuildFailed(Exception):
@@ -53,7 +51,7 @@ class Prefix:
 def make_base(path: Path) -> Prefix:
     """Copy the working tree as it is, and build a live launcher for it."""
     base = Prefix(path)
-    copy_sources(paths.REPO, base.tree)
+    sources.copy(base.tree)
     base.packages.mkdir(parents=True)
     for entry in INSTALLED.iterdir():
         if not entry.name.startswith(("pyruntime", "__pycache__")):
@@ -61,17 +59,6 @@ def make_base(path: Path) -> Prefix:
     fill_package(base)
     build_launcher(base, live=True)
     return base
-
-
-def copy_sources(source: Path, target: Path) -> None:
-    """Copy what a build needs, without what earlier builds have left."""
-    for name in SOURCES:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        if (source / name).is_dir():
-            leave = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
-            shutil.copytree(source / name, target / name, ignore=leave)
-        else:
-            shutil.copy2(source / name, target / name)
 
 
 def fill_package(prefix: Prefix) -> None:
@@ -87,11 +74,10 @@ def fill_package(prefix: Prefix) -> None:
 
 def build_launcher(prefix: Prefix, *, live: bool) -> None:
     """Build the launcher from the prefix's sources. Raises BuildFailed."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYRUNTIME_LIVE", "PYTHONPATH")}
-    environment["PYRUNTIME_COMMIT"] = "unknown"
+    environment = sources.environment(PYRUNTIME_COMMIT="unknown")
     if live:
         environment["PYRUNTIME_LIVE"] = "1"
-    _build(prefix, [sys.executable, "-c", BUILD], environment)
+    _build(prefix, [sys.executable, "-m", "building"], environment)
     prefix.launcher.parent.mkdir(exist_ok=True)
     shutil.copy2(prefix.tree / "build/bin/pyruntime", prefix.launcher)
 

@@ -23,7 +23,7 @@ def header(source: Path = SOURCE) -> str:
         "options_without_value": without,
         "commands_outside": outside,
     }
-    lines = ["/* Made of pyruntime/options.py by scripts/launcher_options.py. */"]
+    lines = ["/* Made of pyruntime/options.py by building/options.py. */"]
     for table, words in tables.items():
         quoted = "".join(f'"{word}", ' for word in sorted(words))
         lines.append(f"static const char *const {table}[] = {{{quoted}NULL}};")

@@ -27,6 +27,20 @@ KEY_SIZE = 24
 ENVIRONMENT = {"_PYRUNTIME_MAKE_SNAPSHOT": "1"}
 
 
+def hash_key() -> bytes:
+    """Return the key by which a snapshot hashes text: a new one for each build, so that nobody knows what collides.
+
+    PYRUNTIME_HASH_KEY sets it, in hexadecimal, for builds that are to be compared. Raises SystemExit for one of another
+    length.
+    """
+    if given := os.environ.get("PYRUNTIME_HASH_KEY"):
+        key = bytes.fromhex(given)
+        if len(key) != KEY_SIZE:
+            raise SystemExit(f"PYRUNTIME_HASH_KEY: {KEY_SIZE} bytes in hexadecimal expected, not {len(key)}")
+        return key
+    return os.urandom(KEY_SIZE)
+
+
 def take(launcher: Path, key: bytes) -> None:
     """Run the launcher until it has everything loaded, and write what it then has in memory into its file.
 

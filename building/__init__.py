@@ -1,0 +1,20 @@
+"""The build: everything that makes an installable pyruntime out of its sources, one job per file.
+
+| file | job |
+| --- | --- |
+| `commit.py` | which commit is built |
+| `compiler.py` | the C compiler's flags: warnings, hardening, sanitizers |
+| `freeze.py` | the Python modules as C data |
+| `options.py` | the launcher's tables of commands and options |
+| `launcher.py` | compiles and links the command `pyruntime` |
+| `snapshot.py` | makes the launcher start from a snapshot of its own memory |
+| `commands.py` | the commands of setuptools that call the above, and the extension modules |
+| `__main__.py` | `python -m building`: the launcher alone, without setuptools |
+
+docs/launcher.md explains how they work together. Nothing here is installed.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The source tree that is built; generated files go below build/ in it."""

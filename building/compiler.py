@@ -68,9 +68,12 @@ def sanitizer_defaults() -> list[str]:
 
 
 def libraries(line: str) -> list[str]:
-    """Return linker options, with the static form of libraries that every start would load, where there is one."""
+    """Return linker options, with the static form of libraries that every start would load, where there is one.
+
+    line: of Python's Makefile, in which Debian's 3.14 also has words of nothing but spaces.
+    """
     options = []
-    for option in shlex.split(line):
+    for option in filter(str.strip, shlex.split(line)):
         name = f"lib{option.removeprefix('-l')}.a"
         folder = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "")
         options.append(f"-l:{name}" if option in ("-lz", "-lexpat") and (folder / name).is_file() else option)

@@ -26,6 +26,7 @@ def build() -> None:
     modules, and they come from the source tree (scripts/dev-link). Where no snapshot can be made, a warning says why.
     Raises CalledProcessError when the compiler fails.
     """
+    key = snapshot.hash_key()
     library = static_library()
     modules = {} if os.environ.get("PYRUNTIME_LIVE") else freeze.modules()
     (ROOT / LAUNCHER).parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +35,9 @@ def build() -> None:
     if modules and not compiler.SANITIZE:
         try:
             if library is None:
-                raise snapshot.Refused("Python's static library is missing (libpython3-dev of Debian)")
+                raise snapshot.Refused("Python's static library is missing or incomplete (libpython3-dev of Debian)")
             if not SNAPSHOT_PYTHONS[0] <= sys.version_info[:2] <= SNAPSHOT_PYTHONS[1]:
                 raise snapshot.Refused(f"not known how to make one with Python {sysconfig.get_python_version()}")
-            key = snapshot.hash_key()
             compile_and_link(library, with_snapshot=True)
             snapshot.take(ROOT / LAUNCHER, key)
             return
@@ -47,10 +47,22 @@ def build() -> None:
 
 
 def static_library() -> Path | None:
-    """Return the interpreter's static library; None where it is not installed."""
+    """Return the interpreter's static library; None where it is not installed, or lacks parts (Debian's of 3.14)."""
     get = sysconfig.get_config_var
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
-    return library if library.suffix == ".a" and library.is_file() else None
+    if library.suffix != ".a" or not library.is_file():
+        return None
+    program = "int Py_BytesMain(int, char **);\nint main(int argc, char **argv) { return Py_BytesMain(argc, argv); }\n"
+    command = [*compiler.compiler(), "-no-pie", "-x", "c", "-", "-x", "none", "-o", os.devnull]
+    command += [str(library), *needed_libraries()]
+    done = subprocess.run(command, input=program, text=True, capture_output=True, check=False)
+    return library if done.returncode == 0 else None
+
+
+def needed_libraries() -> list[str]:
+    """Return linker options for the libraries that the interpreter's own static library needs."""
+    get = sysconfig.get_config_var
+    return [*compiler.libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
 
 
 def compile_and_link(library: Path | None, *, with_snapshot: bool) -> None:
@@ -68,8 +80,7 @@ def compile_and_link(library: Path | None, *, with_snapshot: bool) -> None:
     else:
         where = get("LIBDIR")
         command += [f"-L{where}", f"-Wl,-rpath,{where}", f"-lpython{get('LDVERSION')}"]
-    needed = f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"
-    command += [*compiler.libraries(needed), "-lm"]
+    command += needed_libraries()
     subprocess.run(command, cwd=ROOT, check=True)
 
 
@@ -82,7 +93,7 @@ def definitions() -> list[str]:
         f"-I{include}/internal",
         f'-DSTDLIB="{sysconfig.get_path("stdlib")}"',
         f'-DDYNLOAD="{get("DESTSHARED")}"',
-        f'-DBASE_PREFIX="{get("prefix")}"',
+        f'-DBASE_PREFIX="{sys.base_prefix}"',  # the variable prefix is the venv's from Python 3.14 on
         f'-DVERSION="{get("py_version_short")}"',
         f'-DSUFFIX="{get("EXT_SUFFIX")}"',
         "-Ibuild",

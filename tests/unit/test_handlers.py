@@ -14,6 +14,10 @@ REPO = next(path for path in (PREFIX / "tree", Path(__file__).resolve().parents[
 """The sources: those of the copy without a defence (support/defences/mutant.py), where this is about one."""
 LAUNCHER = REPO / "pyruntime/launcher"
 
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="such a Python can't be set up to its core only (docs/launcher.md)"
+)
+
 
 PROGRAM = r"""
 #include <Python.h>

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support import sources
 
+import pyruntime
+
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 COMMIT = "0123456789012345678901234567890123456789"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -91,6 +93,12 @@ def test_the_wheel_is_for_this_python_only(tmp_path: Path) -> None:
     top = {name.partition("/")[0] for name in names}
     version = wheel.name.split("-")[1]
     assert top == {"pyruntime", f"pyruntime-{version}.dist-info", f"pyruntime-{version}.data"}
+
+
+def test_the_first_section_of_the_changelog_is_this_version() -> None:
+    lines = (sources.paths.REPO / "CHANGELOG.md").read_text().splitlines()
+    first = next(line for line in lines if line.startswith("## "))
+    assert first.split()[1] == pyruntime.__version__
 
 
 COMMIT_OF = "import pathlib, sys; from building.commit import commit; print(commit(pathlib.Path(sys.argv[1])))"

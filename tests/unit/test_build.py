@@ -36,6 +36,9 @@ def build(folder: Path, key: str, **environment: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in made}
 
 
+@pytest.mark.xfail(
+    sys.version_info[:2] == (3, 13), reason="mimalloc's random state is in the snapshot (docs/launcher.md)"
+)
 def test_two_builds_with_one_key_are_the_same_and_with_another_key_are_not(tmp_path: Path) -> None:
     """The folder, the environment and the pids are others each time."""
     first = build(tmp_path / "one", KEY)

@@ -48,6 +48,7 @@ class Case(NamedTuple):
     image: dict[str, str | None] | None = None
     kinds: str = "file directory tmpfs"
     seen: str = ""
+    warns: bool = False
 
 
 CASES = [
@@ -57,7 +58,7 @@ CASES = [
     Case("dots", "/opt/./a/../b//c", seen="/opt/b/c"),
     Case("above-the-root", "/../../opt/a", seen="/opt/a"),
     Case("trailing-slash", "/opt/a/", kinds="directory tmpfs"),
-    Case("relative", "opt/relative", seen="/opt/relative"),
+    Case("relative", "opt/relative", seen="/opt/relative", warns=True),
     Case("link", "/opt/link", {"opt/link": "/srv/there", "srv/there": None}, "file", "/srv/there"),
     Case("link-in-the-middle", "/opt/link/a", {"opt/link": "../srv", "srv": ""}, seen="/srv/a"),
     Case("dangling", "/opt/link", {"opt/link": "/srv/made"}, seen="/srv/made"),
@@ -92,7 +93,7 @@ def prepare(bundle: Bundle, case: Case) -> None:
 
 @pytest.mark.parametrize("case, kind", VARIANTS, ids=[f"{case.name}-{kind}" for case, kind in VARIANTS])
 def test_destination(
-    inside: Inside, bundle: Bundle, workdir: Path, user: Callable[[], None], case: Case, kind: str
+    runtime: Runtime, bundle: Bundle, workdir: Path, user: Callable[[], None], case: Case, kind: str
 ) -> None:
     prepare(bundle, case)
     source = workdir / "source"
@@ -109,8 +110,10 @@ def test_destination(
     user()
     place = case.seen or case.destination
     command = "true" if kind == "tmpfs" else f"cat {place}" if kind == "file" else f"cat {place}/file"
-    found = inside(f"grep -c ' {place.rstrip('/')} ' /proc/mounts; {command}")
-    assert found.split("\n") == (["1"] if kind == "tmpfs" else ["1", "from the host"])
+    bundle.sh(f"grep -c ' {place.rstrip('/')} ' /proc/mounts; {command}")
+    done = runtime.run("run", "--bundle", bundle.save(), new_id())
+    assert done.stdout.splitlines() == (["1"] if kind == "tmpfs" else ["1", "from the host"])
+    assert done.status == 0 and ("is relative, which is deprecated" in done.stderr if case.warns else done.stderr == "")
     assert {name: os.readlink(bundle.rootfs / name) for name in links} == links, "the image's links are as they were"
     assert not Path("/tmp/outside").exists()
 

@@ -27,7 +27,7 @@ def test_a_whole_life(container: Make, bundle: Bundle, workdir: Path) -> None:
     bundle.sh("echo $(id -u) $(umask); exec sleep 100")
     box = container()
     assert json.loads((workdir / "state").read_bytes())["status"] == "running"
-    process = {"cwd": "/", "args": ["id", "-u"], "terminal": None, "user": {"uid": None}, "oomScoreAdj": None}
+    process = {"cwd": "/", "args": ["/bin/id", "-u"], "terminal": None, "user": {"uid": None}, "oomScoreAdj": None}
     (workdir / "process.json").write_text(json.dumps(process))
     assert box.exec("--process", workdir / "process.json", "--").stdout == "0\n"
     assert (
@@ -58,7 +58,7 @@ def test_another_case(runtime: Runtime, bundle: Bundle, workdir: Path, name: str
 def test_another_case_of_exec_and_update(container: Make, workdir: Path) -> None:
     box, log = container(), workdir / "log"
     tested = Runtime(box.runtime.root, options=["--log", str(log)])
-    (workdir / "process.json").write_text('{"cwd": "/", "args": ["true"], "User": {"uid": 5}}')
+    (workdir / "process.json").write_text('{"cwd": "/", "args": ["/bin/true"], "User": {"uid": 5}}')
     assert tested.run("exec", "--process", workdir / "process.json", box.id).status == 0
     (workdir / "resources.json").write_text('{"Memory": {"limit": 1}}')
     assert tested.run("update", "--resources", workdir / "resources.json", box.id).status == 0

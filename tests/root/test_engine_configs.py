@@ -1,62 +1,21 @@
-"""config.json as Docker, containerd (1.6 and 2), CRI-O and BuildKit wrote them: each creates, starts and is deleted.
+"""config.json as real Docker, containerd, CRI-O and BuildKit wrote them: each creates, starts and is deleted.
 
-What a test host can't have is taken out here, visibly: files of the machine they were written on, its daemon's hook,
-namespaces that other containers had there, and limits of controllers.
+What a test host can't have is replaced, visibly (support.engine_configs). A namespace that a config joins is that of
+another container, as in a pod.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support import paths
+from support import engine_configs, session
 from support.bundle import Bundle
 from support.fixtures import Make
-from support.runtime import Runtime
+from support.runtime import Container, Runtime, namespace, new_id
 from support.terminal import ConsoleSocket, console_socket
 
-CONFIGS = sorted((paths.REPO / "tests/data/configs").glob("*.json"))
-NO_CONTROLLER = ("memory", "cpu", "unified")
-"""Limits that need controllers, which the tests' cgroup2 may not have; the machine tier has them."""
-
-
-def adapt(config: dict[str, Any], bundle: Bundle) -> list[str]:
-    """Take out what belongs to the machine that wrote the config; return what was taken."""
-    taken = []
-    if config.get("hooks", {}).pop("prestart", None):
-        taken.append("hook of the Docker daemon")
-    for mount in config["mounts"]:
-        if mount["type"] == "bind" and mount["source"] != "/dev/shm":
-            taken.append(f"source {mount['source']}")
-            mount["source"] = stand_in(mount, bundle)
-    for namespace in config["linux"]["namespaces"]:
-        path = namespace.pop("path", "")
-        if path.startswith("/var/run/docker/netns/"):
-            namespace["path"] = "/proc/self/ns/net"
-        if path:
-            taken.append(f"namespace {path}")
-    resources = config["linux"].get("resources", {})
-    taken += [f"{name} {resources.pop(name)}" for name in NO_CONTROLLER if name in resources]
-    if {"type": "uts"} not in config["linux"]["namespaces"] and config.pop("hostname", None):
-        taken.append("a hostname without a uts namespace, which runc refuses as well")
-    if config["process"].get("oomScoreAdj", 0) < 0:
-        # It takes CAP_SYS_RESOURCE, which the tests may not have.
-        taken.append(f"oomScoreAdj {config['process'].pop('oomScoreAdj')}")
-    config["root"]["path"] = "rootfs"
-    config["process"]["args"] = ["/bin/sleep", "1000"]
-    return taken
-
-
-def stand_in(mount: dict[str, Any], bundle: Bundle) -> str:
-    """Return a file or directory that stands for a bind mount's source."""
-    source = Path(mount["source"])
-    path = bundle.path / f"source-{source.name}"
-    if source.suffix or source.name in ("hosts", "hostname", "docker-init"):
-        path.write_text("stand-in\n")
-    else:
-        path.mkdir(exist_ok=True)
-    return str(path)
+NAMES = engine_configs.names()
+ENGINES = ("buildkit", "containerd", "crio", "docker")
 
 
 @pytest.fixture
@@ -66,12 +25,43 @@ def console(workdir: Path) -> Iterator[ConsoleSocket]:
         yield socket
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.fixture
+def pod(runtime: Runtime, workdir: Path) -> Iterator[Callable[[], Container]]:
+    """A function that starts the container whose namespaces the others of a pod join."""
+    made: list[Container] = []
+
+    def start() -> Container:
+        bundle = Bundle(workdir / "pod")
+        bundle.args("sleep", "1000")
+        made.append(Container(runtime, bundle.save(), new_id("pod")))
+        made[0].create()
+        made[0].start()
+        return made[0]
+
+    yield start
+    for each in made:
+        each.delete("--force")
+        each.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_config_of_an_engine(
-    path: Path, container: Make, runtime: Runtime, bundle: Bundle, console: ConsoleSocket
+    name: str,
+    container: Make,
+    runtime: Runtime,
+    bundle: Bundle,
+    console: ConsoleSocket,
+    pod: Callable[[], Container],
 ) -> None:
-    config = json.loads(path.read_text())
-    print("taken out:", adapt(config, bundle))
+    config = engine_configs.load(name)
+    joins = [entry["type"] for entry in config["linux"]["namespaces"] if entry.get("path")]
+    # What Docker calls its default network namespace is the host's.
+    other = pod().pid if joins and name != "docker-hostns" else None
+    controllers = frozenset((session.CGROUP_ROOT / "cgroup.controllers").read_text().split())
+    places = engine_configs.of_a_pod(other) if other else lambda _: "/proc/self/ns/net"
+    may_lower = engine_configs.may_lower_oom_score()
+    sources = engine_configs.stand_ins(bundle.path)
+    print("replaced:", engine_configs.adapt(config, sources, places, controllers, may_lower=may_lower))
     bundle.config.clear()
     bundle.config.update(config)
     options = ["--console-socket", str(console.path)] if config["process"].get("terminal") else []
@@ -80,11 +70,15 @@ def test_config_of_an_engine(
     status = Path(f"/proc/{box.pid}/status").read_text()
     assert ("Seccomp:\t2" in status) == ("seccomp" in config["linux"])
     assert Path(f"/proc/{box.pid}/cmdline").read_bytes() == b"/bin/sleep\x001000\x00"
+    files = {"network": "net", "mount": "mnt"}
+    for kind in joins:
+        assert namespace(box.pid, files.get(kind, kind)) == namespace(other or "self", files.get(kind, kind)), kind
     box.kill("KILL")
     box.wait_stopped()
     box.delete()
-    assert runtime.ids() == []
+    assert runtime.ids() == ([] if other is None else [runtime.ids()[0]])
 
 
-def test_there_are_configs() -> None:
-    assert len(CONFIGS) >= 18
+def test_there_are_configs_of_every_engine() -> None:
+    assert {name.partition("-")[0] for name in NAMES} == set(ENGINES)
+    assert len(NAMES) >= 18

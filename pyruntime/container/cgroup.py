@@ -1,6 +1,7 @@
 """Control of a container's cgroup (version 2): its processes, killing, freezing, removal.
 
-Source: the kernel's cgroup-v2.rst. ENOENT and ENODEV mean that the cgroup is gone, which is never an error here.
+Source: the kernel's cgroup-v2.rst. ENOENT and ENODEV mean that the cgroup is gone, ENOTDIR that its name is that of a
+file of the kernel's, so that it never was: neither is an error here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .record import Record
 
-GONE = (errno.ENOENT, errno.ENODEV)
+GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 BUSY = (errno.EBUSY, errno.ENOTEMPTY)
 SIGKILL = 9
 FREEZE_SECONDS = 5.0
@@ -331,7 +332,7 @@ def owned(record: Record) -> Cgroup | None:
     try:
         fd = posix.open(group.path, DIRECTORY)
     except OSError as error:
-        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (*GONE, errno.ELOOP):
             return None
         raise
     try:
@@ -373,7 +374,7 @@ def remove_made(record: Record) -> None:
     try:
         mount = posix.open(record["cgroup_mount"], DIRECTORY)
     except OSError as error:
-        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (*GONE, errno.ELOOP):
             return
         raise Failure(f"open {record['cgroup_mount']}", error) from None
     try:

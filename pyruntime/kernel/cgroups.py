@@ -36,19 +36,25 @@ IN_THE_WAY = (errno.EBUSY, errno.EOPNOTSUPP)
 def make_cgroup(path: str) -> None:
     """Make a container's own cgroup. Parents that a delete has just removed because they were empty are made again.
 
-    Raises Failure when somebody else was faster.
+    Raises Failure when somebody else was faster, or when the kernel has a file of that name.
     """
     for _ in range(RACES):
         try:
             _linux.mkdir(path, 0o755)
             return
         except FileExistsError:
-            raise Failure(
-                f"cgroup {path} was made by somebody else at this moment", hint="choose another cgroupsPath"
-            ) from None
+            what = "was made by somebody else at this moment" if is_directory(path) else "is a file of the kernel's"
+            raise Failure(f"cgroup {path} {what}", hint="choose another cgroupsPath") from None
         except FileNotFoundError:
             make_cgroup_parents(path)
     _linux.mkdir(path, 0o755)
+
+
+def is_directory(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return True  # gone again
 
 
 def make_cgroup_parents(path: str) -> None:

@@ -47,6 +47,7 @@ from .paths import (
     mkdir_in_root,
     mount_id,
     open_device,
+    open_below_root,
     open_in_root,
     open_own_dev,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "move_net_device",
     "mount_id",
     "open_device",
+    "open_below_root",
     "open_in_root",
     "open_namespace",
     "open_proc_pid",

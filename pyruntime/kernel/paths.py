@@ -34,6 +34,11 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     return _linux.openat2(root, path, flags, 0, IN_ROOT)
 
 
+def open_below_root(root: int, path: str, flags: int) -> int:
+    """Open an existing path beneath root that is not root itself; links of the image may lead there. Raises Failure."""
+    return below_root(root, open_in_root(root, path, flags), path)
+
+
 def mkdir_in_root(root: int, path: str, mode: int) -> int:
     """Make the directory and its parents where they are missing; return a descriptor (O_PATH) on it.
 

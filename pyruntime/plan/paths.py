@@ -31,7 +31,7 @@ def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     steps = []
     for index, path in enumerate((config.get("linux") or {}).get("maskedPaths") or ()):
         pointer, slot = f"/linux/maskedPaths/{index}", f"masked{index}"
-        steps.append(Step(INIT, pointer, "open_in_root", ROOT, path, PATH, into=slot, ignore=ABSENT))
+        steps.append(Step(INIT, pointer, "open_below_root", ROOT, path, PATH, into=slot, ignore=ABSENT))
         steps.append(Step(INIT, pointer, "mask", Slot(slot), Slot("devnull"), closes=(slot,)))
     if steps:
         steps.append(Step(INIT, "/linux/maskedPaths", "close", Slot("devnull")))
@@ -43,7 +43,7 @@ def readonly_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     for index, path in enumerate((config.get("linux") or {}).get("readonlyPaths") or ()):
         pointer, place, tree = f"/linux/readonlyPaths/{index}", f"readonly{index}", f"readonly_tree{index}"
         steps += [
-            Step(INIT, pointer, "open_in_root", ROOT, path, PATH, into=place, ignore=ABSENT),
+            Step(INIT, pointer, "open_below_root", ROOT, path, PATH, into=place, ignore=ABSENT),
             Step(INIT, pointer, "open_tree", Slot(place), "", CLONE, into=tree),
             Step(
                 INIT,

@@ -228,8 +228,8 @@ def environment_argument(program: dict[str, Any]) -> list[str] | Slot:
 
 
 def umask_steps(program: dict[str, Any], default: Octal | Slot) -> list[Step]:
-    """The config's umask, else a default."""
+    """The config's umask, else a default. Bits that no umask has are passed over, as umask(2) does."""
     mask = (program.get("user") or {}).get("umask")
     if mask is None:
         return [Step(INIT, "", "umask", default)]
-    return [Step(INIT, "/process/user/umask", "umask", Octal(mask))]
+    return [Step(INIT, "/process/user/umask", "umask", Octal(mask & 0o777))]

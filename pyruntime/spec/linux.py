@@ -177,8 +177,11 @@ def sysctl_path(name: str) -> str:
 
 
 def check_sysctl(config: Config) -> None:
-    """Sysctl: only those of the container's own namespaces; any other would change the host."""
-    for name in section(config, "sysctl"):
+    """Sysctl: only those of the container's own namespaces; any other would change the host.
+
+    An empty value is none: write(2) of no bytes does not reach the sysctl, and all would seem well.
+    """
+    for name, value in section(config, "sysctl").items():
         path, pointer = sysctl_path(name), f"/linux/sysctl/{escaped(name)}"
         if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
             raise InvalidConfig(f"{shown(name)} is not the name of a sysctl", pointer=pointer)
@@ -198,6 +201,8 @@ def check_sysctl(config: Config) -> None:
             raise InvalidConfig(
                 f"{shown(name)} needs a namespace of type {needed}, or it would change the host", pointer=pointer
             )
+        if not value:
+            raise InvalidConfig(f"{shown(name)} has no value: writing nothing sets nothing", pointer=pointer)
 
 
 def check_paths(config: Config) -> None:

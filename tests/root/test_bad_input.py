@@ -199,6 +199,14 @@ class TestMounts:
         bundle.linux[key] = ["/proc/keys", "/etc/.."]
         says(refused(), f"/linux/{key}/1", "root.readonly")
 
+    @pytest.mark.parametrize("key", ["maskedPaths", "readonlyPaths"])
+    @pytest.mark.parametrize("target", ["/", "../../..", "/etc/.."])
+    def test_covering_the_root_by_a_link(self, refused: Refused, bundle: Bundle, key: str, target: str) -> None:
+        """What a name of the image leads to is known when it is opened; a cover on the root itself nobody would see."""
+        (bundle.rootfs / "link").symlink_to(target)
+        bundle.linux[key] = ["/proc/keys", "/link"]
+        says(refused(), f"/linux/{key}/1", '"/link" is the root itself')
+
     def test_data_of_a_bind_mount_is_only_a_warning(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
         bundle.mount("/mnt", "bind", str(workdir), "bind", "size=1")
         at = len(bundle.mounts) - 1

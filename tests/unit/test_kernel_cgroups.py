@@ -37,3 +37,9 @@ def test_somebody_else_was_faster(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     with pytest.raises(Failure, match="own was made by somebody else at this moment"):
         cgroups.make_cgroup(f"{tmp_path}/own")
+
+
+def test_a_name_that_is_a_file_of_the_kernels(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").touch()
+    with pytest.raises(Failure, match=r"cgroup\.procs is a file of the kernel's"):
+        cgroups.make_cgroup(f"{tmp_path}/cgroup.procs")

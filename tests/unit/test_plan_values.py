@@ -6,6 +6,7 @@ import pytest
 
 from pyruntime.errors import InvalidConfig
 from pyruntime.plan import cgroup, console, facts, mount_options, mounts, process, resources, seccomp, sysctl
+from pyruntime.step import Octal
 
 
 class TestMountOptions:
@@ -285,3 +286,10 @@ class TestWindowSize:
         found.console_size = of_caller
         steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, found, root=False, outside=True)
         assert [step.args[1:] for step in steps if step.call == "set_window_size"] == size
+
+
+@pytest.mark.parametrize("given, wanted", [(0o27, "umask(027)"), (0o7777, "umask(0777)"), (2**32 - 1, "umask(0777)")])
+def test_umask_has_nine_bits(given: int, wanted: str) -> None:
+    """umask(2) passes over the others, and takes a C int."""
+    steps = process.umask_steps({"user": {"umask": given}}, Octal(0o22))
+    assert [step.describe() for step in steps] == [wanted]

@@ -74,6 +74,11 @@ BAD: list[tuple[Changes, str, str]] = [
         "/linux/timeOffsets/real~1time",
     ),
     (
+        {"/linux/sysctl": {"net.ipv4.ip_forward": ""}},
+        '"net.ipv4.ip_forward" has no value: writing nothing sets nothing',
+        "/linux/sysctl/net.ipv4.ip_forward",
+    ),
+    (
         {"/linux/sysctl": {"kernel.panic": "1"}},
         '"kernel.panic" belongs to no namespace and would change the host',
         "/linux/sysctl/kernel.panic",

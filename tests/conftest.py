@@ -2,6 +2,7 @@
 
 unit      tests/unit      no privilege
 root      tests/root      root; containers of the busybox bundle
+fuzz      tests/fuzz      root; mutated configs of engines, in containers of a place of their own
 engines   tests/engines   root; real Docker and Podman daemons from Debian's packages
 machine   tests/machine   root; an emulated machine
 defences  tests/defences  root; runs tests of the first two on programs without a defence (its test here is one of many)
@@ -25,11 +26,12 @@ from support.machine import boot, guest, host
 TIERS = {
     "unit": "needs no privilege",
     "root": "starts containers as root",
+    "fuzz": "starts containers of mutated configs as root",
     "engines": "drives Docker and Podman daemons as root",
     "machine": "runs in an emulated machine",
     "defences": "starts a container as root, with a defence taken out",
 }
-IN_OWN_SURROUNDINGS = ("root", "engines", "defences", *(("machine",) if guest.KIND else ()))
+IN_OWN_SURROUNDINGS = ("root", "fuzz", "engines", "defences", *(("machine",) if guest.KIND else ()))
 
 pytest_plugins = ["support.fixtures", "support.engines"]
 

@@ -155,7 +155,7 @@ class Driver:
 
 
 def _text(fd: int) -> str:
-    return os.pread(fd, 1 << 16, 0).decode(errors="backslashreplace")
+    return os.pread(fd, 1 << 22, 0).decode(errors="backslashreplace")
 
 
 def main() -> None:

@@ -46,8 +46,8 @@ from .paths import (
     make_symlink,
     mkdir_in_root,
     mount_id,
-    open_device,
     open_below_root,
+    open_device,
     open_in_root,
     open_own_dev,
 )

@@ -109,6 +109,8 @@ def preload(plan: Plan) -> None:
             from . import hooks  # noqa: F401
         elif step.call == "copy_up":
             from ..kernel import copyup  # noqa: F401
+        elif step.call == "mount_by_data":
+            from ..kernel import old_mount  # noqa: F401
 
 
 def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:

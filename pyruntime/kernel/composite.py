@@ -14,6 +14,13 @@ from .attributes import (
     set_no_new_privs,
     set_pdeathsig,
 )
+from .binds import (
+    clone_unless_link,
+    make_same_symlink,
+    open_link_mountpoint,
+    read_link,
+    set_bind_attributes,
+)
 from .cgroups import (
     check_cgroup_free,
     chown_cgroup,
@@ -51,7 +58,15 @@ from .paths import (
     open_in_root,
     open_own_dev,
 )
-from .rootfs import detach_host_procfs, make_parent_private, mask, set_mode_of
+from .rootfs import (
+    close_covers,
+    copy_mode,
+    detach_host_procfs,
+    make_parent_private,
+    mask,
+    open_covers,
+    set_mode_of,
+)
 from .terminal import open_ptmx, open_pty_peer, pty_name
 
 TYPE_CHECKING = False
@@ -63,9 +78,13 @@ __all__ = [
     "check_proc",
     "check_procfs",
     "chown_cgroup",
+    "clone_unless_link",
+    "close_covers",
+    "copy_mode",
     "copy_up",
     "detach_host_procfs",
     "enable_controllers",
+    "find",
     "find_device_filter",
     "fsopen_proc",
     "host_pid",
@@ -79,26 +98,32 @@ __all__ = [
     "make_parent_cgroup",
     "make_parent_private",
     "make_real_directory",
+    "make_same_symlink",
     "make_symlink",
     "move_below",
     "mask",
     "mkdir_in_root",
-    "move_net_device",
+    "mount_by_data",
     "mount_id",
+    "move_net_device",
+    "open_covers",
     "open_device",
     "open_below_root",
     "open_in_root",
+    "open_link_mountpoint",
     "open_namespace",
+    "open_own_dev",
     "open_proc_pid",
     "open_procfs",
     "open_ptmx",
-    "open_own_dev",
     "open_pty_peer",
     "preload",
     "pty_name",
+    "read_link",
     "replace_device_filter",
     "sched_setaffinity",
     "seccomp_compile",
+    "set_bind_attributes",
     "set_child_subreaper",
     "set_dumpable",
     "set_keepcaps",
@@ -112,7 +137,6 @@ __all__ = [
     "write_first_at",
     "write_proc_pid",
     "write_procfs",
-    "find",
 ]
 
 
@@ -149,6 +173,13 @@ def copy_up(root: int, path: str, mount_fd: int) -> None:
     from .copyup import copy_up as copy
 
     copy(root, path, mount_fd)
+
+
+def mount_by_data(source: str, kind: str, flags: int, data: str) -> int:
+    """Return a detached mount of a new file system, made by mount(2)."""
+    from .old_mount import mount_by_data as mount
+
+    return mount(source, kind, flags, data)
 
 
 def find_device_filter(cgroup: int) -> int:

@@ -2,43 +2,133 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ..errors import Failure
 from ..text import decode
 from . import _linux
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 C = _linux.constants
 ATTACH = C["MOVE_MOUNT_F_EMPTY_PATH"] | C["MOVE_MOUNT_T_EMPTY_PATH"]
 COVER = C["MOUNT_ATTR_RDONLY"] | C["MOUNT_ATTR_NOSUID"] | C["MOUNT_ATTR_NOEXEC"]
 
 
-def mask(target: int, devnull: int) -> None:
+class Covers:
+    """What the masked paths of one container are covered with.
+
+    devnull: the host's /dev/null, opened; None where it has none. directory, file: mounts of this container that were
+    made for the first path of their kind, and are cloned for the next ones; a path gets its own mount, not its own
+    file system.
+    """
+
+    __slots__ = ("devnull", "directory", "file")
+
+    def __init__(self) -> None:
+        self.devnull: int | None = None
+        self.directory: int | None = None
+        self.file: int | None = None
+
+
+def open_covers() -> Covers:
+    """Return the covers to mask with; called while the host's files are still in sight."""
+    covers = Covers()
+    try:
+        covers.devnull = _linux.open("/dev/null", C["O_PATH"])
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return covers
+
+
+def close_covers(covers: Covers) -> None:
+    for fd in (covers.devnull, covers.directory, covers.file):
+        if fd is not None:
+            posix.close(fd)
+
+
+def mask(target: int, covers: Covers) -> None:
     """Hide what the descriptor refers to: a directory below an empty read-only tmpfs, anything else below /dev/null.
 
-    devnull was opened on the host and is checked to be the device 1:3; the container's own /dev/null might be a link
-    (CVE-2025-31133). The cover is the host's node itself, so it is read-only: the device is read and written as before,
-    but its mode and owner stay. (With nodev it could not be opened.)
+    That is the host's, and is checked to be the device 1:3; the container's own might be a link (CVE-2025-31133). The
+    cover is the host's node itself, so it is read-only: the device is read and written as before, but its mode and
+    owner stay. (With nodev it could not be opened.) Where the host has no /dev/null, the cover is an empty file that
+    can't be written.
     """
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
-        context = _linux.fsopen("tmpfs", 0)
-        try:
-            for key, value in (("source", "tmpfs"), ("size", "0"), ("nr_inodes", "1"), ("mode", "0555")):
-                _linux.fsconfig(context, C["FSCONFIG_SET_STRING"], key, value, 0)
-            _linux.fsconfig(context, C["FSCONFIG_CMD_CREATE"], None, None, 0)
-            cover = _linux.fsmount(context, 0, COVER | C["MOUNT_ATTR_NODEV"])
-        finally:
-            posix.close(context)
+        before, covers.directory = covers.directory, _cover(target, covers.directory, empty_directory)
+    elif covers.devnull is None:
+        before, covers.file = covers.file, _cover(target, covers.file, empty_file)
     else:
-        status = posix.fstat(devnull)
+        status = posix.fstat(covers.devnull)
         if status.st_mode & C["S_IFMT"] != C["S_IFCHR"] or status.st_rdev != posix.makedev(1, 3):
             raise Failure("the host's /dev/null is not the device 1:3; paths can't be masked with it")
-        cover = _linux.open_tree(devnull, "", C["OPEN_TREE_CLONE"] | C["AT_EMPTY_PATH"])
+        before = _cover(target, covers.devnull, empty_file)
+    if before is not None:
+        posix.close(before)
+
+
+def _cover(target: int, like: int | None, make: Callable[[], int]) -> int:
+    """Attach a cover and return its descriptor: a clone of another one, else a new one.
+
+    There are mounts that can't be cloned, such as unbindable ones.
+    """
+    cover = None
+    if like is not None:
+        try:
+            cover = _linux.open_tree(like, "", C["OPEN_TREE_CLONE"] | C["AT_EMPTY_PATH"])
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    cover = make() if cover is None else cover
     try:
-        _linux.mount_setattr(cover, "", C["AT_EMPTY_PATH"], COVER, 0, 0)
+        _linux.mount_setattr(cover, "", C["AT_EMPTY_PATH"], COVER, 0, C["MS_PRIVATE"])
         _linux.move_mount(cover, "", target, "", ATTACH)
-    finally:
+    except BaseException:
         posix.close(cover)
+        raise
+    return cover
+
+
+def empty_directory() -> int:
+    """Return a detached mount of an empty tmpfs that nothing can be put into."""
+    return _tmpfs(("nr_inodes", "1"), ("mode", "0555"), attributes=COVER | C["MOUNT_ATTR_NODEV"])
+
+
+def empty_file() -> int:
+    """Return a detached mount of an empty file that can't be written; the file system has nothing else.
+
+    Raises Failure where the kernel clones no detached mount: before Linux 6.15.
+    """
+    directory = _tmpfs(("nr_inodes", "2"), ("mode", "0700"), attributes=C["MOUNT_ATTR_NODEV"])
+    try:
+        posix.close(posix.open("empty", posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o444, dir_fd=directory))
+        return _linux.open_tree(directory, "empty", C["OPEN_TREE_CLONE"])
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise Failure("the host has no /dev/null, which files are masked with on this kernel") from None
+    finally:
+        posix.close(directory)
+
+
+def _tmpfs(*options: tuple[str, str], attributes: int) -> int:
+    context = _linux.fsopen("tmpfs", 0)
+    try:
+        for key, value in (("source", "tmpfs"), ("size", "0"), *options):
+            _linux.fsconfig(context, C["FSCONFIG_SET_STRING"], key, value, 0)
+        _linux.fsconfig(context, C["FSCONFIG_CMD_CREATE"], None, None, 0)
+        return _linux.fsmount(context, 0, attributes)
+    finally:
+        posix.close(context)
+
+
+def copy_mode(mount: int, directory: int) -> None:
+    """Give a new mount's own directory the mode of another one."""
+    posix.chmod(".", posix.fstat(directory).st_mode & 0o7777, dir_fd=mount)
 
 
 def set_mode_of(context: int, directory: int) -> None:

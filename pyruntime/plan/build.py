@@ -236,6 +236,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
             else ()
         ),
         Step(INIT, "", "close", Slot("root")),
+        *mounts.late_steps(parsed),
         *rootfs.root_attributes(config, facts),
     ]
 

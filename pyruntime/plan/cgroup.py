@@ -6,6 +6,7 @@ Source: runtime-spec config-linux.md "Control groups"; cgroups(7); clone(2) CLON
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..spec.options import words
 from ..step import HOST, Flags, Slot, Step
 from . import extensions
 from .cgroup_mounts import check_mounted
@@ -108,7 +109,7 @@ def owner_steps(config: dict[str, Any], facts: Facts, slot: str = "cgroup") -> l
     writable = any(
         mount.get("source") == "cgroup"
         and target_of(mount) == "/sys/fs/cgroup"
-        and "ro" not in (mount.get("options") or ())
+        and "ro" not in words(mount.get("options"))
         for mount in config.get("mounts") or ()
     )
     if not writable or "cgroup" not in facts.new_namespaces or "user" in facts.joined_namespaces:

@@ -1,41 +1,47 @@
 """Mount options: from the words of fstab and the spec to attributes, flags, propagation and data.
 
-Source: runtime-spec config.md "Linux mount options"; mount(8), mount_setattr(2), fsconfig(2).
+Source: runtime-spec config.md "Linux mount options"; mount(8), mount_setattr(2), fsconfig(2); docs/mount-options.md.
 """
 
 from __future__ import annotations
+
+from ..spec.options import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ATIME = "MOUNT_ATTR__ATIME"
+NODIRATIME = "MOUNT_ATTR_NODIRATIME"
+RDONLY = "MOUNT_ATTR_RDONLY"
 
 ATTRIBUTES = {
-    "ro": ("MOUNT_ATTR_RDONLY", True),
-    "rw": ("MOUNT_ATTR_RDONLY", False),
+    "ro": (RDONLY, True),
+    "rw": (RDONLY, False),
     "nosuid": ("MOUNT_ATTR_NOSUID", True),
     "suid": ("MOUNT_ATTR_NOSUID", False),
     "nodev": ("MOUNT_ATTR_NODEV", True),
     "dev": ("MOUNT_ATTR_NODEV", False),
     "noexec": ("MOUNT_ATTR_NOEXEC", True),
     "exec": ("MOUNT_ATTR_NOEXEC", False),
-    "nodiratime": ("MOUNT_ATTR_NODIRATIME", True),
-    "diratime": ("MOUNT_ATTR_NODIRATIME", False),
+    "nodiratime": (NODIRATIME, True),
+    "diratime": (NODIRATIME, False),
     "nosymfollow": ("MOUNT_ATTR_NOSYMFOLLOW", True),
     "symfollow": ("MOUNT_ATTR_NOSYMFOLLOW", False),
 }
 """Option -> attribute of the mount, and whether it is set or cleared. With a leading `r` it is recursive."""
 
 ATIMES = {
-    "relatime": "MOUNT_ATTR_RELATIME",
-    "norelatime": "MOUNT_ATTR_STRICTATIME",
-    "noatime": "MOUNT_ATTR_NOATIME",
-    "atime": "MOUNT_ATTR_RELATIME",
-    "strictatime": "MOUNT_ATTR_STRICTATIME",
-    "nostrictatime": "MOUNT_ATTR_RELATIME",
+    "relatime": ("MOUNT_ATTR_RELATIME", True),
+    "norelatime": ("MOUNT_ATTR_RELATIME", False),
+    "noatime": ("MOUNT_ATTR_NOATIME", True),
+    "atime": ("MOUNT_ATTR_NOATIME", False),
+    "strictatime": ("MOUNT_ATTR_STRICTATIME", True),
+    "nostrictatime": ("MOUNT_ATTR_STRICTATIME", False),
 }
-"""Option -> access-time mode. They exclude each other, so each clears the whole field before it sets its own."""
+"""Option -> access-time mode, and whether it is set or taken back. These are flags of mount(2), which join."""
+ATIME_ORDER = ("MOUNT_ATTR_STRICTATIME", "MOUNT_ATTR_NOATIME", "MOUNT_ATTR_RELATIME")
+"""Of several modes the kernel takes the first of these (path_mount in fs/namespace.c), whatever their order."""
 
 SUPERBLOCK = {
     "ro": ("ro", True),
@@ -49,10 +55,14 @@ SUPERBLOCK = {
     "nolazytime": ("lazytime", False),
     "silent": ("silent", True),
     "loud": ("silent", False),
+    "iversion": ("iversion", True),
+    "noiversion": ("iversion", False),
 }
 """Option -> flag of a new file system's superblock, and whether it is set."""
-UNSETTABLE = ("mand", "silent")
-"""The kernel's fsconfig knows these words but does nothing with them any more; they are dropped."""
+RECURSIVE_SUPERBLOCK = {f"r{name}": SUPERBLOCK[name] for name in ("sync", "async", "dirsync", "mand", "nomand")}
+"""crun's words. A file system that is new has nothing below it, so that they mean the same without the `r`."""
+UNSETTABLE = ("mand", "silent", "iversion")
+"""The kernel's fsconfig does nothing with these words, or has none for them; they have no effect."""
 
 PROPAGATION = {
     f"{prefix}{kind}": (f"MS_{kind.upper()}", bool(prefix))
@@ -60,21 +70,14 @@ PROPAGATION = {
     for prefix in ("", "r")
 }
 BINDS = {"bind": False, "rbind": True}
-IGNORED = (
-    "defaults",
-    "iversion",
-    "noiversion",
-    "acl",
-    "noacl",
-    "_netdev",
-    "nofail",
-    "auto",
-    "noauto",
-    "user",
-    "nouser",
-)
+IGNORED = ("defaults", "_netdev", "nofail", "auto", "noauto", "user", "nouser")
 """Words of fstab(5) that ask the mount program, not the kernel, or that are the default."""
-EXTENSIONS = ("tmpcopyup", "idmap", "ridmap", "remount")
+LABELS = ("context", "fscontext", "defcontext", "rootcontext")
+"""Options with a label of SELinux, which stands in quotes where commas separate options (mount(8))."""
+LINKS = {"copy-symlink": "copy_symlink", "src-nofollow": "src_nofollow", "dest-nofollow": "dest_nofollow"}
+"""crun's options for a source or destination that is a symbolic link -> attribute of MountOptions."""
+EXTENSIONS = {"tmpcopyup": "tmpcopyup", "idmap": "idmap", "ridmap": "ridmap", "remount": "remount", **LINKS}
+"""Option -> attribute of MountOptions."""
 
 OPTIONS = sorted(
     {
@@ -82,13 +85,10 @@ OPTIONS = sorted(
         *ATIMES,
         *(f"r{name}" for name in (*ATTRIBUTES, *ATIMES)),
         *SUPERBLOCK,
+        *RECURSIVE_SUPERBLOCK,
         *PROPAGATION,
         *BINDS,
         "defaults",
-        "iversion",
-        "noiversion",
-        "acl",
-        "noacl",
         *EXTENSIONS,
     }
 )
@@ -96,13 +96,25 @@ OPTIONS = sorted(
 
 
 class Attributes:
-    """Attributes to set and to clear on a mount, in the order the options came."""
+    """Attributes to set and to clear on a mount. Of two that contradict each other the later one counts."""
 
-    __slots__ = ("chosen", "atime")
+    __slots__ = ("chosen", "modes")
 
     def __init__(self) -> None:
         self.chosen: dict[str, bool] = {}
-        self.atime: str | None = None
+        self.modes: dict[str, bool] = {}
+
+    @property
+    def atime(self) -> str | None:
+        """The access-time mode; None when there is no word about it, or one that a mount can't be given.
+
+        `norelatime` alone is one: since Linux 2.6.30 the only way to it is `strictatime`.
+        """
+        for name in ATIME_ORDER:
+            if self.modes.get(name):
+                return name
+        taken_back = "MOUNT_ATTR_NOATIME" in self.modes or "MOUNT_ATTR_STRICTATIME" in self.modes
+        return "MOUNT_ATTR_RELATIME" if taken_back else None
 
     @property
     def set(self) -> str:
@@ -120,8 +132,15 @@ class Attributes:
 
     @property
     def others(self) -> str:
-        """What is not chosen, while something is: attributes that a bind mount would take over from its source."""
+        """What is not chosen, while something is: attributes that a bind mount would take over from its source.
+
+        Those about access times are one group: they are taken over unless one of them is chosen.
+        """
         names = dict.fromkeys(name for name, _ in ATTRIBUTES.values() if name not in self.chosen)
+        if self.chosen.get(NODIRATIME) and not self.atime:
+            names[ATIME] = None
+        elif not self.atime:
+            names.pop(NODIRATIME, None)
         return "|".join(names) if self else ""
 
     def __bool__(self) -> bool:
@@ -134,7 +153,8 @@ class Attributes:
             self.chosen.pop(name, None)
             self.chosen[name] = on
         elif option in ATIMES:
-            self.atime = ATIMES[option]
+            name, on = ATIMES[option]
+            self.modes[name] = on
         else:
             return False
         return True
@@ -145,20 +165,26 @@ class MountOptions:
 
     attributes: of this mount; recursive_attributes: of it and all below it. flags: superblock flags to set.
     propagation: (MS_* name, recursive) in order. data: (key, value or None) for the file system. bind, recursive:
-    a bind mount, and whether it takes what is mounted below its source along.
+    a bind mount, and whether it takes what is mounted below its source along. maps: the mappings that crun's
+    `idmap=uids=…;gids=…` names, as they stand there. late_read_only: the mount is to be read-only in the end.
     """
 
     __slots__ = (
         "attributes",
         "bind",
+        "copy_symlink",
         "data",
+        "dest_nofollow",
         "flags",
         "idmap",
+        "late_read_only",
+        "maps",
         "propagation",
         "recursive",
         "recursive_attributes",
         "remount",
         "ridmap",
+        "src_nofollow",
         "tmpcopyup",
     )
 
@@ -168,36 +194,55 @@ class MountOptions:
         self.flags: list[str] = []
         self.propagation: list[tuple[str, bool]] = []
         self.data: list[tuple[str, str | None]] = []
-        self.bind = False
-        self.recursive = False
-        self.remount = False
-        self.tmpcopyup = False
-        self.idmap = False
-        self.ridmap = False
+        self.maps = ""
+        self.bind = self.recursive = self.remount = self.tmpcopyup = self.idmap = self.ridmap = False
+        self.copy_symlink = self.src_nofollow = self.dest_nofollow = self.late_read_only = False
+
+    def put_off_read_only(self) -> None:
+        """Have the mount writable at first, where it is asked to be read-only; late_read_only says whether it is."""
+        for attributes in (self.attributes, self.recursive_attributes):
+            self.late_read_only = attributes.chosen.pop(RDONLY, self.late_read_only)
+        if self.late_read_only:
+            self.flags = [flag for flag in self.flags if flag != "ro"]
 
 
 def parse(options: Iterable[str]) -> MountOptions:
-    """Return the meaning of the options; where two contradict each other the later one wins, as with mount(8)."""
+    """Return the meaning of the options.
+
+    Words that say the opposite of each other replace each other, and the later one counts; others join, in any order.
+    Attributes are set first, then the recursive ones, then the propagation, word by word.
+    """
     result = MountOptions()
     flags: dict[str, bool] = {}
-    for option in options:
+    for option in words(options):
         known = result.attributes.take(option)
-        if option in SUPERBLOCK:
-            name, on = SUPERBLOCK[option]
-            flags[name] = on
+        superblock = SUPERBLOCK.get(option) or RECURSIVE_SUPERBLOCK.get(option)
+        if superblock:
+            flags[superblock[0]] = superblock[1]
             known = True
         if known or option in IGNORED or not option:
             continue
         if option in BINDS:
-            result.bind, result.recursive = True, BINDS[option]
+            # Two flags of mount(2), MS_BIND and MS_REC, which join: "rbind" stays recursive after a later "bind".
+            result.bind, result.recursive = True, result.recursive or BINDS[option]
         elif option in PROPAGATION:
             result.propagation.append(PROPAGATION[option])
         elif option in EXTENSIONS:
-            setattr(result, option, True)
+            setattr(result, EXTENSIONS[option], True)
         elif option[0] == "r" and result.recursive_attributes.take(option[1:]):
             continue
         else:
             key, equals, value = option.partition("=")
-            result.data.append((key, value if equals else None))
+            if key in ("idmap", "ridmap"):
+                setattr(result, key, True)
+                result.maps = value
+            else:
+                result.data.append((key, value if equals else None))
     result.flags = [name for name, on in flags.items() if on and name not in UNSETTABLE]
     return result
+
+
+def unquoted(key: str, value: str) -> str:
+    """Return a value as fsconfig(2) wants it: a label without the quotes that protected its commas."""
+    quoted = key in LABELS and len(value) > 1 and value[0] == value[-1] == '"'
+    return value[1:-1] if quoted else value

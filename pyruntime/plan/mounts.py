@@ -10,8 +10,9 @@ from ..errors import InvalidConfig
 from ..spec.checks import BELOW_PROC
 from ..spec.linux import clean
 from ..step import HOST, INIT, Flags, Slot, Step
-from . import cgroup_mounts, mount_options
+from . import cgroup_mounts, mount_options, old_mount
 from .facts import Facts
+from .idmaps import is_idmapped, own_maps
 from .namespaces import joins_pid, map_texts
 
 TYPE_CHECKING = False
@@ -30,10 +31,14 @@ EMPTY = Flags("AT_EMPTY_PATH")
 BELOW = Flags("AT_EMPTY_PATH|AT_RECURSIVE")
 CLONE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC")
 CLONE_ALL = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")
+READ_ONLY = Flags("MOUNT_ATTR_RDONLY")
 SET_STRING = Flags("FSCONFIG_SET_STRING")
 SET_FLAG = Flags("FSCONFIG_SET_FLAG")
 CREATE = Flags("FSCONFIG_CMD_CREATE")
+RECONFIGURE = Flags("FSCONFIG_CMD_RECONFIGURE")
 REAL_DIRECTORY = ("proc", "sysfs")
+IN_MEMORY = ("tmpfs", "ramfs")
+"""File systems that are empty at first: where they are read-only, what is to be in them comes before."""
 ABSENT = ("ENOENT", "ENOTDIR")
 DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
@@ -42,7 +47,11 @@ DROPPED_DATA = {"devpts": ("newinstance",)}
 def parse(config: dict[str, Any], facts: Facts) -> Parsed:
     """Return the config's mounts, each with its options; all the functions here want them so."""
     parsed = [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
-    return [(cgroup_mounts.resolved(mount, options, config, facts), options) for mount, options in parsed]
+    parsed = [(cgroup_mounts.resolved(mount, options, config, facts), options) for mount, options in parsed]
+    for mount, options in parsed:
+        if is_filled(mount, options):
+            options.put_off_read_only()
+    return parsed
 
 
 def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -52,7 +61,7 @@ def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> li
         if is_procfs_of_others(mount, options, facts):
             # Init is outside of the joined pid namespace as long as it can mount, and a procfs is of its maker's.
             steps.append(Step(HOST, f"/mounts/{index}/type", "fsopen_proc", Slot("ns_pid"), into=f"fs{index}"))
-        if is_bind(mount, options) and opened_by_host(index, mount, facts):
+        if is_bind(mount, options) and opened_by_host(index, mount, options, facts):
             steps += _clone_source(HOST, index, mount, options, facts)
             steps.append(
                 Step(
@@ -72,10 +81,10 @@ def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, facts: Fac
     return mount.get("type") == "proc" and joins_pid(facts) and not (options.bind or options.remount)
 
 
-def opened_by_host(index: int, mount: dict[str, Any], facts: Facts) -> bool:
+def opened_by_host(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> bool:
     """The container's root may not reach a source by its path. What lies below the root file system it may, and that is
     opened when its turn comes: the host's is not the same once something is mounted on the way."""
-    host = bool(facts.has_userns and facts.euid == 0) or bool(mount.get("uidMappings"))
+    host = bool(facts.has_userns and facts.euid == 0) or is_idmapped(mount, options)
     return host and index not in facts.inner_sources
 
 
@@ -83,17 +92,18 @@ def _idmap(
     index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], facts: Facts
 ) -> list[Step]:
     """Map the owners of the files: by the mount's own mappings, else by those of the container's user namespace."""
-    if not (mount.get("uidMappings") or options.idmap or options.ridmap):
+    if not is_idmapped(mount, options):
         return []
-    pointer, userns = f"/mounts/{index}/uidMappings", f"userns{index}"
+    where = "uidMappings" if mount.get("uidMappings") else "options"
+    pointer, userns = f"/mounts/{index}/{where}", f"userns{index}"
     steps: list[Step] = []
-    if mount.get("uidMappings"):
-        steps.append(Step(HOST, pointer, "idmap_userns", *map_texts(mount), into=userns))
+    own = own_maps(mount, options, config, f"/mounts/{index}")
+    if own[0]:
+        steps.append(Step(HOST, pointer, "idmap_userns", *own, into=userns))
     elif "user" in facts.new_namespaces:
-        pointer = f"/mounts/{index}/options"
         steps.append(Step(HOST, pointer, "idmap_userns", *map_texts(config["linux"]), into=userns))
     else:
-        pointer, userns = f"/mounts/{index}/options", "ns_user"
+        userns = "ns_user"
     steps.append(
         Step(
             HOST,
@@ -117,8 +127,9 @@ def warnings(parsed: Parsed) -> list[str]:
     """Return lines to log: options that no bind mount can have, because its file system has been made already."""
     lines = []
     for index, (mount, options) in enumerate(parsed):
-        if is_bind(mount, options) and options.data:
-            names = ", ".join(key for key, _ in options.data)
+        without = [key for key, _ in options.data] + [flag for flag in options.flags if flag != "ro"]
+        if is_bind(mount, options) and without:
+            names = ", ".join(without)
             lines.append(f"options without effect on a bind mount: {names} [config.json#/mounts/{index}/options]")
     return lines
 
@@ -140,17 +151,17 @@ def one_mount(
     kind = mount.get("type") or ""
     if options.remount:
         return _remount(index, mount, options)
+    check_words(index, mount, options)
     bind = is_bind(mount, options)
     if bind:
         steps = []
-        if not opened_by_host(index, mount, facts):
+        if not opened_by_host(index, mount, options, facts):
             steps = _clone_source(INIT, index, mount, options, facts)
             mapping = _idmap(index, mount, options, config, facts)
             # Only the host may map owners, so init hands it the mount, which is still attached nowhere.
             steps[-1].share = bool(mapping)
             steps += [*mapping, Step(HOST, "", "close", Slot(f"mount{index}"))] if mapping else []
-        steps += _drop_inherited(index, options.attributes)
-        steps += _attributes(index, options.attributes, EMPTY)
+        steps += _bind_attributes(index, options, facts)
         if clean(target_of(mount)) == "/proc":
             steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
     else:
@@ -159,8 +170,37 @@ def one_mount(
             steps.append(
                 Step(INIT, f"/mounts/{index}/options", "copy_up", ROOT, target_of(mount), Slot(f"mount{index}"))
             )
-    steps += _attributes(index, options.recursive_attributes, BELOW)
+        steps += _attributes(index, options.recursive_attributes, BELOW)
     return steps + _attach(index, mount, options, kind, bind)
+
+
+def is_filled(mount: dict[str, Any], options: MountOptions) -> bool:
+    """Whether things are still made in a new mount: mount points, devices, what hooks put there. So it is with file
+    systems in memory, and with whatever is the container's /dev."""
+    new = not (options.remount or is_bind(mount, options) or mount.get("type") in cgroup_mounts.TYPES)
+    return new and (mount.get("type") in IN_MEMORY or is_dev(mount))
+
+
+def late_steps(parsed: Parsed) -> list[Step]:
+    """Init, when nothing more is made in the container's mounts: what is to be read-only becomes so, as with runc."""
+    return [
+        Step(INIT, f"/mounts/{index}/options", "mount_setattr", Slot(slot), "", EMPTY, READ_ONLY, 0, 0, closes=(slot,))
+        for index, (_, options) in enumerate(parsed)
+        if options.late_read_only
+        for slot in (f"mount{index}",)
+    ]
+
+
+def check_words(index: int, mount: dict[str, Any], options: MountOptions) -> None:
+    """Raise InvalidConfig for options that this kind of mount can't have, and that would be passed over."""
+    bind = is_bind(mount, options)
+    links = [word for word, name in mount_options.LINKS.items() if getattr(options, name)]
+    if links and not bind:
+        raise InvalidConfig(f"{links[0]} is for bind mounts only", pointer=f"/mounts/{index}/options")
+    if options.copy_symlink and len(links) > 1:
+        raise InvalidConfig(f"copy-symlink and {links[1]} exclude each other", pointer=f"/mounts/{index}/options")
+    if options.tmpcopyup and mount.get("type") != "tmpfs":
+        raise InvalidConfig("tmpcopyup is for tmpfs only", pointer=f"/mounts/{index}/options")
 
 
 def target_of(mount: dict[str, Any]) -> str:
@@ -176,8 +216,16 @@ def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOp
         raise InvalidConfig("a bind mount needs a source", pointer=f"/mounts/{index}/source")
     if not source.startswith("/"):
         source = f"{facts.bundle}/{source}"
-    flags = CLONE_ALL if options.recursive else CLONE
-    return [Step(side, f"/mounts/{index}/source", "open_tree", CWD, source, flags, into=f"mount{index}")]
+    flags, pointer, into = CLONE_ALL if options.recursive else CLONE, f"/mounts/{index}/source", f"mount{index}"
+    if options.src_nofollow:
+        flags = Flags(f"{flags}|AT_SYMLINK_NOFOLLOW")
+    if options.copy_symlink:
+        # One of the two slots stays empty, and with it what is done with the link, or with the mount.
+        return [
+            Step(side, pointer, "read_link", source, into=f"link{index}", ignore=("EINVAL",)),
+            Step(side, pointer, "clone_unless_link", source, flags, into=into, ignore=("ELOOP",)),
+        ]
+    return [Step(side, pointer, "open_tree", CWD, source, flags, into=into)]
 
 
 def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str, facts: Facts) -> list[Step]:
@@ -185,6 +233,15 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
     context = f"fs{index}"
     if not kind or kind == "none":
         raise InvalidConfig("a mount that is no bind needs a type", pointer=f"{pointer}/type")
+    data = [entry for entry in options.data if entry[0] not in DROPPED_DATA.get(kind, ())]
+    data = old_mount.split_layers(kind, data)
+    if old_mount.is_long(mount, data) and not is_procfs_of_others(mount, options, facts):
+        return [
+            *old_mount.steps(index, mount, options, data, kind),
+            *_mode_of_covered(index, mount, data, "copy_mode", Slot(f"mount{index}")),
+            *_attributes(index, options.attributes, EMPTY),
+            *_identity(index, mount, options, facts),
+        ]
     steps = [Step(INIT, f"{pointer}/type", "fsopen", kind, Flags("FSOPEN_CLOEXEC"), into=context)]
     if is_procfs_of_others(mount, options, facts):
         steps = []
@@ -197,20 +254,12 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
     steps += [
         Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, flag, None, 0) for flag in options.flags
     ]
-    for key, value in options.data:
-        if key in DROPPED_DATA.get(kind, ()):
-            continue
+    for key, value in data:
         if value is None:
             steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(context), SET_FLAG, key, None, 0))
         else:
-            set_string(f"{pointer}/options", key, value)
-    if kind == "tmpfs" and "mode" not in dict(options.data):
-        # It takes the mode of the directory that it covers, as the field's runtimes do: --tmpfs /root stays shut.
-        covered, path = f"covered{index}", Flags("O_PATH|O_CLOEXEC")
-        steps += [
-            Step(INIT, pointer, "open_in_root", ROOT, target_of(mount), path, into=covered, ignore=ABSENT),
-            Step(INIT, pointer, "set_mode_of", Slot(context), Slot(covered), closes=(covered,)),
-        ]
+            set_string(f"{pointer}/options", key, mount_options.unquoted(key, value))
+    steps += _mode_of_covered(index, mount, data, "set_mode_of", Slot(context))
     attributes = Flags(options.attributes.set)
     steps.append(Step(INIT, pointer, "fsconfig", Slot(context), CREATE, None, None, 0))
     steps.append(
@@ -225,6 +274,23 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
             closes=(context,),
         )
     )
+    return steps + _identity(index, mount, options, facts)
+
+
+def _mode_of_covered(index: int, mount: dict[str, Any], data: old_mount.Data, call: str, new: Slot) -> list[Step]:
+    """A tmpfs takes the mode of the directory that it covers, as the field's runtimes do: --tmpfs /root stays shut."""
+    if mount.get("type") != "tmpfs" or "mode" in dict(data):
+        return []
+    pointer, covered, path = f"/mounts/{index}", f"covered{index}", Flags("O_PATH|O_CLOEXEC")
+    return [
+        Step(INIT, pointer, "open_in_root", ROOT, target_of(mount), path, into=covered, ignore=ABSENT),
+        Step(INIT, pointer, call, new, Slot(covered), closes=(covered,)),
+    ]
+
+
+def _identity(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
+    """What has to be known of a new mount before it is attached."""
+    pointer, steps = f"/mounts/{index}", []
     if is_procfs_of_others(mount, options, facts):
         steps.append(Step(INIT, pointer, "check_procfs", Slot(f"mount{index}")))
     if is_dev(mount):
@@ -247,23 +313,30 @@ def new_devs(parsed: Parsed) -> list[Slot]:
     ]
 
 
-def _drop_inherited(index: int, attributes: Attributes) -> list[Step]:
+def _bind_attributes(index: int, options: MountOptions, facts: Facts) -> list[Step]:
     """A bind mount whose attributes are chosen has only these, not its source's; with none chosen it keeps those.
 
-    runc and crun do the same: "bind,ro" of a noexec source may be executed from. What is locked for a user namespace
-    (mount_namespaces(7)) stays.
+    runc and crun do the same: "bind,ro" of a noexec source may be executed from. What a user namespace must keep
+    (mount_namespaces(7), "Restrictions on mount namespaces") it keeps.
     """
-    inherited = attributes.others
-    return [_set_attributes(index, EMPTY, "", inherited, ignore=("EPERM",))] if inherited else []
+    pointer, mount, steps = f"/mounts/{index}/options", Slot(f"mount{index}"), []
+    for attributes, flags, others in (
+        (options.attributes, EMPTY, options.attributes.others),
+        (options.recursive_attributes, BELOW, ""),
+    ):
+        if attributes:
+            to_set, to_clear, inherited = Flags(attributes.set), Flags(attributes.clear), Flags(others)
+            arguments = (mount, flags, to_set, to_clear, inherited, facts.has_userns)
+            steps.append(Step(INIT, pointer, "set_bind_attributes", *arguments))
+    return steps
 
 
 def _attributes(index: int, attributes: Attributes, flags: Flags) -> list[Step]:
-    return [_set_attributes(index, flags, attributes.set, attributes.clear)] if attributes else []
-
-
-def _set_attributes(index: int, flags: Flags, to_set: str, to_clear: str, ignore: tuple[str, ...] = ()) -> Step:
+    if not attributes:
+        return []
     pointer, mount = f"/mounts/{index}/options", Slot(f"mount{index}")
-    return Step(INIT, pointer, "mount_setattr", mount, "", flags, Flags(to_set), Flags(to_clear), 0, ignore=ignore)
+    changes = Flags(attributes.set), Flags(attributes.clear)
+    return [Step(INIT, pointer, "mount_setattr", mount, "", flags, *changes, 0)]
 
 
 def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str, bind: bool) -> list[Step]:
@@ -280,6 +353,8 @@ def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str,
             into=target,
             hint=f"{kind} is mounted only on a real directory of the image",
         )
+    elif options.dest_nofollow:
+        make = Step(INIT, f"{pointer}/destination", "open_link_mountpoint", ROOT, where, Slot(source), into=target)
     else:
         arguments: list[Any] = [Slot(source) if bind else None]
         if clean(where) in BELOW_PROC:
@@ -290,16 +365,28 @@ def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str,
     for name, recursive in options.propagation:
         flags = BELOW if recursive else EMPTY
         steps.append(Step(INIT, f"{pointer}/options", "mount_setattr", Slot(source), "", flags, 0, 0, Flags(name)))
-    steps[-1].closes = (source, target)
+    steps[-1].closes = (target,) if options.late_read_only else (source, target)
+    if options.copy_symlink:
+        steps.append(Step(INIT, f"{pointer}/destination", "make_same_symlink", ROOT, Slot(f"link{index}"), where))
     return steps
 
 
 def _remount(index: int, mount: dict[str, Any], options: MountOptions) -> list[Step]:
-    """Change the attributes of what is mounted at the destination."""
+    """Change the attributes of what is mounted at the destination, and with data its file system's."""
     pointer = f"/mounts/{index}"
-    path = Flags("O_PATH|O_CLOEXEC")
-    steps = [Step(INIT, f"{pointer}/destination", "open_in_root", ROOT, target_of(mount), path, into=f"mount{index}")]
+    path, picked, place = Flags("O_PATH|O_CLOEXEC"), f"fs{index}", Slot(f"mount{index}")
+    steps = [Step(INIT, f"{pointer}/destination", "open_in_root", ROOT, target_of(mount), path, into=place.name)]
+    changes = [(flag, None) for flag in options.flags if flag != "ro"] + options.data
+    if changes and not options.bind:
+        steps.append(Step(INIT, pointer, "fspick", place, "", Flags("FSPICK_EMPTY_PATH|FSPICK_CLOEXEC"), into=picked))
+        for key, value in changes:
+            command = SET_FLAG if value is None else SET_STRING
+            value = value if value is None else mount_options.unquoted(key, value)
+            steps.append(Step(INIT, f"{pointer}/options", "fsconfig", Slot(picked), command, key, value, 0))
+        steps.append(
+            Step(INIT, f"{pointer}/options", "fsconfig", Slot(picked), RECONFIGURE, None, None, 0, closes=(picked,))
+        )
     steps += _attributes(index, options.attributes, EMPTY)
     steps += _attributes(index, options.recursive_attributes, BELOW)
-    steps[-1].closes = (f"mount{index}",)
+    steps[-1].closes += (place.name,)
     return steps

@@ -21,10 +21,10 @@ ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
 
 
 def prepare_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
-    """Init, while it still sees the host's files: the real /dev/null."""
+    """Init, while it still sees the host's files: the real /dev/null, where the host has one."""
     if not (config.get("linux") or {}).get("maskedPaths"):
         return []
-    return [Step(INIT, "/linux/maskedPaths", "open", "/dev/null", PATH, into="devnull")]
+    return [Step(INIT, "/linux/maskedPaths", "open_covers", into="covers")]
 
 
 def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
@@ -32,9 +32,9 @@ def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     for index, path in enumerate((config.get("linux") or {}).get("maskedPaths") or ()):
         pointer, slot = f"/linux/maskedPaths/{index}", f"masked{index}"
         steps.append(Step(INIT, pointer, "open_below_root", ROOT, path, PATH, into=slot, ignore=ABSENT))
-        steps.append(Step(INIT, pointer, "mask", Slot(slot), Slot("devnull"), closes=(slot,)))
+        steps.append(Step(INIT, pointer, "mask", Slot(slot), Slot("covers"), closes=(slot,)))
     if steps:
-        steps.append(Step(INIT, "/linux/maskedPaths", "close", Slot("devnull")))
+        steps.append(Step(INIT, "/linux/maskedPaths", "close_covers", Slot("covers")))
     return steps
 
 

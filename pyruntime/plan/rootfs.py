@@ -71,6 +71,7 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
                 0,
                 0,
                 Flags(flag),
+                hint="the runtime's own root must be a mount: before a chroot(1), do mount --bind DIR DIR",
             )
         )
         if flag == "MS_SHARED":
@@ -223,7 +224,7 @@ def enter_root(facts: Facts) -> list[Step]:
             into="old_root",
         ),
         fchdir,
-        Step(INIT, "/root/path", "pivot_root", ".", "."),
+        Step(INIT, "/root/path", "pivot_root", ".", ".", hint="--no-pivot does without, as on a root in an initramfs"),
         Step(INIT, "/root/path", "fchdir", Slot("old_root"), closes=("old_root",)),
         # The old root is a slave before it goes, so that the unmount does not travel to the host.
         Step(

@@ -10,6 +10,7 @@ from .. import SPEC_VERSION
 from ..errors import InvalidConfig
 from . import linux
 from .linux import absolute, clean, number_list, shown
+from .options import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,16 +113,24 @@ def check_mounts(config: Config) -> None:
             raise InvalidConfig(f"{maps[0]} without {other}", pointer=f"/mounts/{index}/{maps[0]}")
         for key in maps:
             linux.check_mappings(mount[key], f"/mounts/{index}/{key}")
-        options = mount.get("options") or ()
-        bind = mount.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(options)
-        if not bind and (maps or not {"idmap", "ridmap"}.isdisjoint(options)):
+        bind = mount.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(words(mount.get("options")))
+        place, word = _idmap_option(mount)
+        if not bind and (maps or word):
             raise InvalidConfig("only bind mounts can be idmapped", pointer=f"/mounts/{index}")
-        if not maps and ("idmap" in options or "ridmap" in options) and "user" not in linux.namespaces(config):
-            word = "idmap" if "idmap" in options else "ridmap"
+        if word in ("idmap", "ridmap") and not maps and "user" not in linux.namespaces(config):
             raise InvalidConfig(
                 f'"{word}" without uidMappings and gidMappings needs a user namespace',
-                pointer=f"/mounts/{index}/options/{options.index(word)}",
+                pointer=f"/mounts/{index}/options/{place}",
             )
+
+
+def _idmap_option(mount: Config) -> tuple[int, str]:
+    """Return the place of the option that asks for an idmapped mount, and its words; "" when there is none."""
+    for place, option in enumerate(mount.get("options") or ()):
+        for word in words([option]):
+            if word.partition("=")[0] in ("idmap", "ridmap"):
+                return place, word.removesuffix("=")
+    return 0, ""
 
 
 def _check_proc(mount: Config, pointer: str) -> None:
@@ -133,7 +142,7 @@ def _check_proc(mount: Config, pointer: str) -> None:
     destination = mount["destination"]
     path = clean(destination)
     if path == "/proc":
-        new = {"bind", "rbind", "remount"}.isdisjoint(mount.get("options") or ())
+        new = {"bind", "rbind", "remount"}.isdisjoint(words(mount.get("options")))
         if new and mount.get("type") not in ("proc", "bind"):
             kind = shown(mount.get("type") or "")
             raise InvalidConfig(f"only procfs can be mounted on {shown(destination)}, not {kind}", pointer=pointer)

@@ -1,0 +1,105 @@
+"""Bind mounts: what a mount keeps of its source's attributes, and sources and destinations that are symbolic links.
+
+Source: mount_setattr(2); mount_namespaces(7) "Restrictions on mount namespaces"; crun(1) "copy-symlink",
+"src-nofollow", "dest-nofollow".
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ..errors import Failure
+from . import _linux
+from .files import PROCFS, named
+from .paths import IN_ROOT, NO_FOLLOW, below_root, link_target, mkdir_in_root, split
+
+C = _linux.constants
+EMPTY = C["AT_EMPTY_PATH"]
+LOCKABLE = (
+    (posix.ST_RDONLY, "MOUNT_ATTR_RDONLY", "ro"),
+    (posix.ST_NOSUID, "MOUNT_ATTR_NOSUID", "nosuid"),
+    (posix.ST_NODEV, "MOUNT_ATTR_NODEV", "nodev"),
+    (posix.ST_NOEXEC, "MOUNT_ATTR_NOEXEC", "noexec"),
+)
+ATIMES = posix.ST_NOATIME | posix.ST_NODIRATIME | posix.ST_RELATIME
+
+
+def set_bind_attributes(mount: int, flags: int, to_set: int, to_clear: int, inherited: int, userns: bool) -> None:
+    """Set and clear attributes of a detached bind mount, and clear what it has of its source and nobody asked for.
+
+    What the kernel locks, when a mount comes to a user namespace that has less rights than its owner, stays: nosuid,
+    nodev, noexec, ro and the access-time mode. userns: the container has such a namespace; the mount may have been
+    cloned outside, where nothing is locked yet. Raises Failure when one of these is asked to go.
+    """
+    before = posix.fstatvfs(mount).f_flag if userns else 0
+    try:
+        _linux.mount_setattr(mount, "", flags, to_set, to_clear | inherited, 0)
+    except PermissionError:
+        _check_locked(posix.fstatvfs(mount).f_flag, 0, to_clear)
+        _linux.mount_setattr(mount, "", flags, to_set, to_clear, 0)
+        return
+    if userns:
+        after = posix.fstatvfs(mount).f_flag
+        lost = before & ~after
+        _check_locked(lost, (before ^ after) & ATIMES, to_clear)
+        again = sum(C[name] for bit, name, _ in LOCKABLE if lost & bit)
+        if again:
+            _linux.mount_setattr(mount, "", EMPTY, again, 0, 0)
+
+
+def _check_locked(locked: int, atimes: int, to_clear: int) -> None:
+    """Raise Failure for what is locked and asked to be cleared, and for another access-time mode."""
+    words = [word for bit, name, word in LOCKABLE if locked & bit and to_clear & C[name]]
+    if atimes:
+        words.append("with another access-time mode")
+    if words:
+        raise Failure(
+            f"the source is mounted {', '.join(words)}, which must stay so in a user namespace",
+            hint="mount the source otherwise on the host, or leave the option out",
+        )
+
+
+def read_link(path: str) -> str:
+    """Return what a symbolic link of the host says; raises OSError EINVAL for what is none."""
+    return posix.readlink(path)
+
+
+def clone_unless_link(path: str, flags: int) -> int:
+    """Return a detached mount of what is at path; raises OSError ELOOP for a symbolic link."""
+    fd = _linux.open(path, NO_FOLLOW)
+    try:
+        if posix.fstat(fd).st_mode & C["S_IFMT"] == C["S_IFLNK"]:
+            raise named(OSError(errno.ELOOP, posix.strerror(errno.ELOOP)), f'open_tree("{path}")')
+        return _linux.open_tree(fd, "", flags | EMPTY)
+    finally:
+        posix.close(fd)
+
+
+def open_link_mountpoint(root: int, path: str, source: int) -> int:
+    """Return a descriptor on the place to mount on: a symbolic link itself, not what it leads to. It must exist.
+
+    The source is what is to be mounted there; without it there is nothing to open. Nothing is mounted on procfs, sysfs
+    and devpts in this way, which no other rule would watch.
+    """
+    target = _linux.openat2(root, path, NO_FOLLOW, 0, IN_ROOT)
+    try:
+        if _linux.fstatfs_type(target) in (PROCFS, C["SYSFS_MAGIC"], C["DEVPTS_SUPER_MAGIC"]):
+            raise Failure(f'nothing can be mounted on "{path}" with dest-nofollow: it is on procfs, sysfs or devpts')
+    except BaseException:
+        posix.close(target)
+        raise
+    return below_root(root, target, path)
+
+
+def make_same_symlink(root: int, target: str, path: str) -> None:
+    """Make a symbolic link; raises OSError EEXIST when there is something else than that very link."""
+    parent_path, name = split(path)
+    parent = mkdir_in_root(root, parent_path, 0o755)
+    try:
+        _linux.symlinkat(target, parent, name)
+    except FileExistsError:
+        if link_target(parent, name) != target:
+            raise
+    finally:
+        posix.close(parent)

@@ -223,6 +223,8 @@ class TestProcessFile:
         assert text.split()[1] == "1"
         text = self.run(box, workdir, args=show, execCPUAffinity={"initial": "0"})
         assert text.split()[1] == "0"
+        text = self.run(box, workdir, args=show, execCPUAffinity={"initial": "0-65535", "final": "1,1024,65535"})
+        assert text.split()[1] == "1", "what a larger machine has is no mistake"
 
     def test_everything(self, box: Container, workdir: Path) -> None:
         text = self.run(

@@ -80,6 +80,7 @@ class TestMemoryPolicy:
         [
             ({"mode": "MPOL_BIND", "nodes": "0"}, "bind:0"),
             ({"mode": "MPOL_PREFERRED", "nodes": "0"}, "prefer:0"),
+            ({"mode": "MPOL_BIND", "nodes": "0-63"}, "bind:0"),
             ({"mode": "MPOL_LOCAL"}, "local"),
             ({"mode": "MPOL_INTERLEAVE", "nodes": "0-0", "flags": ["MPOL_F_STATIC_NODES"]}, "interleave=static:0"),
         ],
@@ -89,6 +90,8 @@ class TestMemoryPolicy:
         bundle.linux["memoryPolicy"] = policy
         assert {line.split()[1] for line in inside("cat /proc/self/numa_maps").splitlines()} == {seen}
 
-    def test_a_node_that_is_not_there(self, runtime: Runtime, bundle: Bundle) -> None:
-        bundle.linux["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "1000"}
+    @pytest.mark.parametrize("nodes", ["1000", "1024", "0-32766", "65535"])
+    def test_a_node_that_is_not_there(self, runtime: Runtime, bundle: Bundle, nodes: str) -> None:
+        """The kernel is asked, whatever the number."""
+        bundle.linux["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": nodes}
         says(runtime.fails("create", "--bundle", bundle.save(), new_id()), "/linux/memoryPolicy", "MPOL_BIND", "EINVAL")

@@ -192,8 +192,9 @@ static PyObject *linux_set_mempolicy(PyObject *self, PyObject *args)
 	(void)self;
 	int mode;
 	PyObject *nodes;
-	unsigned long mask[16] = {0};
-	const unsigned long bits = 8 * sizeof *mask, most = bits * 16;
+	/* Room for any node that a config can name (spec/linux.py): which there are is the kernel's to say. */
+	unsigned long mask[1024] = {0}, highest = 0;
+	const unsigned long bits = 8 * sizeof *mask, most = bits * (sizeof mask / sizeof *mask);
 	if (!PyArg_ParseTuple(args, "iO!:set_mempolicy", &mode, &PyList_Type, &nodes))
 		return NULL;
 	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(nodes); i++) {
@@ -203,9 +204,10 @@ static PyObject *linux_set_mempolicy(PyObject *self, PyObject *args)
 		if (node >= most)
 			return raise_error(EINVAL, NULL, "set_mempolicy(%#x, node %lu)", mode, node);
 		mask[node / bits] |= 1UL << (node % bits);
+		highest = node > highest ? node : highest;
 	}
 	/* The kernel takes one bit less than maxnode says. */
-	if (syscall(SYS_set_mempolicy, mode, mask, most + 1) < 0)
+	if (syscall(SYS_set_mempolicy, mode, mask, highest + 2) < 0)
 		return raise_errno("set_mempolicy(%#x, %zd nodes)", mode, PyList_GET_SIZE(nodes));
 	Py_RETURN_NONE;
 }

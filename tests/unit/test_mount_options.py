@@ -78,10 +78,10 @@ def steps(mount: dict[str, Any], userns: bool = False, **linux: Any) -> list[Ste
     config = {"mounts": [{"destination": "/mnt", **mount}], "linux": linux}
     facts = Facts()
     facts.has_userns = userns
-    parsed = mounts.parse(config)
+    parsed = mounts.parse(config, facts)
     return [
         *mounts.host_mount_steps(parsed, config, facts),
-        *mounts.mount_steps(parsed, facts),
+        *mounts.mount_steps(parsed, config, facts),
         *mounts.late_steps(parsed),
     ]
 
@@ -240,7 +240,8 @@ WITHOUT_EFFECT = [
 
 @pytest.mark.parametrize("options, said", WITHOUT_EFFECT, ids=str)
 def test_without_effect_on_a_bind_mount(options: list[str], said: str) -> None:
-    found = mounts.warnings(mounts.parse({"mounts": [{"destination": "/x", "source": "/y", "options": options}]}))
+    config = {"mounts": [{"destination": "/x", "source": "/y", "options": options}]}
+    found = mounts.warnings(mounts.parse(config, Facts()))
     expected = [f"options without effect on a bind mount: {said} [config.json#/mounts/0/options]"] if said else []
     assert found == expected
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..cli import Options
     from ..container.store import Container
-    from ..step import Step
+    from ..step import Slots, Step
 
 POLLIN = 1
 SIGKILL = 9
@@ -207,14 +207,20 @@ def run_poststop(container: Container) -> None:
         why = error if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
         log.warning(f"the poststop hooks don't run: {why}")
         return
+    slots: Slots = {"init_pid": 0}
     for step in steps:
         from ..engine import calls
         from ..engine.channel import failure_of
 
         try:
-            step.apply(calls, {"init_pid": 0})
+            step.apply(calls, slots)
         except Exception as error:
             log.warning(str(failure_of(step, error)))
+            if step.into:
+                slots[step.into] = -1  # a file for output: it is kept for an error then
+    for name, fd in slots.items():
+        if name != "init_pid" and fd >= 0:
+            posix.close(fd)
 
 
 def poststop_steps(container: Container) -> list[Step]:
@@ -227,7 +233,7 @@ def poststop_steps(container: Container) -> list[Step]:
 
     facts = Facts()
     facts.id, facts.bundle = container.id, container.record.get("bundle") or "/"
-    return hooks.hook_steps(config, facts, "poststop")
+    return hooks.later_steps(config, facts, "poststop")
 
 
 def readable_config(container: Container) -> dict[str, Any]:

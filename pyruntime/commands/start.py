@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cli import Options
     from ..container.store import Container
+    from ..step import Slots
     from .notify import Notify
 
 REFUSED = {"running": "an already running container", "stopped": "a container that has stopped"}
@@ -120,11 +121,13 @@ def run_poststart(container: Container, config: dict[str, object], pid: int) -> 
     facts.id, facts.bundle = container.id, container.record["bundle"]
     # What fails may be that no descriptor is left; who destroys the container then needs one more, and this is it.
     spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
+    slots: Slots = {"init_pid": pid}
     try:
-        for step in hooks.hook_steps(config, facts, "poststart"):
+        for step in hooks.later_steps(config, facts, "poststart"):
             try:
-                step.apply(calls, {"init_pid": pid})
+                step.apply(calls, slots)
             except (Failure, OSError) as error:
                 raise failure_of(step, error) from error
     finally:
-        posix.close(spare)
+        for fd in (spare, *(slots[name] for name in slots if name != "init_pid")):
+            posix.close(fd)

@@ -97,21 +97,18 @@ def removable(record: Record, mount: int) -> Iterator[str]:
 
 
 def is_shared(path: str, mount: int) -> bool:
-    """Whether a create made the cgroup on the way to a container's, and so it is no container's and nobody else's."""
-    try:
-        fd = posix.open(path[1:], DIRECTORY, dir_fd=mount)
-    except OSError as error:
-        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
-            return True  # nothing is left to be removed, but above it may be
-        raise
+    """Whether a create made the cgroup on the way to a container's, and so it is no container's and nobody else's.
+
+    No descriptor is opened: a create that fails for want of one has none to spare for this.
+    """
     from ..kernel.cgroups import PARENT_NOTE
 
     try:
-        posix.getxattr(fd, PARENT_NOTE)
+        posix.getxattr(f"/proc/self/fd/{mount}{path}", PARENT_NOTE, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (*UNNOTED, *GONE):
+        if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
+            return True  # nothing is left to be removed, but above it may be
+        if error.errno not in UNNOTED:
             raise
         return False
-    finally:
-        posix.close(fd)
     return True

@@ -74,6 +74,8 @@ def run_hook(
     env: list[str] | None = None,
     filter_: bytes | None = None,
     flags: int = 0,
+    stdout: int = -1,
+    stderr: int = -1,
 ) -> None:
     """Run one hook to its end with the container's state on its stdin; pid None means the caller's own.
 
@@ -83,7 +85,7 @@ def run_hook(
 
     document = dict(state.fields)
     document["pid"] = posix.getpid() if pid is None else pid
-    run(hook, encode(dumps(document)), directory, env, filter_, flags)
+    run(hook, encode(dumps(document)), directory, env, filter_, flags, (stdout, stderr))
 
 
 def listener_state(state: Any, pid: int) -> bytes:

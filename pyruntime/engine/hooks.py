@@ -31,17 +31,20 @@ def run(
     env: list[str] | None = None,
     filter_: bytes | None = None,
     flags: int = 0,
+    streams: tuple[int, int] = (-1, -1),
 ) -> None:
     """Run the hook to its end; raise Failure when it can't be started, fails or exceeds its timeout (s).
 
     directory: where it runs, a path or a descriptor; None for where this process is. env: what a hook has that names no
-    environment, instead of the runtime's. filter_: a seccomp filter for the hook alone, with its flags.
+    environment, instead of the runtime's. filter_: a seccomp filter for the hook alone, with its flags. streams: its
+    stdout and stderr, -1 for what is kept for the error.
     """
     stdin = memory_file("hook-state", state)
     output = -1
     try:
         output = memory_file("hook-output", b"")
-        pid = spawn(hook, stdin, output, directory, env, filter_, flags)
+        stdout, stderr = (output if fd < 0 else fd for fd in streams)
+        pid = spawn(hook, (stdin, stdout, stderr), directory, env, filter_, flags)
         status = wait(pid, hook.timeout)
         if status is None:
             raise Failure(
@@ -68,8 +71,7 @@ def memory_file(name: str, content: bytes) -> int:
 
 def spawn(
     hook: Any,
-    stdin: int,
-    output: int,
+    stdio: tuple[int, int, int],
     directory: str | int | None,
     env: list[str] | None,
     filter_: bytes | None,
@@ -84,12 +86,12 @@ def spawn(
     if environment is None:
         environment = [name + b"=" + value for name, value in posix.environ.items()]
     try:
-        return kernel.spawn(hook.path, hook.args, environment, *place, stdin, output, filter_, flags)
+        return kernel.spawn(hook.path, hook.args, environment, *place, *stdio, filter_, flags)
     except OSError as error:
         call = getattr(error, "call", "")
         if isinstance(directory, str) and directory != "/" and call.startswith("chdir("):
             log.warning(f'hook "{hook.path}" runs in /, and not in the bundle: {os_error_text(error)}')
-            return spawn(hook, stdin, output, "/", env, filter_, flags)
+            return spawn(hook, stdio, "/", env, filter_, flags)
         if call.startswith("execve("):
             what = f"it can't be executed: {errno_text(error.errno)}"
         else:

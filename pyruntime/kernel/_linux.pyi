@@ -120,6 +120,7 @@ def spawn(
     directory: Text | None,
     stdin: int,
     stdout: int,
+    stderr: int,
     bpf: bytes | None,
     filter_flags: int,
     /,

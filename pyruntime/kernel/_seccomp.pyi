@@ -3,6 +3,7 @@ def compile(
     arches: list[str],
     rules: list[tuple[int, str, list[tuple[int, int, int, int]]]],
     named: list[str] | None = None,
+    strict: bool = False,
     /,
 ) -> bytes: ...
 def version() -> str: ...

@@ -150,6 +150,33 @@ def make_parent_private(path: str) -> None:
         posix.close(fd)
 
 
+def enter_namespace_root(may_differ: bool) -> None:
+    """Make the root of this process that of its mount namespace, as whoever joins the namespace later finds it.
+
+    Below a chroot(2) they are not the same, and pivot_root(2) would exchange the root of this process alone: exec would
+    come out in the machine's root file system. setns(2) to one's own mount namespace sets root and working directory.
+    may_differ: whether they may be two. Raises Failure when they are and may not.
+    """
+    before = root_identity()
+    own = _linux.pidfd_open(posix.getpid())
+    try:
+        _linux.setns(own, C["CLONE_NEWNS"])
+    finally:
+        posix.close(own)
+    if not may_differ and root_identity() != before:
+        raise Failure("--no-pivot can't be used below a chroot(2)", hint="leave it out")
+
+
+def root_identity() -> tuple[int, int, int]:
+    """Return mount, device and inode of this process's root."""
+    fd = _linux.open("/", C["O_PATH"])
+    try:
+        status = posix.fstat(fd)
+        return int(_linux.statx_mount(fd)[0]), status.st_dev, status.st_ino
+    finally:
+        posix.close(fd)
+
+
 def detach_host_procfs(rootfs: str) -> None:
     """Unmount the host's procfs and sysfs instances of this mount namespace, or cover those that can't be.
 

@@ -76,7 +76,7 @@ def compile_profile(profile: Any) -> bytes:
         (number(action), name, [(index, OPERATORS[op], value, two) for index, op, value, two in conditions])
         for action, name, conditions in profile.rules()
     ]
-    return compile_rules(number(profile.default), profile.arches, rules, profile.named())
+    return compile_rules(number(profile.default), profile.arches, rules, profile.named(), profile.strict)
 
 
 def number(action: tuple[str, int]) -> int:
@@ -113,7 +113,8 @@ def cache_name(profile: Any) -> str:
 
     from ._seccomp import version
 
-    everything = (CACHE_FORMAT, version(), posix.uname().machine, profile.default, profile.arches, profile.entries)
+    how = (CACHE_FORMAT, version(), posix.uname().machine, profile.strict)
+    everything = (*how, profile.default, profile.arches, profile.entries)
     # The format that says nothing of which objects are the same: equal profiles have equal bytes.
     return str(blake2b(marshal.dumps(everything, 2), digest_size=32).hexdigest())
 

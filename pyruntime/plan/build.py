@@ -56,6 +56,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *namespaces.open_steps(config, facts),
         *seccomp.compile_steps(config, facts),
         *console.connect_steps(program, facts),
+        *hooks.stream_steps(config, EARLY_HOOKS),
         *mounts.host_mount_steps(parsed, config, facts),
         *rootfs.host_device_steps(config, facts),
         Step(
@@ -250,6 +251,7 @@ def early_hook_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     return [
         *(device_filter.device_steps(config, facts) if has_early_hooks(config) else ()),
         *(step for point in EARLY_HOOKS for step in hooks.hook_steps(config, facts, point)),
+        *hooks.close_stream_steps(config, EARLY_HOOKS),
     ]
 
 

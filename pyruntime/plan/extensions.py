@@ -18,13 +18,23 @@ DELEGATE = "run.oci.delegate-cgroup"
 SUBGROUP = "run.oci.systemd.subgroup"
 SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
 PIDFD_RECEIVER = "run.oci.pidfd_receiver"
-KNOWN = (DELEGATE, SUBGROUP, SECCOMP_RECEIVER, PIDFD_RECEIVER)
+SECCOMP_STRICT = "run.oci.seccomp_fail_unknown_syscall"
+HOOKS_STDOUT = "run.oci.hooks.stdout"
+HOOKS_STDERR = "run.oci.hooks.stderr"
+KNOWN = (
+    DELEGATE, SUBGROUP, SECCOMP_RECEIVER, PIDFD_RECEIVER, SECCOMP_STRICT, HOOKS_STDOUT, HOOKS_STDERR,
+)  # fmt: skip
 """What changes what the runtime does, beside systemd's (`features`)."""
 
 
 def value_of(config: dict[str, Any], name: str) -> str:
     """Return an annotation's value, "" without one."""
     return str((config.get("annotations") or {}).get(name, ""))
+
+
+def is_set(config: dict[str, Any], name: str) -> bool:
+    """Return whether an annotation is there and is not "0", as crun has it."""
+    return name in (config.get("annotations") or {}) and value_of(config, name) != "0"
 
 
 def pointer_of(name: str) -> str:

@@ -5,8 +5,8 @@ Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle" an
 
 from __future__ import annotations
 
-from ..step import HOST, INIT, Slot, Step
-from . import process, seccomp
+from ..step import HOST, INIT, Flags, Octal, Slot, Step
+from . import extensions, process, seccomp
 from .facts import Facts
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ the lifecycle, so its container is created; the three that came after it run whi
 
 INSIDE = "startContainer"
 """The one kind whose path is the container's; the others are the host's programs."""
+STREAMS = ((extensions.HOOKS_STDOUT, "hooks_stdout"), (extensions.HOOKS_STDERR, "hooks_stderr"))
+APPEND = Flags("O_WRONLY|O_CREAT|O_APPEND|O_CLOEXEC|O_NOCTTY|O_NOFOLLOW")
 
 
 class Hook:
@@ -85,10 +87,40 @@ def hook_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
     state = HookState(config, facts, status)
     pid = Slot("init_pid") if side == HOST else None
     where = surroundings(config, facts, point)
+    if point != INSIDE and (files := streams(config)):
+        where = (*where, None, None, 0, *files)
     return [
         Step(side, f"/hooks/{point}/{index}", "run_hook", Hook(entry), state, pid, *where)
         for index, entry in enumerate((config.get("hooks") or {}).get(point) or ())
     ]
+
+
+def streams(config: dict[str, Any]) -> tuple[Any, ...]:
+    """Return stdout and stderr of the hooks that are the host's programs; () where no annotation names a file."""
+    names = [extensions.path_of(config, name) and slot for name, slot in STREAMS]
+    return tuple(Slot(slot) if slot else -1 for slot in names) if any(names) else ()
+
+
+def stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
+    """Host: open the files that annotations of crun name for the output of the hooks of some points."""
+    if not any((config.get("hooks") or {}).get(point) for point in points):
+        return []
+    return [
+        Step(HOST, extensions.pointer_of(name), "open", path, APPEND, Octal(0o600), into=slot)
+        for name, slot in STREAMS
+        if (path := extensions.path_of(config, name))
+    ]
+
+
+def later_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
+    """Return the steps of hooks that run when create has long ended, with the files for their output."""
+    return [*stream_steps(config, (point,)), *hook_steps(config, facts, point)]
+
+
+def close_stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
+    """Host and init: close these files again; what is the container's never has them."""
+    slots = [step.into for step in stream_steps(config, points) if step.into]
+    return [Step(side, "", "close", Slot(slot)) for side in (INIT, HOST) for slot in slots]
 
 
 def surroundings(config: dict[str, Any], facts: Facts, point: str) -> tuple[Any, ...]:

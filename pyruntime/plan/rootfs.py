@@ -199,6 +199,7 @@ def enter_root(facts: Facts) -> list[Step]:
         return [
             # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo
             # the container's masks, so they go first (CVE-2019-16884's neighbour in the --no-pivot path).
+            Step(INIT, "/root/path", "enter_namespace_root", False),
             Step(INIT, "/root/path", "detach_host_procfs", facts.rootfs),
             fchdir,
             Step(
@@ -215,6 +216,7 @@ def enter_root(facts: Facts) -> list[Step]:
             Step(INIT, "/root/path", "chdir", "/"),
         ]
     return [
+        Step(INIT, "/root/path", "enter_namespace_root", True),
         Step(
             INIT,
             "/root/path",

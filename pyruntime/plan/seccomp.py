@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, INIT, Flags, Slot, Step
+from . import extensions
 from .facts import Facts
 
 TYPE_CHECKING = False
@@ -24,16 +25,20 @@ PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 """Default actions that let a call happen that the profile does not name (a tracer decides itself)."""
 NOTIFY = "SCMP_ACT_NOTIFY"
 ALLOW = "SCMP_ACT_ALLOW"
+UNKNOWN = f"the annotation {extensions.SECCOMP_STRICT} refuses names that libseccomp does not know"
 
 
 class Profile:
     """A profile for libseccomp: default action, architectures, and what `rules` are made of, which are only needed
     when it has not been compiled before.
+
+    strict: a call that libseccomp does not know is an error, and not passed over.
     """
 
-    __slots__ = ("arches", "default", "entries")
+    __slots__ = ("arches", "default", "entries", "strict")
 
-    def __init__(self, seccomp: dict[str, Any]) -> None:
+    def __init__(self, seccomp: dict[str, Any], *, strict: bool = False) -> None:
+        self.strict = strict
         self.default = action(seccomp["defaultAction"], seccomp.get("defaultErrnoRet"))
         self.arches = [name.removeprefix("SCMP_ARCH_").lower() for name in seccomp.get("architectures") or ()]
         self.entries: list[dict[str, Any]] = seccomp.get("syscalls") or []
@@ -98,7 +103,9 @@ def compile_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     seccomp = profile_of(config)
     if not seccomp:
         return []
-    steps = [Step(HOST, POINTER, "seccomp_compile", Profile(seccomp), into="seccomp_filter")]
+    strict = extensions.is_set(config, extensions.SECCOMP_STRICT)
+    profile = Profile(seccomp, strict=strict)
+    steps = [Step(HOST, POINTER, "seccomp_compile", profile, into="seccomp_filter", hint=UNKNOWN if strict else None)]
     if notifies(seccomp):
         path = seccomp.get("listenerPath")
         if not path:

@@ -146,6 +146,89 @@ class TestReceivers:
         assert runtime.ids() == []
 
 
+class TestOutputOfHooks:
+    HOST = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+
+    def hooks(self, bundle: Bundle, script: str) -> None:
+        hooks = dict_of(bundle.config, "hooks")
+        for point in (*self.HOST, "startContainer"):
+            hooks[point] = [{"path": "/bin/sh", "args": ["sh", "-c", script.replace("POINT", point)]}]
+
+    @pytest.mark.parametrize("names", [["stdout"], ["stderr"], ["stdout", "stderr"]], ids="-".join)
+    def test_files(self, container: Make, bundle: Bundle, workdir: Path, names: list[str]) -> None:
+        """Appended to by each hook that is the host's; the container's own gets no file of the host."""
+        files = {name: workdir / f"hooks.{name}" for name in names}
+        annotate(bundle, **{f"hooks.{name}": str(file) for name, file in files.items()})
+        self.hooks(bundle, "echo POINT; echo POINT >&2")
+        next(iter(files.values())).write_text("before\n")
+        box = container()
+        assert not [fd for fd in Path(f"/proc/{box.pid}/fd").iterdir() if "hooks." in os.readlink(fd)]
+        box.delete("--force")
+        for number, file in enumerate(files.values()):
+            assert file.read_text().split() == ([] if number else ["before"]) + list(self.HOST)
+        assert all(file.stat().st_mode & 0o777 == 0o600 for file in list(files.values())[1:])
+
+    def test_one_file_for_both(self, container: Make, bundle: Bundle, workdir: Path) -> None:
+        file = workdir / "both"
+        annotate(bundle, **{"hooks.stdout": str(file), "hooks.stderr": str(file)})
+        self.hooks(bundle, "echo POINT; echo error >&2")
+        container().delete("--force")
+        assert file.read_text().split() == [word for point in self.HOST for word in (point, "error")]
+
+    def test_what_is_not_in_a_file_is_in_the_error(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
+        annotate(bundle, **{"hooks.stdout": f"{workdir}/out"})
+        dict_of(bundle.config, "hooks")["createRuntime"] = [
+            {"path": "/bin/sh", "args": ["sh", "-c", "echo said; echo complained >&2; exit 3"]}
+        ]
+        error = runtime.fails("create", "-b", bundle.save(), new_id())
+        says(error, "exit status 3, output: complained", "/hooks/createRuntime/0")
+        assert (workdir / "out").read_text() == "said\n"
+
+    @pytest.mark.parametrize("name", ["stdout", "stderr"])
+    def test_a_file_that_can_not_be_had(self, runtime: Runtime, bundle: Bundle, workdir: Path, name: str) -> None:
+        """create fails; a delete has a warning, and its hooks run."""
+        self.hooks(bundle, f"echo POINT >> {workdir}/ran")
+        (workdir / "link").symlink_to(workdir / "elsewhere")
+        for path, words in (
+            (f"{workdir}/none/out", "(ENOENT)"), (f"{workdir}/link", "(ELOOP)"), ("out", "not an absolute path"),
+        ):  # fmt: skip
+            annotate(bundle, **{f"hooks.{name}": path})
+            done = runtime.run("create", "-b", bundle.save(), new_id())
+            assert done.status == 1
+            says(done.stderr.splitlines()[-1], words, f"[config.json#/annotations/run.oci.hooks.{name}]")
+        assert not (workdir / "elsewhere").exists()
+        assert runtime.ids() == []
+
+    def test_a_file_that_is_gone_at_the_end(self, container: Make, bundle: Bundle, workdir: Path) -> None:
+        (workdir / "logs").mkdir()
+        annotate(bundle, **{"hooks.stdout": f"{workdir}/logs/out"})
+        self.hooks(bundle, f"echo POINT >> {workdir}/ran")
+        del dict_of(bundle.config, "hooks")["startContainer"]
+        box = container()
+        (workdir / "logs/out").unlink()
+        (workdir / "logs").rmdir()
+        done = box.runtime.run("delete", "--force", box.id)
+        assert done.status == 0 and "logs/out" in done.stderr and "warning" in done.stderr
+        assert (workdir / "ran").read_text().split()[-1] == "poststop"
+
+
+class TestUnknownCalls:
+    def test_one(self, runtime: Runtime, bundle: Bundle) -> None:
+        """A call that libseccomp does not know is passed over without the annotation, and with it an error."""
+        rule = {"names": ["getpid", "no_such_call"], "action": "SCMP_ACT_ERRNO"}
+        bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+        bundle.args("true")
+        for value in (None, "0"):
+            if value is not None:
+                annotate(bundle, seccomp_fail_unknown_syscall=value)
+            runtime.ok("run", "-b", bundle.save(), new_id())
+        annotate(bundle, seccomp_fail_unknown_syscall="1")
+        error = runtime.fails("run", "-b", bundle.save(), new_id())
+        says(error, "no_such_call", "[config.json#/linux/seccomp]", "run.oci.seccomp_fail_unknown_syscall")
+        rule["names"] = ["getpid"]
+        runtime.ok("run", "-b", bundle.save(), new_id())
+
+
 def test_features_name_them(runtime: Runtime) -> None:
     found = json.loads(runtime.ok("features"))["potentiallyUnsafeConfigAnnotations"]
     assert {
@@ -154,4 +237,7 @@ def test_features_name_them(runtime: Runtime) -> None:
         "run.oci.systemd.subgroup",
         "run.oci.seccomp.receiver",
         "run.oci.pidfd_receiver",
+        "run.oci.seccomp_fail_unknown_syscall",
+        "run.oci.hooks.stdout",
+        "run.oci.hooks.stderr",
     } <= set(found)

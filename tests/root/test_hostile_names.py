@@ -288,7 +288,7 @@ class TestLog:
     def test_debug_lines(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
         bundle.config["annotations"] = {CONTROL: BREAKS}
         bundle.process["env"] = [f"A={BREAKS}"]
-        bundle.args("true", BREAKS, CONTROL)
+        bundle.args("/bin/true", BREAKS, CONTROL)
         log = workdir / "log"
         tested = Runtime(runtime.root, options=["--log", str(log), "--log-format", "json", "--log-level", "debug"])
         assert raw.run(tested, "run", "--bundle", bundle.save(), new_id()).status == 0

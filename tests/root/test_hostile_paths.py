@@ -119,7 +119,9 @@ class TestFilesOfTheCaller:
 
     @file_names()
     def test_process_document(self, container: Make, workdir: Path, name: str) -> None:
-        (workdir / name).write_text(json.dumps({"args": ["echo", "done"], "cwd": "/", "user": {"uid": 0, "gid": 0}}))
+        (workdir / name).write_text(
+            json.dumps({"args": ["/bin/echo", "done"], "cwd": "/", "user": {"uid": 0, "gid": 0}})
+        )
         box = container()
         assert raw.ok(box.runtime, "exec", "--process", workdir / name, box.id) == b"done\n"
 

@@ -55,6 +55,26 @@ class TestHosts:
         status, said = self.run(runtime, bundle, workdir, "mkdir ch", ALL, "chroot ch")
         assert status == 1 and "EINVAL" in said and "before a chroot(1), do mount --bind DIR DIR" in said, said
 
+    @pytest.mark.parametrize("options", [[], ["--no-pivot"]], ids=["pivot_root", "no-pivot"])
+    def test_exec_below_a_chroot(self, runtime: Runtime, bundle: Bundle, workdir: Path, options: list[str]) -> None:
+        """The root of the container's mount namespace is the container's, not the machine's."""
+        bundle.sh("exec sleep 100")
+        name, place = new_id(), f"[ -e {workdir} ] && echo outside || echo inside"
+        calls = [
+            runtime.command("create", *options, "--bundle", bundle.save(), name),
+            runtime.command("start", name),
+            [*runtime.command("exec", name, "sh", "-c"), f"'{place}'"],
+            runtime.command("delete", "--force", name),
+        ]
+        (workdir / "life").write_text("\n".join(" ".join(map(str, call)) for call in calls))
+        made = ["mkdir ch", "mount -n -t ramfs x ch", ALL]
+        script = "; ".join([f"cd {workdir}", *made]) + f"; chroot ch sh -e {workdir}/life"
+        status, said = apart(workdir, "sh", "-ec", script)
+        if options:
+            assert status != 0 and "--no-pivot can't be used below a chroot(2)" in said, said
+        else:
+            assert (status, said) == (0, "inside\n"), said
+
     def test_in_a_chroot_that_is_a_mount(self, runtime: Runtime, bundle: Bundle, workdir: Path) -> None:
         status, said = self.run(runtime, bundle, workdir, "mkdir ch", "mount -n -t ramfs x ch", ALL, "chroot ch")
         assert (status, said.splitlines()[0]) == (0, "0"), said

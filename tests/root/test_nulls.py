@@ -27,7 +27,7 @@ def test_a_whole_life(container: Make, bundle: Bundle, workdir: Path) -> None:
     bundle.sh("echo $(id -u) $(umask); exec sleep 100")
     box = container()
     assert json.loads((workdir / "state").read_bytes())["status"] == "running"
-    process = {"cwd": "/", "args": ["/bin/id", "-u"], "terminal": None, "user": {"uid": None}, "oomScoreAdj": None}
+    process = {"cwd": "/", "args": ["/usr/bin/id", "-u"], "terminal": None, "user": {"uid": None}, "oomScoreAdj": None}
     (workdir / "process.json").write_text(json.dumps(process))
     assert box.exec("--process", workdir / "process.json", "--").stdout == "0\n"
     assert (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.runtime import Runtime, call
+from support.runtime import WARNING, Runtime, call
 
 
 class Said(NamedTuple):
@@ -23,8 +23,11 @@ class Said(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The one line of standard error, which must be UTF-8 without control characters."""
+        """The one line of standard error beside warnings; all must be UTF-8 without control characters."""
         lines = self.err.split(b"\n")
+        while len(lines) > 2 and lines[0].startswith(WARNING.encode()):
+            warning = lines.pop(0).decode()
+            assert warning.isprintable(), f"control characters on standard error: {self}"
         assert len(lines) == 2 and lines[1] == b"", f"one line on standard error expected: {self}"
         text = lines[0].decode()
         assert text.isprintable(), f"control characters on standard error: {self}"

@@ -39,13 +39,17 @@ class Result(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The one line of standard error of a command that refused; fails when it did not, or said more or less."""
+        """The one line of standard error, beside warnings, of a command that refused; fails when it did not."""
         assert self.status == 1, f"exit status 1 expected: {self}"
         assert self.stdout == "", f"nothing on standard output expected: {self}"
-        lines = self.stderr.splitlines()
+        lines = [line for line in self.stderr.splitlines() if not line.startswith(WARNING)]
         assert len(lines) == 1 or (lines and paths.PEER), f"one line on standard error expected: {self}"
         assert "Traceback" not in self.stderr, self
         return lines[-1]
+
+
+WARNING = "pyruntime: warning: "
+"""How a line of standard error begins that is no error."""
 
 
 class Runtime:

@@ -178,7 +178,8 @@ def test_hooks_of_anything_are_refused_or_started() -> None:
         path = rng.choice([None, "/nowhere/at/all", "/bin/true", "/", "a\0b", value(rng)])
         directory = rng.choice([(-1, None), (-1, "/nowhere"), (null, None), (-1, value(rng))])
         filter_ = rng.choice([None, b"", b"x" * 8, bytes.fromhex("060000000000ff7f")])
-        stdio = rng.choice([(null, null), (null, null), (-1, null), (null, 1 << 20)])
+        stdio = [null, null, null]
+        stdio[rng.randrange(3)] = rng.choice([null, null, -1, 1 << 20])
         try:
             os.waitpid(linux.spawn(path, argv, environment, *directory, *stdio, filter_, 0), 0)
         except OSError as error:

@@ -47,7 +47,7 @@ static int is_tuple(PyObject *object)
 	return PyTuple_Check(object);
 }
 
-static int add_rule(scmp_filter_ctx context, PyObject *rule)
+static int add_rule(scmp_filter_ctx context, PyObject *rule, int strict)
 {
 	unsigned int action, count = 0;
 	const char *name;
@@ -56,6 +56,10 @@ static int add_rule(scmp_filter_ctx context, PyObject *rule)
 	if (!is_tuple(rule) || !PyArg_ParseTuple(rule, "IsO!", &action, &name, &PyList_Type, &conditions))
 		return -1;
 	int number = seccomp_syscall_resolve_name(name);
+	if (number == __NR_SCMP_ERROR && strict) {
+		fail(-EINVAL, "seccomp_syscall_resolve_name", name);
+		return -1;
+	}
 	if (number == __NR_SCMP_ERROR)
 		return 0; /* A call this libseccomp doesn't know; the default action stands for it. */
 	if (PyList_GET_SIZE(conditions) > 6) {
@@ -145,9 +149,10 @@ static PyObject *compile(PyObject *self, PyObject *args)
 {
 	(void)self;
 	unsigned int default_action;
+	int strict = 0;
 	PyObject *arches, *rules, *named = Py_None, *program = NULL;
-	if (!PyArg_ParseTuple(args, "IO!O!|O:compile", &default_action, &PyList_Type, &arches, &PyList_Type, &rules,
-			      &named))
+	if (!PyArg_ParseTuple(args, "IO!O!|Op:compile", &default_action, &PyList_Type, &arches, &PyList_Type, &rules,
+			      &named, &strict))
 		return NULL;
 	if (named != Py_None && !PyList_Check(named)) {
 		PyErr_Format(PyExc_TypeError, "a list or None expected, not %s", Py_TYPE(named)->tp_name);
@@ -162,7 +167,7 @@ static PyObject *compile(PyObject *self, PyObject *args)
 	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (add_arches(context, arches) == 0) {
 		Py_ssize_t i = 0;
-		while (i < PyList_GET_SIZE(rules) && add_rule(context, PyList_GET_ITEM(rules, i)) == 0)
+		while (i < PyList_GET_SIZE(rules) && add_rule(context, PyList_GET_ITEM(rules, i), strict) == 0)
 			i++;
 		if (i == PyList_GET_SIZE(rules))
 			program = export(context);
@@ -190,9 +195,10 @@ static PyObject *version(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"version", version, METH_NOARGS, "version() -> the version of libseccomp that is loaded"},
     {"compile", compile, METH_VARARGS,
-     "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])], named)\n"
-     "-> bytes: the program in the machine's byte order. named: a list of calls; one whose number is above those of all\n"
-     "of them fails with ENOSYS, whatever the default action is. None: such a call is like any other."},
+     "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])], named,\n"
+     "strict) -> bytes: the program in the machine's byte order. named: a list of calls; one whose number is above those of all\n"
+     "of them fails with ENOSYS, whatever the default action is. None: such a call is like any other.\n"
+     "strict: a call that libseccomp does not know is an error, and not passed over."},
     {NULL, NULL, 0, NULL},
 };
 

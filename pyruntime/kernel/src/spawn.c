@@ -10,7 +10,7 @@
 struct wanted {
 	const char *path;
 	char **argv, **envp;
-	int directory_fd, input, output;
+	int directory_fd, input, output, errors;
 	const char *directory;
 	const void *filter;
 	size_t filter_length;
@@ -35,14 +35,15 @@ static void give_up(struct outcome *outcome, enum stage stage)
 /* The child of vfork(2): it may only make system calls. The filter is the last, so that it need not allow more than execve. */
 static void become_hook(const struct wanted *wanted, struct outcome *outcome)
 {
-	int input = wanted->input, output = wanted->output;
+	int input = wanted->input, output = wanted->output, errors = wanted->errors;
 	reset_signals();
 	if (setpgid(0, 0) < 0)
 		give_up(outcome, SETPGID);
 	/* Where the caller had no stdio, they are what is going to be overwritten. */
 	if ((input <= STDERR_FILENO && (input = fcntl(input, F_DUPFD_CLOEXEC, 3)) < 0) ||
 	    (output <= STDERR_FILENO && (output = fcntl(output, F_DUPFD_CLOEXEC, 3)) < 0) ||
-	    dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
+	    (errors <= STDERR_FILENO && (errors = fcntl(errors, F_DUPFD_CLOEXEC, 3)) < 0) ||
+	    dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0)
 		give_up(outcome, STDIO);
 	if ((wanted->directory_fd >= 0 && fchdir(wanted->directory_fd) < 0) ||
 	    (wanted->directory != NULL && chdir(wanted->directory) < 0))
@@ -115,9 +116,9 @@ static PyObject *linux_spawn(PyObject *self, PyObject *args)
 	struct wanted wanted = {0};
 	PyObject *arguments, *environment, *result = NULL;
 	Py_buffer filter = {0};
-	if (!PyArg_ParseTuple(args, "O&O!O!iO&iiz*k:spawn", text_or_null, &path, &PyList_Type, &arguments, &PyList_Type,
+	if (!PyArg_ParseTuple(args, "O&O!O!iO&iiiz*k:spawn", text_or_null, &path, &PyList_Type, &arguments, &PyList_Type,
 			      &environment, &wanted.directory_fd, text_or_null, &directory, &wanted.input,
-			      &wanted.output, &filter, &wanted.filter_flags))
+			      &wanted.output, &wanted.errors, &filter, &wanted.filter_flags))
 		return NULL;
 	wanted.path = path.value;
 	wanted.directory = directory.value;
@@ -135,9 +136,9 @@ static PyObject *linux_spawn(PyObject *self, PyObject *args)
 
 PyMethodDef spawn_methods[] = {
     {"spawn", linux_spawn, METH_VARARGS,
-     "spawn(path, argv, envp, directory_fd, directory or None, input, output, filter or None, filter_flags) -> pid\n\n"
-     "Execute a program in a new process and process group, with default signals, the descriptors input and output as\n"
-     "its stdio, in a directory (-1 and None: the caller's), under a seccomp filter that it loads last. Raises OSError\n"
+     "spawn(path, argv, envp, directory_fd, directory or None, input, output, errors, filter or None, filter_flags) -> pid\n\n"
+     "Execute a program in a new process and process group, with default signals, the descriptors input, output and\n"
+     "errors as its stdio, in a directory (-1 and None: the caller's), under a seccomp filter that it loads last. Raises OSError\n"
      "with the call that failed in the child; nothing of it is left then."},
     {NULL, NULL, 0, NULL},
 };

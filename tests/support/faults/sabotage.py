@@ -20,12 +20,7 @@ def no_clean_up() -> None:
 
 def no_parents() -> None:
     """The cgroups above the container's own stay."""
-    remove_made = cgroup.remove_made
-
-    def without_parents(record: dict[str, Any]) -> None:
-        remove_made({**record, "cgroup_made": []})
-
-    cgroup.remove_made = without_parents
+    cgroup.remove_parents = nothing
 
 
 def no_unmount() -> None:

@@ -278,10 +278,16 @@ class Check:
             "state": world.listed(self.fuzz.state_root),
             "cgroups": cgroups,
             "mounts": set(Path("/proc/self/mountinfo").read_text(errors="backslashreplace").split("\n")),
-            "files": set().union(*map(world.listed, folders)) - {"/run/pyruntime-seccomp"},
+            "files": set().union(*map(world.listed, folders)) - self.kept(),
             "network devices": world.names(),
             "names": {f"{os.uname().nodename} {Path('/proc/sys/kernel/domainname').read_text().strip()}"},
         }
+
+    def kept(self) -> set[str]:
+        """Return files that are meant to stay: a cache, and those that annotations name for the output of hooks."""
+        given = self.config.get("annotations")
+        names = [given.get(f"run.oci.hooks.{name}") for name in ("stdout", "stderr")] if isinstance(given, dict) else []
+        return {"/run/pyruntime-seccomp", *(name for name in names if isinstance(name, str))}
 
     def same(self, before: dict[str, set[str]], when: str) -> None:
         now = self.now()

@@ -126,7 +126,7 @@ def rights(config: dict[str, Any], pid: int, known: dict[str, int]) -> Iterator[
             yield f"otherwise: {name} has {have[name] & ~asked[name]:#x} more than the config gives"
     # capabilities(7): by execve root gets what is bounding or inheritable, and anybody else what is ambient.
     # With no_new_privs root gets no more by that than it has.
-    is_root = (program.get("user") or {}).get("uid", 0) == 0
+    is_root = not (program.get("user") or {}).get("uid")
     wanted = bounding | have["inheritable"] if is_root else have["ambient"]
     if is_root and program.get("noNewPrivileges"):
         wanted &= asked["permitted"]
@@ -184,9 +184,10 @@ def names(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
             asked[f"/proc/sys/kernel/{file}"] = config[key]
     found = seen_inside(pid, list(asked))
     for file, value in asked.items():
-        # Of more numbers than it has, a sysctl takes the first ones.
-        words = found[file].split()
-        yield from look_files.same(file, value.split()[: len(words)], words)
+        # Of more numbers than it has, a sysctl takes the first ones, and given fewer keeps its others.
+        asked_for, words = value.split(), found[file].split()
+        count = min(len(asked_for), len(words))
+        yield from look_files.same(file, asked_for[:count], words[:count])
     for clock, offset in (config["linux"].get("timeOffsets") or {}).items():
         lines = [line.split() for line in Path(f"/proc/{pid}/timens_offsets").read_text().split("\n")]
         wanted = [clock, str(offset.get("secs", 0)), str(offset.get("nanosecs", 0))]
@@ -224,7 +225,7 @@ def seen_inside(pid: int, files: list[str]) -> dict[str, str]:
 
 def cgroup(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
     path = value_at(config, "/linux/cgroupsPath")
-    if path:
+    if path and not (config.get("annotations") or {}).get("run.oci.delegate-cgroup"):
         found = Path(f"/proc/{pid}/cgroup").read_text(errors="surrogateescape").split("::", 1)[1].removesuffix("\n")
         wanted = look_files.clean(path) if path.startswith("/") else f"/pyruntime{look_files.clean(path)}"
         if path.startswith("/"):

@@ -75,6 +75,8 @@ def mounts(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
         yield from what_is_there(config, pid, index, here[-1][2])
         yield from what_is_below(mount, words, place, table, index)
         for name, (sets, clears) in LASTING.items():
+            if {f"r{sets}", f"r{clears}"} & set(words):
+                continue  # recursive ones change the mount itself too, and come last
             last = [word for word in words if word in (sets, clears)]
             covered_later = name == "ro" and place in map(clean, config["linux"].get("readonlyPaths") or [])
             if last and (last[-1] == sets) != (name in here[-1][1]) and not covered_later:

@@ -7,6 +7,7 @@ Each case gets a folder on a tmpfs of its own, with a bundle on overlays, and wi
 import ctypes
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -136,7 +137,7 @@ def make_data(data: Path, text: str) -> None:
     if "data/socket" in text:
         with socket.socket(socket.AF_UNIX) as one:
             one.bind(str(data / "socket"))
-    if "data/mounted" in text or "data/dir" in text:
+    if "data/mounted" in text or re.search("data/+dir", text):
         session.mount("tmpfs", str(data / "mounted"), "tmpfs", 0, "mode=0755")
         session.mount("tmpfs", str(data / "dir/below"), "tmpfs", session.MS_NODEV, "mode=0755")
         (data / "dir/below/mounted").write_text("below\n")

@@ -64,8 +64,13 @@ def furnish(work: Path) -> None:
     session.umount(str(session.CGROUP_ROOT), session.MNT_DETACH)
     session.mount("cgroup2", str(session.CGROUP_ROOT), "cgroup2", session.MS_NOSUID | session.MS_NODEV)
     session.mount("proc", "/proc", "proc", session.MS_NOSUID | session.MS_NODEV | session.MS_NOEXEC)
+    checkout = os.open(paths.REPO, os.O_PATH | os.O_CLOEXEC)
     for folder in ("/run", "/dev/shm", "/tmp"):
         session.mount("tmpfs", folder, "tmpfs", session.MS_NOSUID, "mode=0755")
+    if not paths.REPO.exists():
+        paths.REPO.mkdir(parents=True)
+        session.mount(f"/proc/self/fd/{checkout}", str(paths.REPO), "", session.MS_BIND | session.MS_REC)
+    os.close(checkout)
     work.mkdir(parents=True, exist_ok=True)
     session.mount("tmpfs", str(work), "tmpfs", 0, "mode=0755")
     session.mount("none", "/", "", session.MS_REC | session.MS_SHARED)

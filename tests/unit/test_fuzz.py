@@ -12,6 +12,7 @@ import pytest
 from support.fuzz import cases, edits, guard
 from support.fuzz.edits import value_at
 
+UP = "../" * 20
 FOLDER = f"{tempfile.gettempdir()}/fuzz-guard-{os.getpid()}"
 SH, SLOW = {"args": ["sh", "-c", "x"]}, {"args": ["sleep", "1000"]}
 
@@ -74,10 +75,10 @@ def test_text_that_is_no_json_of_pythons() -> None:
     [
         ("/root/path", "/", "rootfs"),
         ("/root/path", "/etc", "rootfs"),
-        ("/root/path", "../../../etc", "rootfs"),
+        ("/root/path", f"{UP}etc", "rootfs"),
         ("/mounts/0/source", "/etc", f"{FOLDER}/data/dir"),
-        ("/mounts/0/source", "../../../../etc", f"{FOLDER}/data/dir"),
-        ("/mounts/0/source", f"{FOLDER}/../../../etc", f"{FOLDER}/data/dir"),
+        ("/mounts/0/source", f"{UP}etc", f"{FOLDER}/data/dir"),
+        ("/mounts/0/source", f"{FOLDER}/{UP}etc", f"{FOLDER}/data/dir"),
         ("/mounts/0/source", "/proc/sys", f"{FOLDER}/data/dir"),
         ("/mounts/0/source", "/dev/shm/..", f"{FOLDER}/data/dir"),
         ("/mounts/0/type", "debugfs", "tmpfs"),

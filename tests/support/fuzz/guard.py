@@ -66,9 +66,9 @@ class Guard:
         return real.startswith(f"{self.folder}/") or real == self.folder
 
     def is_nothing(self, path: str) -> bool:
-        """Whether there is nothing at a path, which is then harmless."""
+        """Whether there is nothing at a path, which is then harmless; also when all that it leads over is there."""
         try:
-            os.stat(os.path.join(self.bundle, path).encode("utf-8", "surrogateescape"))
+            os.stat(os.path.realpath(os.path.join(self.bundle, path).encode("utf-8", "surrogateescape")))
         except OSError as error:
             return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
         except ValueError:

@@ -202,10 +202,9 @@ class TestFailure:
         update(limited, "-r", "-", stdin={"blockIO": {"throttleReadBpsDevice": [{**scratch, "rate": MIB}]}})
         group = Group(limited)
         before = settings(group)
-        bad = {"major": 250, "minor": 99, "rate": 1}
-        throttles = {"throttleReadBpsDevice": [{**scratch, "rate": 9 * MIB}, second], "throttleWriteBpsDevice": [bad]}
-        error = refused(limited, {"blockIO": throttles})
-        says(error, "io.max", "250:99 wbps=1", "ENODEV", "[standard input#/blockIO/throttleWriteBpsDevice/0]")
+        throttles = {"throttleReadBpsDevice": [{**scratch, "rate": 9 * MIB}, second]}
+        error = refused(limited, {"blockIO": throttles, "unified": {"memory.high": "much"}})
+        says(error, "memory.high", "much", "EINVAL", "[standard input#/unified/memory.high]")
         assert settings(group) == before
 
     @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ class Check:
 
     def kept(self) -> set[str]:
         """Return files that are meant to stay: a cache, and those that annotations name for the output of hooks."""
-        given = self.config.get("annotations")
+        given = self.config.get("annotations") if isinstance(self.config, dict) else None
         names = [given.get(f"run.oci.hooks.{name}") for name in ("stdout", "stderr")] if isinstance(given, dict) else []
         return {"/run/pyruntime-seccomp", *(name for name in names if isinstance(name, str))}
 

@@ -38,13 +38,19 @@ def root(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
 
 def mount_table(pid: int) -> list[tuple[str, set[str], str]]:
     """Return what is mounted: place, options, file system type; the last one at a place is on top."""
-    table = []
+    found: dict[str, tuple[str, tuple[str, set[str], str]]] = {}
     for line in Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").split("\n")[:-1]:
         left, _, right = line.partition(" - ")
         words, (kind, _, super_options) = left.split(" "), right.split(" ", 2)
         place = words[4].replace("\\040", " ").replace("\\012", "\n").replace("\\011", "\t").replace("\\134", "\\")
-        table.append((place, set(words[5].split(",")) | {f"sb:{each}" for each in super_options.split(",")}, kind))
-    return table
+        options = set(words[5].split(",")) | {f"sb:{each}" for each in super_options.split(",")}
+        found[words[0]] = words[1], (place, options, kind)
+
+    def depth(number: str) -> int:
+        return 1 + depth(found[number][0]) if number in found and found[number][0] != number else 0
+
+    # The kernel lists them by number, and a mount that was cloned early may have been put on a later one.
+    return [entry for _, (_, entry) in sorted(found.items(), key=lambda each: depth(each[0]))]
 
 
 def mounts(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:

@@ -84,20 +84,24 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
                     facts.rootfs,
                 )
             )
-    steps.append(Step(INIT, "/root/path", "open_tree", CWD, facts.rootfs, CLONE_TREE, into="root"))
-    steps.append(
-        Step(
-            INIT,
-            "/root/path",
-            "move_mount",
-            ROOT,
-            "",
-            CWD,
-            facts.rootfs,
-            Flags("MOVE_MOUNT_F_EMPTY_PATH"),
-        )
-    )
-    return steps
+    attach = ROOT, "", CWD, facts.rootfs, Flags("MOVE_MOUNT_F_EMPTY_PATH")
+    return [
+        *steps,
+        Step(INIT, "/root/path", "open_tree", CWD, facts.rootfs, CLONE_TREE, into="root"),
+        *apart_steps(facts),
+        Step(INIT, "/root/path", "move_mount", *attach),
+        # What is attached to a shared mount becomes shared.
+        *apart_steps(facts),
+    ]
+
+
+def apart_steps(facts: Facts) -> list[Step]:
+    """Without a mount namespace: what is mounted in the root does not come up in the image's own mount as well, where
+    delete would not find it."""
+    if has_mount_namespace(facts):
+        return []
+    attributes = ROOT, "", Flags("AT_EMPTY_PATH|AT_RECURSIVE"), 0, 0, Flags("MS_PRIVATE")
+    return [Step(INIT, "/root/path", "mount_setattr", *attributes)]
 
 
 def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> list[Step]:

@@ -155,3 +155,24 @@ class TestCgroupsWithoutANamespace:
         caps = [*bundle.process["capabilities"]["bounding"], "CAP_SYS_ADMIN"]
         bundle.capabilities(bounding=caps, effective=caps, permitted=caps)
         assert inside(f"mkdir {self.OWN}/new 2>/dev/null; echo $?; rmdir {self.OWN}/new 2>/dev/null; true") == status
+
+
+@pytest.mark.parametrize("propagation", ["rprivate", "rshared", "rslave"])
+def test_without_a_mount_namespace_nothing_stays(
+    container: Make, bundle: Bundle, workdir: Path, propagation: str
+) -> None:
+    """What is mounted in the root does not come up in the mount of the image too, where a delete would not find it."""
+    bundle.namespaces(mount=None)
+    for key in ("maskedPaths", "readonlyPaths", "rootfsPropagation"):
+        bundle.linux.pop(key, None)
+    source = workdir / "source"
+    (source / "below").mkdir(parents=True)
+    session.mount("tmpfs", str(source / "below"), "tmpfs", 0)
+    bundle.mount("/data", "bind", str(source), "rbind", propagation)
+    before = Path("/proc/self/mountinfo").read_text()
+    box = container()
+    assert f"{bundle.rootfs}/data/below " in Path("/proc/self/mountinfo").read_text()
+    box.delete("--force")
+    after = Path("/proc/self/mountinfo").read_text()
+    session.umount(str(source / "below"))
+    assert after == before

@@ -81,6 +81,8 @@ def mounts(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
         yield from what_is_there(config, pid, index, here[-1][2])
         yield from what_is_below(mount, words, place, table, index)
         for name, (sets, clears) in LASTING.items():
+            if mount.get("type") in ("cgroup", "cgroup2") and "cgroup" not in entries and name == "ro":
+                continue  # the host's cgroups are read-only, with a warning
             if {f"r{sets}", f"r{clears}"} & set(words):
                 continue  # recursive ones change the mount itself too, and come last
             last = [word for word in words if word in (sets, clears)]
@@ -175,6 +177,8 @@ def devices(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
         place = clean(device["path"])
         others = [each for each in places if place == each or (place.startswith(f"{each}/") and each != "/dev")]
         hidden = [each for each in masked if place == each or place.startswith(f"{each}/")]
+        if place == "/dev/console" and config["process"].get("terminal"):
+            continue  # the terminal is on it (config-linux.md "Default Devices")
         if others or hidden or goes_elsewhere(pid, place) or device["type"] not in ("c", "u", "b"):
             continue
         try:

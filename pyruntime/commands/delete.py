@@ -191,7 +191,7 @@ def unmount(path: str, before: int) -> None:
     """Unmount what a container without a mount namespace left in the runtime's; never what was there before it."""
     try:
         if mount_id(path) != before:
-            # An unmount of a shared mount is one of its peers too: of the volume that it was bound from.
+            # Unmounting below a shared mount unmounts below its peers too, such as the volume that it is bound from.
             recursive = kernel.flags("AT_RECURSIVE|AT_SYMLINK_NOFOLLOW")
             kernel.mount_setattr(kernel.flags("AT_FDCWD"), path, recursive, 0, 0, kernel.flags("MS_PRIVATE"))
             kernel.umount2(path, kernel.flags("MNT_DETACH|UMOUNT_NOFOLLOW"))

@@ -38,7 +38,7 @@ def manager() -> str:
 
 
 def problem(address: str) -> str | None:
-    """Return why nobody can be told at an address, None when somebody can."""
+    """Return why a service manager's socket can't be reached, None when it can."""
     try:
         connect(address).close()
     except OSError as error:

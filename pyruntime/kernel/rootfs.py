@@ -157,13 +157,13 @@ def enter_namespace_root(may_differ: bool) -> None:
     come out in the machine's root file system. setns(2) to one's own mount namespace sets root and working directory.
     may_differ: whether they may be two. Raises Failure when they are and may not.
     """
-    before = root_identity()
+    before = None if may_differ else root_identity()
     own = _linux.pidfd_open(posix.getpid())
     try:
         _linux.setns(own, C["CLONE_NEWNS"])
     finally:
         posix.close(own)
-    if not may_differ and root_identity() != before:
+    if before is not None and root_identity() != before:
         raise Failure("--no-pivot can't be used below a chroot(2)", hint="leave it out")
 
 

@@ -9,7 +9,6 @@ from ..step import HOST, INIT, Flags, Octal, Plan, Slot, Step
 from . import (
     capabilities,
     cgroup,
-    cgroup_mounts,
     console,
     device_filter,
     extensions,
@@ -45,7 +44,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
     """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
     unsupported.check(config)
     parsed = mounts.parse(config, facts)
-    plan = Plan(warnings=[*mounts.warnings(parsed), *cgroup_mounts.warnings(config, facts)])
+    plan = Plan(warnings=mounts.warnings(parsed))
     program = config.get("process")
     outside = namespaces.joins_pid(facts)
     set_limits = not has_start_hooks(config) and not (outside and limits_are_forbidden(config))

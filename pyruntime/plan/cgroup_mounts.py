@@ -6,7 +6,6 @@ Source: cgroup_namespaces(7); runtime-spec config-linux.md "Control groups"; CVE
 from __future__ import annotations
 
 from ..errors import InvalidConfig
-from . import mount_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def resolved(mount: dict[str, Any], options: MountOptions, config: dict[str, Any
         return {**mount, "type": "cgroup2", "source": mount.get("source") or "cgroup"}
     check_mounted(facts)
     if not may_write(config, facts):
-        options.attributes.take("ro")
+        options.impose_read_only()
     return {**mount, "type": "bind", "source": facts.cgroup_mount}
 
 
@@ -49,17 +48,6 @@ def may_write(config: dict[str, Any], facts: Facts) -> bool:
     """Whether the program may change the host's cgroups: root without a user namespace, with CAP_SYS_ADMIN."""
     sets = (config.get("process") or {}).get("capabilities") or {}
     return not facts.has_userns and "CAP_SYS_ADMIN" in (sets.get("bounding") or ())
-
-
-def warnings(config: dict[str, Any], facts: Facts) -> list[str]:
-    """Return lines to log: mounts of cgroups that are read-only although the config does not say so."""
-    lines = []
-    for index, mount in enumerate(config.get("mounts") or ()):
-        options = mount_options.parse(mount.get("options") or ())
-        shared = is_of_cgroups(mount, options) and not has_own_namespace(facts)
-        if shared and not may_write(config, facts) and "MOUNT_ATTR_RDONLY" not in options.attributes.set:
-            lines.append(f"the host's cgroups are mounted read-only [config.json#/mounts/{index}]")
-    return lines
 
 
 def check_mounted(facts: Facts) -> None:

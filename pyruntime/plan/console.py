@@ -117,8 +117,7 @@ def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:
 def _line_end_steps(facts: Facts) -> list[Step]:
     """Where the runtime itself carries the bytes, a newline stays one: in a pipe nobody wants a carriage return.
 
-    A person's terminal adds it (engine/foreground.py). Whoever receives a terminal by a console socket sets it up as
-    is right for him.
+    A person's terminal adds it (engine/foreground.py). Who receives a terminal over a console socket configures it.
     """
     return [] if facts.console_socket is not None else [Step(INIT, POINTER, "clear_onlcr", Slot("pty"))]
 

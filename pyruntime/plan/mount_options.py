@@ -167,6 +167,7 @@ class MountOptions:
     propagation: (MS_* name, recursive) in order. data: (key, value or None) for the file system. bind, recursive:
     a bind mount, and whether it takes what is mounted below its source along. maps: the mappings that crun's
     `idmap=uids=…;gids=…` names, as they stand there. late_read_only: the mount is to be read-only in the end.
+    imposed_read_only: although the options do not ask for it.
     """
 
     __slots__ = (
@@ -177,6 +178,7 @@ class MountOptions:
         "dest_nofollow",
         "flags",
         "idmap",
+        "imposed_read_only",
         "late_read_only",
         "maps",
         "propagation",
@@ -196,7 +198,14 @@ class MountOptions:
         self.data: list[tuple[str, str | None]] = []
         self.maps = ""
         self.bind = self.recursive = self.remount = self.tmpcopyup = self.idmap = self.ridmap = False
-        self.copy_symlink = self.src_nofollow = self.dest_nofollow = self.late_read_only = False
+        self.copy_symlink = self.src_nofollow = self.dest_nofollow = False
+        self.late_read_only = self.imposed_read_only = False
+
+    def impose_read_only(self) -> None:
+        """Make the mount read-only whatever its options say, and again in the end, after any remount."""
+        asked = self.recursive_attributes.chosen.pop(RDONLY, self.attributes.chosen.get(RDONLY, False))
+        self.attributes.take("ro")
+        self.late_read_only, self.imposed_read_only = True, not asked
 
     def put_off_read_only(self) -> None:
         """Have the mount writable at first, where it is asked to be read-only; late_read_only says whether it is."""

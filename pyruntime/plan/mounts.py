@@ -127,6 +127,8 @@ def warnings(parsed: Parsed) -> list[str]:
     """Return lines to log: options that no bind mount can have, because its file system has been made already."""
     lines = []
     for index, (mount, options) in enumerate(parsed):
+        if options.imposed_read_only:
+            lines.append(f"the host's cgroups are mounted read-only [config.json#/mounts/{index}]")
         without = [key for key, _ in options.data] + [flag for flag in options.flags if flag != "ro"]
         if is_bind(mount, options) and without:
             names = ", ".join(without)

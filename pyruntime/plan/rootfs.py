@@ -96,8 +96,8 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 
 def apart_steps(facts: Facts) -> list[Step]:
-    """Without a mount namespace: what is mounted in the root does not come up in the image's own mount as well, where
-    delete would not find it."""
+    """Without a mount namespace: keep mounts below the root from propagating to the mount that the image is on, where
+    delete would not find them (mount_namespaces(7), "Shared subtrees")."""
     if has_mount_namespace(facts):
         return []
     attributes = ROOT, "", Flags("AT_EMPTY_PATH|AT_RECURSIVE"), 0, 0, Flags("MS_PRIVATE")

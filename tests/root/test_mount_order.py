@@ -135,12 +135,18 @@ class TestCgroupsWithoutANamespace:
         assert box.sh(self.PATH).strip() == str(cgroup_of(box.pid)).removeprefix(str(session.CGROUP_ROOT))
         assert "Read-only file system" in box.sh(f"mkdir {self.OWN}/new 2>&1; true")
 
-    @pytest.mark.parametrize("options", [(), ("rw",), ("rprivate", "nosuid", "rw")], ids=["none", "rw", "podmans"])
+    @pytest.mark.parametrize(
+        "options",
+        [(), ("rw",), ("rprivate", "nosuid", "rw"), ("rrw",), ("ro", "rrw"), ("rro", "rw", "rrw"), ("rw", "remounted")],
+        ids=["none", "rw", "podmans", "rrw", "ro-rrw", "rro-rrw", "remounted"],
+    )
     def test_it_is_read_only(
         self, runtime: Runtime, bundle: Bundle, workdir: Path, user: str, options: tuple[str, ...]
     ) -> None:
         """CVE-2023-25809: root of a container could move and kill what is the host's. A warning says so."""
-        self.prepare(bundle, user, *options)
+        self.prepare(bundle, user, *(option for option in options if option != "remounted"))
+        if "remounted" in options:
+            bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "remount", "rw")
         bundle.sh(f"mkdir {self.OWN}/new 2>&1; echo 1 2>&1 > {self.OWN}/cgroup.kill; true")
         log = workdir / "log"
         shown = runtime.run("--log", log, "run", "--bundle", bundle.save(), new_id())

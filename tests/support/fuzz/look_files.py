@@ -80,9 +80,11 @@ def mounts(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
             continue
         yield from what_is_there(config, pid, index, here[-1][2])
         yield from what_is_below(mount, words, place, table, index)
+        if mount.get("type") in ("cgroup", "cgroup2") and "cgroup" not in entries:
+            if "ro" not in here[-1][1] and not has_the_hosts_rights(config, entries):
+                yield f"otherwise: the host's cgroups can be written on {place!r}, /mounts/{index}"
+            continue
         for name, (sets, clears) in LASTING.items():
-            if mount.get("type") in ("cgroup", "cgroup2") and "cgroup" not in entries and name == "ro":
-                continue  # the host's cgroups are read-only, with a warning
             if {f"r{sets}", f"r{clears}"} & set(words):
                 continue  # recursive ones change the mount itself too, and come last
             last = [word for word in words if word in (sets, clears)]
@@ -90,6 +92,12 @@ def mounts(config: dict[str, Any], pid: int, _: Any) -> Iterator[str]:
             if last and (last[-1] == sets) != (name in here[-1][1]) and not covered_later:
                 ask = f"{last[-1]!r} is asked for on {place!r}, /mounts/{index}"
                 yield f"otherwise: {ask}, and it has {sorted(here[-1][1] & {*LASTING, 'rw'})}"
+
+
+def has_the_hosts_rights(config: dict[str, Any], entries: set[str]) -> bool:
+    """Whether the program may change what is the host's anyway."""
+    sets = config["process"].get("capabilities") or {}
+    return "user" not in entries and "CAP_SYS_ADMIN" in map(str.upper, sets.get("bounding") or [])
 
 
 def what_is_there(config: dict[str, Any], pid: int, index: int, kind: str) -> Iterator[str]:

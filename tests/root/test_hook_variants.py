@@ -7,21 +7,12 @@ from typing import Any
 import pytest
 from support import leaks
 from support.bundle import Bundle, Config, dict_of
-from support.fixtures import Make
+from support.fixtures import Make, lifecycle
 from support.runtime import ENVIRONMENT, Runtime, new_id, says
 
 KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 LONGEST = 9223372036854775807
 """The longest timeout that config.json can name."""
-
-
-@pytest.fixture
-def shared(workdir: Path, bundle: Bundle) -> Path:
-    """A folder under the same path on the host and in the container."""
-    path = workdir / "shared"
-    path.mkdir()
-    bundle.mount(str(path), "bind", str(path), "bind", "rw")
-    return path
 
 
 def add(bundle: Bundle, kind: str, entry: Config) -> Config:
@@ -30,13 +21,6 @@ def add(bundle: Bundle, kind: str, entry: Config) -> Config:
         entry = {"path": "/bin/sh", "env": ["PATH=/usr/bin:/bin"], **entry, "args": ["sh", "-c", entry["args"]]}
     dict_of(bundle.config, "hooks").setdefault(kind, []).append(entry)
     return entry
-
-
-def lifecycle(container: Make) -> None:
-    box = container()
-    box.kill()
-    box.wait_stopped()
-    box.delete()
 
 
 GIVEN: dict[str, tuple[Config, str]] = {

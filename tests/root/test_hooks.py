@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import leaks, paths, session
 from support.bundle import Bundle, Config, dict_of
-from support.fixtures import Make
+from support.fixtures import Make, lifecycle
 from support.runtime import Runtime, namespace, new_id, process_runs, wait_for
 
 BEFORE_START = ["prestart", "createRuntime", "createContainer"]
@@ -31,15 +31,6 @@ AddHook = Callable[..., Config]
 
 
 @pytest.fixture
-def shared(workdir: Path, bundle: Bundle) -> Path:
-    """A folder under the same path on the host and in the container."""
-    path = workdir / "shared"
-    path.mkdir()
-    bundle.mount(str(path), "bind", str(path), "bind", "rw")
-    return path
-
-
-@pytest.fixture
 def hook(bundle: Bundle) -> AddHook:
     """A function that adds a hook of a kind: a shell command, and more properties."""
 
@@ -49,14 +40,6 @@ def hook(bundle: Bundle) -> AddHook:
         return entry
 
     return add
-
-
-def lifecycle(container: Make) -> None:
-    """Run a container through its whole life."""
-    box = container()
-    box.kill()
-    box.wait_stopped()
-    box.delete()
 
 
 def test_order(container: Make, hook: AddHook, bundle: Bundle, shared: Path) -> None:

@@ -25,18 +25,10 @@ FIRST = 100000
 """The host's id of the container's root, in the tests with a user namespace."""
 
 
-def with_user_namespace(bundle: Bundle) -> None:
-    bundle.namespaces(user="")
-    for key in ("uidMappings", "gidMappings"):
-        bundle.linux[key] = [{"containerID": 0, "hostID": FIRST, "size": 65536}]
-    for path in [bundle.rootfs, *bundle.rootfs.rglob("*")]:
-        os.chown(path, FIRST, FIRST, follow_symlinks=False)
-
-
 @pytest.fixture(params=["host", "userns"])
 def user(request: pytest.FixtureRequest, bundle: Bundle) -> Callable[[], None]:
     """A function that is called when the image is ready."""
-    return (lambda: with_user_namespace(bundle)) if request.param == "userns" else lambda: None
+    return (lambda: bundle.user_namespace(FIRST)) if request.param == "userns" else lambda: None
 
 
 class Case(NamedTuple):
@@ -255,7 +247,7 @@ class TestDevicesInAUserNamespace:
             {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o622, "uid": 65537},
             {"path": "/dev/pipe", "type": "p", "fileMode": 0o622},
         ]
-        with_user_namespace(bundle)
+        bundle.user_namespace(FIRST)
         look = "stat -c '%n %t,%T %a %u %g' deep/zero block null pipe; head -c 1 deep/zero | od -An -tx1"
         found = inside(f"cd /dev; {look}")
         assert found.splitlines() == [
@@ -266,7 +258,7 @@ class TestDevicesInAUserNamespace:
     def test_the_device_rules_hold(self, inside: Inside, bundle: Bundle) -> None:
         bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]
         bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
-        with_user_namespace(bundle)
+        bundle.user_namespace(FIRST)
         assert "Operation not permitted" in inside("cat /dev/mine 2>&1; true")
 
     def test_before_linux_6_15(self, workdir: Path) -> None:

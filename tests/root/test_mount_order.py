@@ -4,7 +4,6 @@ runtime-spec config.md "Mounts": "The runtime MUST mount entries in the listed o
 file system, where an earlier mount is by then; also where the host has to open sources, or to map their owners.
 """
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from support.fixtures import Inside, Make
 from support.runtime import Runtime, new_id, says
 
 FIRST = 100000
-
-
-def with_user_namespace(bundle: Bundle) -> None:
-    bundle.namespaces(user="")
-    for key in ("uidMappings", "gidMappings"):
-        bundle.linux[key] = [{"containerID": 0, "hostID": FIRST, "size": 65536}]
-    for path in [bundle.rootfs, *bundle.rootfs.rglob("*")]:
-        os.chown(path, FIRST, FIRST, follow_symlinks=False)
 
 
 @pytest.fixture(params=["host", "userns", "idmap", "userns-idmap"])
@@ -42,7 +33,7 @@ def bind(bundle: Bundle, destination: str, source: Path | str, way: str, *option
 
 def ready(bundle: Bundle, way: str) -> None:
     if way.startswith("userns"):
-        with_user_namespace(bundle)
+        bundle.user_namespace(FIRST)
 
 
 @pytest.fixture
@@ -107,7 +98,7 @@ class TestSourcesInTheRoot:
 
 def test_message_queues_are_of_the_containers_root(inside: Inside, bundle: Bundle) -> None:
     """Their file system belongs to whoever makes the ipc namespace."""
-    with_user_namespace(bundle)
+    bundle.user_namespace(FIRST)
     assert inside("stat -c '%u:%g %a' /dev/mqueue; touch /dev/mqueue/made && echo made") == "0:0 1777\nmade"
 
 
@@ -180,5 +171,6 @@ def test_without_a_mount_namespace_nothing_stays(
     assert f"{bundle.rootfs}/data/below " in Path("/proc/self/mountinfo").read_text()
     box.delete("--force")
     after = Path("/proc/self/mountinfo").read_text()
-    session.umount(str(source / "below"))
+    if f"{source}/below " in after:
+        session.umount(str(source / "below"))
     assert after == before

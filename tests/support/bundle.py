@@ -1,6 +1,7 @@
 """Bundles: a copy of the busybox bundle whose config.json a test edits."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,6 +68,15 @@ class Bundle:
             else:
                 entries[kind] = {"type": kind, "path": path} if path else {"type": kind}
         self.linux["namespaces"] = list(entries.values())
+
+    def user_namespace(self, first: int) -> None:
+        """Give the container a user namespace, in which the host's ids from first on are those from 0 on, and the image
+        as it is by now to its root."""
+        self.namespaces(user="")
+        for key in ("uidMappings", "gidMappings"):
+            self.linux[key] = [{"containerID": 0, "hostID": first, "size": 65536}]
+        for path in [self.rootfs, *self.rootfs.rglob("*")]:
+            os.chown(path, first, first, follow_symlinks=False)
 
     def save(self) -> Path:
         """Write config.json; return the bundle's path."""

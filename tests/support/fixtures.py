@@ -67,6 +67,23 @@ def container(runtime: Runtime, bundle: Bundle) -> Iterator[Make]:
         each.close()
 
 
+def lifecycle(container: Make) -> None:
+    """Run a container through its whole life."""
+    box = container()
+    box.kill()
+    box.wait_stopped()
+    box.delete()
+
+
+@pytest.fixture
+def shared(workdir: Path, bundle: Bundle) -> Path:
+    """A folder under the same path on the host and in the container."""
+    path = workdir / "shared"
+    path.mkdir()
+    bundle.mount(str(path), "bind", str(path), "bind", "rw")
+    return path
+
+
 Inside = Callable[..., str]
 
 

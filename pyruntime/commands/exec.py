@@ -7,6 +7,7 @@ import posix
 
 from .. import kernel, log, spec
 from ..container import cgroup
+from ..container.exec_cgroup import exec_cgroup
 from ..container.status import status_of
 from ..container.store import Store
 from ..engine import foreground, launch
@@ -221,7 +222,7 @@ def add_process(
 
 def open_cgroup(now: Status, container: Container, options: Options) -> int:
     """Return a descriptor of the cgroup that the new process is born in: init's own, or one below it (--cgroup)."""
-    path = cgroup.exec_cgroup(now.pid, container.record, options.cgroup)
+    path = exec_cgroup(now.pid, container.record, options.cgroup)
     try:
         return kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
     except OSError as error:

@@ -10,9 +10,9 @@ import errno
 import posix
 
 from .. import kernel
-from ..errors import Failure, UsageFailure, os_error_text
+from ..errors import Failure
 from ..kernel.files import write_file
-from ..text import decode, quoted
+from ..text import decode
 from .ownership import is_cgroup2, is_of, removable
 from .record import is_cgroup_path
 
@@ -393,36 +393,3 @@ def remove_parents(mount: int, record: Record) -> None:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return  # it will never be this user's to remove
             raise Failure(f"remove cgroup {path}", error) from None
-
-
-def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:
-    """Return the directory of the cgroup that exec's process is born in: init's own, unless --cgroup names another.
-
-    given: the values of --cgroup, each below the container's own cgroup; "/" is that cgroup itself. Raises Failure.
-    """
-    if not given:
-        return own_cgroup(pid, record["cgroup_mount"])
-    if len(given) > 1:
-        raise UsageFailure("--cgroup is given more than once; a container is in one hierarchy only")
-    part = given[0]
-    name = part.rpartition(":")[2].rstrip("/")
-    if not part or ".." in name.split("/"):
-        raise UsageFailure(f"--cgroup {quoted(part)} is not a cgroup below the container's")
-    top = f"{record['cgroup_mount']}{record['cgroup'].rstrip('/')}"
-    return f"{top}/{name.lstrip('/')}".rstrip("/")
-
-
-def own_cgroup(pid: int, mount: str) -> str:
-    """Return the directory of the cgroup where a process really is.
-
-    A container that nests cgroups may have moved its init; joining the top would be refused (no internal processes).
-    Raises Failure when the process is gone, or is outside of what this cgroup namespace shows.
-    """
-    try:
-        lines = decode(read_file(f"/proc/{pid}/cgroup")).split("\n")
-    except OSError as error:
-        raise Failure(f"container not running: its init {pid} is gone ({os_error_text(error)})") from None
-    path = next((line[3:] for line in lines if line.startswith("0::")), "")
-    if not path.startswith("/") or path.startswith("/..") or path.endswith(" (deleted)"):
-        raise Failure(f"the cgroup of process {pid}, {quoted(path)}, can't be reached from here")
-    return f"{mount}{path}"

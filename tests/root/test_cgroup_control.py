@@ -14,6 +14,7 @@ from support import leaks, session
 from support.runtime import process_runs, wait_for
 
 from pyruntime.container import cgroup as module
+from pyruntime.container import exec_cgroup
 from pyruntime.container.cgroup import Cgroup
 from pyruntime.errors import Failure
 
@@ -259,31 +260,31 @@ class TestOwnership:
 class TestOwnCgroup:
     def test_where_the_process_is(self, top: Path, run: Run) -> None:
         inner = nest(top, "a")[1]
-        assert module.own_cgroup(run(inner), str(session.CGROUP_ROOT)) == str(inner)
+        assert exec_cgroup.own_cgroup(run(inner), str(session.CGROUP_ROOT)) == str(inner)
 
     def test_of_exec(self, top: Path, run: Run) -> None:
         """Where init is, also when the container has moved it away from the top."""
         inner = nest(top, "a")[1]
-        assert module.exec_cgroup(run(inner), record_of(top, [], None), []) == str(inner)
+        assert exec_cgroup.exec_cgroup(run(inner), record_of(top, [], None), []) == str(inner)
 
     @pytest.mark.parametrize("given", ["sub/x", "/sub/x", "memory:/sub/x", "sub/x/"])
     def test_below(self, top: Path, run: Run, given: str) -> None:
         """--cgroup counts from the container's own cgroup, wherever init is."""
         inner = nest(top, "a")[1]
-        assert module.exec_cgroup(run(inner), record_of(top, [], None), [given]) == f"{top}/sub/x"
+        assert exec_cgroup.exec_cgroup(run(inner), record_of(top, [], None), [given]) == f"{top}/sub/x"
 
     @pytest.mark.parametrize("given", ["/", "cpu,memory:/"])
     def test_the_top_itself(self, top: Path, run: Run, given: str) -> None:
         inner = nest(top, "a")[1]
-        assert module.exec_cgroup(run(inner), record_of(top, [], None), [given]) == str(top)
+        assert exec_cgroup.exec_cgroup(run(inner), record_of(top, [], None), [given]) == str(top)
 
     @pytest.mark.parametrize("given", [[""], [".."], ["../x"], ["a/../../x"], ["cpu:/.."], ["a", "b"]])
     def test_not_out_of_it(self, top: Path, run: Run, given: list[str]) -> None:
         with pytest.raises(Failure, match="--cgroup"):
-            module.exec_cgroup(run(top), record_of(top, [], None), given)
+            exec_cgroup.exec_cgroup(run(top), record_of(top, [], None), given)
 
     def test_a_process_that_is_gone(self) -> None:
         with subprocess.Popen(["true"]) as child:
             child.wait()
         with pytest.raises(Failure, match="container not running"):
-            module.own_cgroup(child.pid, str(session.CGROUP_ROOT))
+            exec_cgroup.own_cgroup(child.pid, str(session.CGROUP_ROOT))

@@ -300,7 +300,7 @@ def run(options: Options) -> int:
     try:
         terminal = take_terminal(ours, slots) if own_terminal else None
         notify = start_command.listen(container)
-        start_command.start_created(container, launched.pid)
+        start_command.start_created(container, launched.pid, launched.pidfd)
         if signals is None:
             launched.close()
             start_command.wait_ready(container, notify)

@@ -62,7 +62,7 @@ def start_container(container: Container) -> None:
         what = REFUSED.get(now.status, f"a container in the {now.status} state")
         raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
     try:
-        start_created(container, now.pid)
+        start_created(container, now.pid, now.pidfd)
     except Failure as failure:
         if (failure.pointer or "").startswith("/hooks/"):
             from .delete import clean_up
@@ -72,7 +72,7 @@ def start_container(container: Container) -> None:
         raise
 
 
-def start_created(container: Container, pid: int) -> None:
+def start_created(container: Container, pid: int, pidfd: int) -> None:
     """Start a locked container that is known to be `created`. Raises Failure; who called destroys it for a hook's."""
     from ..engine import start as engine_start
 
@@ -80,7 +80,7 @@ def start_created(container: Container, pid: int) -> None:
         refuse_to_start(container)
         return
     try:
-        engine_start.start(container.dirfd)
+        engine_start.start(container.dirfd, pidfd)
     except Failure as failure:
         from ..container import limits
 

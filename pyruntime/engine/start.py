@@ -11,13 +11,17 @@ from . import channel
 
 SOCKET = "start.sock"
 """Name of init's listening socket in the container's state directory; it is gone once the program was started."""
+END_LIMIT = 1000
+"""Milliseconds that init may take to end after it has reported a failure."""
+POLLIN = 1
 
 
-def start(state_dir: int) -> None:
-    """Let init execute the program; return once it did.
+def start(state_dir: int, pidfd: int) -> None:
+    """Let init, of which pidfd is one, execute the program; return once it did.
 
     It never hangs on a dead init: the socket closes with the process. A program that began and died at once was
-    started. Raises Failure when init is gone, a startContainer hook failed, or the program can't be executed.
+    started. Raises Failure when init is gone, a startContainer hook failed, or the program can't be executed; the
+    container is `stopped` by then.
     """
     try:
         connection = kernel.unix_connect(state_dir, SOCKET)
@@ -30,7 +34,12 @@ def start(state_dir: int) -> None:
             kernel.send_message(connection, channel.START)
         except BrokenPipeError:
             raise Failure("the container's init died before it could execute the program") from None
-        channel.wait_for_exec(connection)
+        try:
+            channel.wait_for_exec(connection)
+        except Failure:
+            # Init ends right after its report, but not before who reads it goes on to ask for the container's state.
+            kernel.poll([(pidfd, POLLIN)], END_LIMIT)
+            raise
     finally:
         posix.close(connection)
     posix.unlink(SOCKET, dir_fd=state_dir)

@@ -38,8 +38,8 @@ def differences(config: dict[str, Any], pid: int, capabilities: dict[str, int]) 
     for check in (process, scheduling, identity, rights, limits, namespaces, names, *look_files.ALL, cgroup):
         try:
             found += list(check(config, pid, capabilities))
-        except OSError as error:
-            found.append(f"otherwise: a file can't be looked at: {error}")
+        except (OSError, KeyError, IndexError, ValueError) as error:  # of one that ends, files miss or lack lines
+            found.append(f"otherwise: {check.__name__} can't be looked at: {type(error).__name__}: {error}")
     try:
         os.readlink(f"/proc/{pid}/exe")
     except OSError:

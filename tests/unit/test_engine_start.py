@@ -36,6 +36,7 @@ def test_init_has_ended_when_its_failure_is_reported(tmp_path: Path, monkeypatch
     monkeypatch.setattr(start.kernel, "unix_connect", lambda *_: ours.detach())
     init = os.fork()
     if init == 0:
+        ours.close()
         theirs.recv(16)
         theirs.send(channel.ERROR + b"7 execve(/bin/sh)")
         theirs.close()

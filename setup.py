@@ -9,8 +9,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from building import commands, launcher  # noqa: E402
 
-setup(
-    ext_modules=commands.extensions(),
-    data_files=[("bin", [launcher.LAUNCHER])],
-    cmdclass=commands.COMMANDS,
-)
+setup(ext_modules=commands.extensions(), data_files=[("bin", [launcher.LAUNCHER])], cmdclass=commands.COMMANDS)

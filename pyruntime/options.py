@@ -157,11 +157,7 @@ COMMANDS = {
         "kill:kill",
         "ID [SIGNAL]",
         "send a signal to a container (default TERM)",
-        {
-            **TRACE,
-            "all": (FLAG, "a", "to all its processes"),
-            "regex": (FLAG, "r", "ID is a regular expression"),
-        },
+        {**TRACE, "all": (FLAG, "a", "to all its processes"), "regex": (FLAG, "r", "ID is a regular expression")},
         most=2,
     ),
     "delete": Command(
@@ -189,12 +185,7 @@ COMMANDS = {
         "ps:ps", "ID [PS OPTIONS]", "list the processes of a container", {"format": FORMAT}, most=1 << 20, rest=True
     ),
     "list": Command(
-        "listing:list_",
-        "",
-        "list containers",
-        {"quiet": (FLAG, "q", "only ids"), "format": FORMAT},
-        least=0,
-        most=0,
+        "listing:list_", "", "list containers", {"quiet": (FLAG, "q", "only ids"), "format": FORMAT}, least=0, most=0
     ),
     "pause": Command("pause:pause", "ID", "stop all processes of a container for a while"),
     "resume": Command("pause:resume", "ID", "let a paused container go on"),

@@ -77,18 +77,7 @@ class Step:
         it while init runs these, instead of waiting.
     """
 
-    __slots__ = (
-        "side",
-        "pointer",
-        "call",
-        "args",
-        "into",
-        "ignore",
-        "closes",
-        "share",
-        "hint",
-        "meanwhile",
-    )
+    __slots__ = ("side", "pointer", "call", "args", "into", "ignore", "closes", "share", "hint", "meanwhile")
 
     def __init__(
         self,

@@ -178,12 +178,7 @@ def check_terminal(options: Options, program: dict[str, Any]) -> bool:
 
 
 def add_process(
-    options: Options,
-    container: Container,
-    config: dict[str, Any],
-    program: dict[str, Any],
-    now: Status,
-    slots: Slots,
+    options: Options, container: Container, config: dict[str, Any], program: dict[str, Any], now: Status, slots: Slots
 ) -> launch.Launched:
     """Run the plan of exec; return once the program runs."""
     found = facts.Facts()

@@ -76,10 +76,7 @@ def apply(container: Container, wanted: Resources) -> None:
         change.run(plan.enable_steps(writes, found), slots)
         change.run(plan.device_steps(wanted), slots)
         facts.probe_files(found, plan.files_to_read(writes))
-        changes = [
-            *driver_changes(container, wanted, current, writes),
-            *plan.changes(wanted, merged, writes, found),
-        ]
+        changes = [*driver_changes(container, wanted, current, writes), *plan.changes(wanted, merged, writes, found)]
         kills = group.oom_kills()
         change.make(changes, slots)
         note(container, merged, changes, slots)
@@ -245,7 +242,4 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "kernel-memory-tcp": ("/memory/kernelTCP", size),
 }
 """Option -> where its value stands in the resources document, and how it is read; an empty value is none."""
-REFUSED = {
-    "l3-cache-schema": "Intel RDT is not supported",
-    "mem-bw-schema": "Intel RDT is not supported",
-}
+REFUSED = {"l3-cache-schema": "Intel RDT is not supported", "mem-bw-schema": "Intel RDT is not supported"}

@@ -171,9 +171,7 @@ def write_pid_file(path: str, pid: int) -> None:
     # The directory may be somebody else's: nobody can have made this name before, nor a link of it.
     temporary = f"{path}.{posix.urandom(8).hex()}.tmp"
     fd = kernel.open(
-        temporary,
-        posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC,
-        0o644,
+        temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
     )
     try:
         try:

@@ -86,14 +86,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
         number, text = -1, error.what if error.cause is None else str(error)
     else:
         number, text = 0, f"internal error: {type(error).__name__}: {error}"
-    fields = (
-        str(position),
-        str(number),
-        step.pointer,
-        step.called(),
-        step.hint or "",
-        text,
-    )
+    fields = (str(position), str(number), step.pointer, step.called(), step.hint or "", text)
     message = SEPARATOR.join(shortened(one_line(field)) for field in fields)
     try:
         kernel.send_message(fd, ERROR + encode(message))

@@ -63,11 +63,7 @@ def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
             step = steps[position]
             if position > first and steps[position - 1].side != step.side:
                 if step.side == HOST:
-                    channel.send_go(
-                        channel_fd,
-                        channel.shared_names(plan, run_start, position),
-                        slots,
-                    )
+                    channel.send_go(channel_fd, channel.shared_names(plan, run_start, position), slots)
                 else:
                     channel.receive_go(channel_fd, slots, channel.shared_names(plan, run_start, position))
                 run_start = position

@@ -143,14 +143,7 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
 
 
 def clone_through(
-    joins: list[Step],
-    step: Step,
-    flags: int,
-    cgroup: int,
-    plan: Plan,
-    position: int,
-    slots: Slots,
-    launched: Launched,
+    joins: list[Step], step: Step, flags: int, cgroup: int, plan: Plan, position: int, slots: Slots, launched: Launched
 ) -> None:
     """Make init from a process in between that has joined other namespaces; init is still the host's child."""
     receive, send = kernel.socketpair()
@@ -183,10 +176,7 @@ def clone_through(
     if message[:1] == channel.ERROR:
         raise channel.read_error(message)
     if not message:
-        raise Failure(
-            f"{step.called()}: the process that joins the user namespace died",
-            pointer=step.pointer,
-        )
+        raise Failure(f"{step.called()}: the process that joins the user namespace died", pointer=step.pointer)
     launched.pid, launched.pidfd = int(message), fds[0]
 
 
@@ -212,10 +202,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
     """Run the host's steps after clone3, in turn with init's."""
     steps = plan.steps
     tell_init_steps(plan, first)
-    last_host = max(
-        (i for i in range(first, len(steps)) if steps[i].side == HOST),
-        default=first - 1,
-    )
+    last_host = max((i for i in range(first, len(steps)) if steps[i].side == HOST), default=first - 1)
     run_start = done = first
     for position in range(first, len(steps)):
         step = steps[position]

@@ -129,10 +129,7 @@ def check_program(name: str, path: str) -> None:
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:
-        words = {
-            errno.ENOENT: "no such file or directory",
-            errno.ENOTDIR: "not a directory",
-        }
+        words = {errno.ENOENT: "no such file or directory", errno.ENOTDIR: "not a directory"}
         reason = words.get(error.errno or 0) or posix.strerror(error.errno or 0).lower()
         raise Failure(f'exec: "{name}": stat {path}: {reason}', pointer="/process/args/0") from None
     if mode & S_IFMT == S_IFDIR:
@@ -154,12 +151,7 @@ def own_stdio(uid: int) -> None:
         try:
             posix.fchown(fd, uid, -1)
         except OSError as error:
-            if error.errno not in (
-                errno.EINVAL,
-                errno.EPERM,
-                errno.EROFS,
-                errno.ENOSYS,
-            ):
+            if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS, errno.ENOSYS):
                 raise
 
 

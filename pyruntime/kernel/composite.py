@@ -14,13 +14,7 @@ from .attributes import (
     set_no_new_privs,
     set_pdeathsig,
 )
-from .binds import (
-    clone_unless_link,
-    make_same_symlink,
-    open_link_mountpoint,
-    read_link,
-    set_bind_attributes,
-)
+from .binds import clone_unless_link, make_same_symlink, open_link_mountpoint, read_link, set_bind_attributes
 from .cgroups import (
     check_cgroup_free,
     chown_cgroup,

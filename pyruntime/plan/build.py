@@ -58,14 +58,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *hooks.stream_steps(config, EARLY_HOOKS),
         *mounts.host_mount_steps(parsed, config, facts),
         *rootfs.host_device_steps(config, facts),
-        Step(
-            HOST,
-            "",
-            "unix_listen",
-            Slot("state_dir"),
-            "start.sock",
-            into="start_listener",
-        ),
+        Step(HOST, "", "unix_listen", Slot("state_dir"), "start.sock", into="start_listener"),
         *namespaces.before_clone(config, facts),
         namespaces.clone_step(config, facts),
         Step(HOST, "", "close", Slot("start_listener")),
@@ -86,14 +79,7 @@ def build_create(config: dict[str, Any], facts: Facts) -> Plan:
         *(late_resources(config, facts) if outside else ()),
         *release_steps(config, facts),
         # Init: `start` has been called.
-        Step(
-            INIT,
-            "",
-            "await_start",
-            Slot("start_listener"),
-            Slot("channel"),
-            into="starter",
-        ),
+        Step(INIT, "", "await_start", Slot("start_listener"), Slot("channel"), into="starter"),
         *start_hook_steps(program or {}, config, facts),
         *(execute_steps(program, config, facts, set_limits, report="starter") if program else ()),
     ]
@@ -175,10 +161,7 @@ def late_resources(config: dict[str, Any], facts: Facts) -> list[Step]:
 
 def cgroup_before_init(config: dict[str, Any], facts: Facts) -> list[Step]:
     """With the cgroupfs driver: the cgroup with its limits, for clone3 to start init inside."""
-    return [
-        *cgroup.cgroup_steps(facts),
-        *resources.resource_steps(config, facts),
-    ]
+    return [*cgroup.cgroup_steps(facts), *resources.resource_steps(config, facts)]
 
 
 def cgroup_around_init(config: dict[str, Any], facts: Facts) -> list[Step]:
@@ -220,18 +203,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, facts: Fact
         *paths.masked_steps(config, facts),
         *rootfs.enter_root(facts),
         *(
-            [
-                Step(
-                    INIT,
-                    "/process/cwd",
-                    "mkdir_in_root",
-                    Slot("root"),
-                    cwd,
-                    Octal(0o755),
-                    into="cwd",
-                    closes=("cwd",),
-                )
-            ]
+            [Step(INIT, "/process/cwd", "mkdir_in_root", Slot("root"), cwd, Octal(0o755), into="cwd", closes=("cwd",))]
             if cwd and cwd != "/"
             else ()
         ),
@@ -360,14 +332,7 @@ def execute_steps(
     return [
         *(() if loaded else seccomp.state_steps(config, facts)),
         *([Step(INIT, "", "pass_on", 3, facts.preserve_fds)] if facts.preserve_fds else ()),
-        Step(
-            INIT,
-            "",
-            "close_range",
-            first,
-            Flags("UINT_MAX"),
-            Flags("CLOSE_RANGE_CLOEXEC"),
-        ),
+        Step(INIT, "", "close_range", first, Flags("UINT_MAX"), Flags("CLOSE_RANGE_CLOEXEC")),
         Step(
             INIT,
             "/process/args",

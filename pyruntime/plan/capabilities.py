@@ -101,12 +101,7 @@ def after_setuid(sets: Sets, *, keep_sys_admin: bool) -> list[Step]:
     steps = [
         Step(INIT, pointer, "set_keepcaps", 0),
         Step(
-            INIT,
-            pointer,
-            "capset",
-            Mask(sets.effective | extra),
-            Mask(sets.permitted | extra),
-            Mask(sets.inheritable),
+            INIT, pointer, "capset", Mask(sets.effective | extra), Mask(sets.permitted | extra), Mask(sets.inheritable)
         ),
         Step(INIT, f"{pointer}/ambient", "cap_ambient_clear_all"),
     ]

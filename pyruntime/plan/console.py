@@ -26,16 +26,7 @@ def connect_steps(process: dict[str, Any] | None, facts: Facts) -> list[Step]:
     """
     if not wants_terminal(process) or facts.console_socket is None:
         return []
-    return [
-        Step(
-            HOST,
-            POINTER,
-            "unix_connect",
-            Flags("AT_FDCWD"),
-            facts.console_socket,
-            into="console",
-        )
-    ]
+    return [Step(HOST, POINTER, "unix_connect", Flags("AT_FDCWD"), facts.console_socket, into="console")]
 
 
 def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, outside: bool) -> list[Step]:
@@ -51,26 +42,8 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, 
     steps = []
     where: Any = Slot("root")
     if not root:
-        steps.append(
-            Step(
-                INIT,
-                POINTER,
-                "open",
-                "/",
-                Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"),
-                into="root",
-            )
-        )
-    steps.append(
-        Step(
-            INIT,
-            POINTER,
-            "open_ptmx",
-            where,
-            into="pty",
-            hint="the container needs a devpts on /dev/pts",
-        )
-    )
+        steps.append(Step(INIT, POINTER, "open", "/", Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"), into="root"))
+    steps.append(Step(INIT, POINTER, "open_ptmx", where, into="pty", hint="the container needs a devpts on /dev/pts"))
     steps.append(Step(INIT, POINTER, "open_pty_peer", Slot("pty"), into="tty"))
     steps += _size_steps(process, facts)
     steps += _line_end_steps(facts)
@@ -79,16 +52,7 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, 
         steps.append(Step(INIT, POINTER, "fchown", Slot("tty"), uid, -1))
     if root:
         steps += _mount_console()
-    steps.append(
-        Step(
-            INIT,
-            POINTER,
-            "send_terminal",
-            Slot("console"),
-            Slot("pty"),
-            closes=("pty", "console"),
-        )
-    )
+    steps.append(Step(INIT, POINTER, "send_terminal", Slot("console"), Slot("pty"), closes=("pty", "console")))
     return steps + (stdio_of_terminal() if outside else login_steps(process))
 
 
@@ -108,9 +72,7 @@ def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:
     if facts.console_size is not None:
         return [Step(INIT, POINTER, "set_window_size", Slot("pty"), *facts.console_size)]
     if size:
-        return [
-            Step(INIT, "/process/consoleSize", "set_window_size", Slot("pty"), size["height"], size["width"]),
-        ]
+        return [Step(INIT, "/process/consoleSize", "set_window_size", Slot("pty"), size["height"], size["width"])]
     return []
 
 

@@ -381,10 +381,7 @@ def clean_cgroup_path(path: str) -> str:
     if ".." in parts:
         raise InvalidConfig(f"cgroupsPath {path!r} must not contain '..'", pointer="/linux/cgroupsPath")
     if not parts:
-        raise InvalidConfig(
-            f"cgroupsPath {path!r} names no cgroup below the root",
-            pointer="/linux/cgroupsPath",
-        )
+        raise InvalidConfig(f"cgroupsPath {path!r} names no cgroup below the root", pointer="/linux/cgroupsPath")
     return "/" + "/".join(parts)
 
 

@@ -36,14 +36,7 @@ def label_steps(program: dict[str, Any]) -> list[Step]:
     steps = []
     profile, label = program.get("apparmorProfile"), program.get("selinuxLabel")
     if profile and profile != "unconfined":
-        steps.append(
-            _write(
-                "/process/apparmorProfile",
-                "self/attr/apparmor/exec",
-                f"exec {profile}",
-                "AppArmor",
-            )
-        )
+        steps.append(_write("/process/apparmorProfile", "self/attr/apparmor/exec", f"exec {profile}", "AppArmor"))
     if label:
         steps.append(_write("/process/selinuxLabel", "self/attr/exec", label, "SELinux"))
     return steps
@@ -51,11 +44,5 @@ def label_steps(program: dict[str, Any]) -> list[Step]:
 
 def _write(pointer: str, path: str, text: str, lsm: str) -> Step:
     return Step(
-        INIT,
-        pointer,
-        "write_procfs",
-        Slot("procfs"),
-        path,
-        text,
-        hint=f"is {lsm} enabled, and the name loaded?",
+        INIT, pointer, "write_procfs", Slot("procfs"), path, text, hint=f"is {lsm} enabled, and the name loaded?"
     )

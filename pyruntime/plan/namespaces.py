@@ -229,36 +229,11 @@ def _time_steps(config: dict[str, Any]) -> list[Step]:
     offsets = config["linux"].get("timeOffsets") or {}
     text = "".join(f"{clock} {o.get('secs', 0)} {o.get('nanosecs', 0)}\n" for clock, o in offsets.items())
     if text:
-        steps.append(
-            Step(
-                HOST,
-                "/linux/timeOffsets",
-                "write_proc_pid",
-                Slot("init_pid"),
-                "timens_offsets",
-                text,
-            )
-        )
+        steps.append(Step(HOST, "/linux/timeOffsets", "write_proc_pid", Slot("init_pid"), "timens_offsets", text))
     steps.append(
-        Step(
-            INIT,
-            pointer,
-            "open",
-            "/proc/self/ns/time_for_children",
-            Flags("O_RDONLY|O_CLOEXEC"),
-            into="ns_time_made",
-        )
+        Step(INIT, pointer, "open", "/proc/self/ns/time_for_children", Flags("O_RDONLY|O_CLOEXEC"), into="ns_time_made")
     )
-    steps.append(
-        Step(
-            INIT,
-            pointer,
-            "setns",
-            Slot("ns_time_made"),
-            Flags("CLONE_NEWTIME"),
-            closes=("ns_time_made",),
-        )
-    )
+    steps.append(Step(INIT, pointer, "setns", Slot("ns_time_made"), Flags("CLONE_NEWTIME"), closes=("ns_time_made",)))
     return steps
 
 
@@ -274,9 +249,7 @@ def net_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     for index, (name, device) in enumerate(devices.items()):
         pointer = f"/linux/netDevices/{escaped(name)}"
         wanted = (device or {}).get("name") or name
-        steps.append(
-            Step(HOST, pointer, "move_net_device", name, wanted, Slot(namespace), into=f"net_device{index}"),
-        )
+        steps.append(Step(HOST, pointer, "move_net_device", name, wanted, Slot(namespace), into=f"net_device{index}"))
     return steps
 
 
@@ -299,30 +272,14 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     steps: list[Step] = []
     if "mount" not in kinds:
         root = Flags("O_PATH|O_DIRECTORY|O_CLOEXEC")
-        steps.append(
-            Step(
-                INIT,
-                "/root/path",
-                "open",
-                f"/proc/{facts.init_pid}/root",
-                root,
-                into="root",
-            )
-        )
+        steps.append(Step(INIT, "/root/path", "open", f"/proc/{facts.init_pid}/root", root, into="root"))
     if "pid" in kinds:
         steps.append(Step(INIT, pointer_of(config, "pid"), "setns", Slot("target"), Flags("CLONE_NEWPID")))
     if early:
         steps.append(Step(INIT, "/linux/namespaces", "setns", Slot("target"), Flags("|".join(early))))
     if flags:
         steps.append(
-            Step(
-                INIT,
-                "/linux/namespaces",
-                "setns",
-                Slot("target"),
-                Flags("|".join(flags)),
-                closes=("target",),
-            )
+            Step(INIT, "/linux/namespaces", "setns", Slot("target"), Flags("|".join(flags)), closes=("target",))
         )
     if "mount" not in kinds:
         steps.append(Step(INIT, "/root/path", "fchdir", Slot("root")))

@@ -55,10 +55,7 @@ def late_steps(program: dict[str, Any], *, forbidden: bool) -> list[Step]:
     A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)). forbidden: a
     filter is loaded by now below which the process itself can set no limits.
     """
-    return [
-        *scheduler_steps(program.get("scheduler") or {}, HOST),
-        *(rlimit_steps(program, HOST) if forbidden else ()),
-    ]
+    return [*scheduler_steps(program.get("scheduler") or {}, HOST), *(rlimit_steps(program, HOST) if forbidden else ())]
 
 
 def keyring_steps(facts: Facts) -> list[Step]:

@@ -126,12 +126,7 @@ def limit_text(value: int) -> str:
 
 def memory(group: dict[str, Any]) -> list[Write]:
     """limit, reservation and swap in bytes; config's swap is memory plus swap, as in version 1."""
-    refuse(
-        group,
-        "memory",
-        ("kernel", "kernelTCP", "swappiness", "disableOOMKiller"),
-        "cgroup v2 has no such control",
-    )
+    refuse(group, "memory", ("kernel", "kernelTCP", "swappiness", "disableOOMKiller"), "cgroup v2 has no such control")
     at = f"{BASE}/memory"
     writes = []
     limit = group.get("limit") or 0
@@ -181,12 +176,7 @@ def weight_of_shares(shares: int) -> int:
 
 def cpu(group: dict[str, Any]) -> list[Write]:
     """shares, quota, period and burst (microseconds), idle, cpus, mems."""
-    refuse(
-        group,
-        "cpu",
-        ("realtimeRuntime", "realtimePeriod"),
-        "cgroup v2 has no realtime control",
-    )
+    refuse(group, "cpu", ("realtimeRuntime", "realtimePeriod"), "cgroup v2 has no realtime control")
     at = f"{BASE}/cpu"
     writes = []
     if group.get("shares"):
@@ -278,12 +268,7 @@ def rdma(devices: dict[str, Any]) -> list[Write]:
 
 def network(group: dict[str, Any]) -> list[Write]:
     """classID and priorities exist only in version 1."""
-    refuse(
-        group,
-        "network",
-        ("classID", "priorities"),
-        "net_cls and net_prio exist only in cgroup v1",
-    )
+    refuse(group, "network", ("classID", "priorities"), "net_cls and net_prio exist only in cgroup v1")
     return []
 
 

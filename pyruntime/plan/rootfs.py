@@ -21,12 +21,7 @@ ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
 EMPTY = Flags("AT_EMPTY_PATH")
 READ_ONLY = Flags("MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC")
 CLONE_TREE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")
-PROPAGATION = {
-    "shared": "MS_SHARED",
-    "slave": "MS_SLAVE",
-    "private": "MS_PRIVATE",
-    "unbindable": "MS_UNBINDABLE",
-}
+PROPAGATION = {"shared": "MS_SHARED", "slave": "MS_SLAVE", "private": "MS_PRIVATE", "unbindable": "MS_UNBINDABLE"}
 
 DEFAULT_DEVICES = (
     ("/dev/null", 1, 3),
@@ -76,14 +71,7 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
         )
         if flag == "MS_SHARED":
             # pivot_root(2) refuses a new root whose parent mount is shared.
-            steps.append(
-                Step(
-                    INIT,
-                    "/linux/rootfsPropagation",
-                    "make_parent_private",
-                    facts.rootfs,
-                )
-            )
+            steps.append(Step(INIT, "/linux/rootfsPropagation", "make_parent_private", facts.rootfs))
     attach = ROOT, "", CWD, facts.rootfs, Flags("MOVE_MOUNT_F_EMPTY_PATH")
     return [
         *steps,
@@ -194,11 +182,7 @@ def enter_root(facts: Facts) -> list[Step]:
     """Switch to the rootfs: pivot_root, or MS_MOVE with --no-pivot, or only chroot without a mount namespace."""
     fchdir = Step(INIT, "/root/path", "fchdir", ROOT)
     if not has_mount_namespace(facts):
-        return [
-            fchdir,
-            Step(INIT, "/root/path", "chroot", "."),
-            Step(INIT, "/root/path", "chdir", "/"),
-        ]
+        return [fchdir, Step(INIT, "/root/path", "chroot", "."), Step(INIT, "/root/path", "chdir", "/")]
     if facts.no_pivot:
         return [
             # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo
@@ -206,44 +190,18 @@ def enter_root(facts: Facts) -> list[Step]:
             Step(INIT, "/root/path", "enter_namespace_root", False),
             Step(INIT, "/root/path", "detach_host_procfs", facts.rootfs),
             fchdir,
-            Step(
-                INIT,
-                "/root/path",
-                "mount",
-                facts.rootfs,
-                "/",
-                None,
-                Flags("MS_MOVE"),
-                None,
-            ),
+            Step(INIT, "/root/path", "mount", facts.rootfs, "/", None, Flags("MS_MOVE"), None),
             Step(INIT, "/root/path", "chroot", "."),
             Step(INIT, "/root/path", "chdir", "/"),
         ]
     return [
         Step(INIT, "/root/path", "enter_namespace_root", True),
-        Step(
-            INIT,
-            "/root/path",
-            "open",
-            "/",
-            Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"),
-            into="old_root",
-        ),
+        Step(INIT, "/root/path", "open", "/", Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"), into="old_root"),
         fchdir,
         Step(INIT, "/root/path", "pivot_root", ".", ".", hint="--no-pivot does without, as on a root in an initramfs"),
         Step(INIT, "/root/path", "fchdir", Slot("old_root"), closes=("old_root",)),
         # The old root is a slave before it goes, so that the unmount does not travel to the host.
-        Step(
-            INIT,
-            "/root/path",
-            "mount_setattr",
-            CWD,
-            ".",
-            Flags("AT_RECURSIVE"),
-            0,
-            0,
-            Flags("MS_SLAVE"),
-        ),
+        Step(INIT, "/root/path", "mount_setattr", CWD, ".", Flags("AT_RECURSIVE"), 0, 0, Flags("MS_SLAVE")),
         Step(INIT, "/root/path", "umount2", ".", Flags("MNT_DETACH")),
         Step(INIT, "/root/path", "chdir", "/"),
     ]
@@ -257,31 +215,9 @@ def root_attributes(config: dict[str, Any], facts: Facts) -> list[Step]:
         kind = asked.removeprefix("r")
         flags = Flags("AT_RECURSIVE") if asked.startswith("r") else Flags("")
         pointer = "/linux/rootfsPropagation"
-        steps.append(
-            Step(
-                INIT,
-                pointer,
-                "mount_setattr",
-                CWD,
-                "/",
-                flags,
-                0,
-                0,
-                Flags(PROPAGATION[kind]),
-            )
-        )
+        steps.append(Step(INIT, pointer, "mount_setattr", CWD, "/", flags, 0, 0, Flags(PROPAGATION[kind])))
     if (config.get("root") or {}).get("readonly"):
         steps.append(
-            Step(
-                INIT,
-                "/root/readonly",
-                "mount_setattr",
-                CWD,
-                "/",
-                Flags(""),
-                Flags("MOUNT_ATTR_RDONLY"),
-                0,
-                0,
-            )
+            Step(INIT, "/root/readonly", "mount_setattr", CWD, "/", Flags(""), Flags("MOUNT_ATTR_RDONLY"), 0, 0)
         )
     return steps

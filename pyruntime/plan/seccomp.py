@@ -139,9 +139,7 @@ def early_steps(config: dict[str, Any], effective: Any, permitted: Any, inherita
         return []
     flags = flags_of(seccomp)
     sets = (effective, permitted, inheritable)
-    return [
-        Step(INIT, POINTER, "load_filter_early", Slot("seccomp_filter"), flags, *sets, into="seccomp_filter"),
-    ]
+    return [Step(INIT, POINTER, "load_filter_early", Slot("seccomp_filter"), flags, *sets, into="seccomp_filter")]
 
 
 NOTHING_TO_LOAD = (None, Flags(""), -1, None)

@@ -22,13 +22,6 @@ def path_of(name: str) -> str:
 def sysctl_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     """Write each value through the private procfs of slot "procfs"."""
     return [
-        Step(
-            INIT,
-            f"/linux/sysctl/{escaped(name)}",
-            "write_procfs",
-            Slot("procfs"),
-            f"sys/{path_of(name)}",
-            str(value),
-        )
+        Step(INIT, f"/linux/sysctl/{escaped(name)}", "write_procfs", Slot("procfs"), f"sys/{path_of(name)}", str(value))
         for name, value in ((config.get("linux") or {}).get("sysctl") or {}).items()
     ]

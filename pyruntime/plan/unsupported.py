@@ -12,10 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-UNSUPPORTED = (
-    (("linux", "intelRdt"), "Intel RDT"),
-    (("linux", "mountLabel"), "SELinux labels on mounts"),
-)
+UNSUPPORTED = ((("linux", "intelRdt"), "Intel RDT"), (("linux", "mountLabel"), "SELinux labels on mounts"))
 
 
 def check(config: dict[str, Any]) -> None:

@@ -46,12 +46,7 @@ def pod(runtime: Runtime, workdir: Path) -> Iterator[Callable[[], Container]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_of_an_engine(
-    name: str,
-    container: Make,
-    runtime: Runtime,
-    bundle: Bundle,
-    console: ConsoleSocket,
-    pod: Callable[[], Container],
+    name: str, container: Make, runtime: Runtime, bundle: Bundle, console: ConsoleSocket, pod: Callable[[], Container]
 ) -> None:
     config = engine_configs.load(name)
     joins = [entry["type"] for entry in config["linux"]["namespaces"] if entry.get("path")]

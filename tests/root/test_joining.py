@@ -102,10 +102,7 @@ def create_and_delete(runtime: Runtime, victim: Bundle) -> None:
         runtime.ok("delete", "--force", name)
 
 
-REBOOT_FAILS = {
-    "defaultAction": "SCMP_ACT_ALLOW",
-    "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
-}
+REBOOT_FAILS = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}
 DOCKERS = json.loads((paths.REPO / "tests/data/configs/docker-plain.json").read_text())["linux"]["seccomp"]
 
 

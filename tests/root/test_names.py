@@ -69,11 +69,7 @@ class TestIds:
 
 
 HOSTNAMES_TAKEN = ("box", "a.b.c", "UPPER", "1", "-", "a b", "a\nb", "h" * 64, "\u00fc" * 32, "(none)", "../x")
-HOSTNAMES_REFUSED = {
-    "h" * 65: "longer than 64 bytes",
-    "\u00fc" * 33: "longer than 64 bytes",
-    "a\0b": "NUL",
-}
+HOSTNAMES_REFUSED = {"h" * 65: "longer than 64 bytes", "\u00fc" * 33: "longer than 64 bytes", "a\0b": "NUL"}
 
 
 class TestHostnames:

@@ -27,9 +27,4 @@ def verdict(program: bytes, arch: int, number: int, *args: int) -> int:
             raise AssertionError(f"instruction {code:#x} at {at - 1}")
 
 
-JUMPS = {
-    0x15: int.__eq__,
-    0x25: int.__gt__,
-    0x35: int.__ge__,
-    0x45: int.__and__,
-}
+JUMPS = {0x15: int.__eq__, 0x25: int.__gt__, 0x35: int.__ge__, 0x45: int.__and__}

@@ -136,9 +136,7 @@ def test_every_cut_of_a_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "byte"),
-    [(0, 0x78), (3, 2), (34, 9)],
-    ids=["byte order", "version", "text longer than the message"],
+    ("at", "byte"), [(0, 0x78), (3, 2), (34, 9)], ids=["byte order", "version", "text longer than the message"]
 )
 def test_a_changed_byte_is_refused(at: int, byte: int) -> None:
     data = bytearray(BIG_RETURN)

@@ -112,8 +112,7 @@ def segments(program: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("place", "where"),
-    [("place = &argc", "[stack]"), ("place = malloc(8)", "[heap]"), ("place = environ", "[stack]")],
+    ("place", "where"), [("place = &argc", "[stack]"), ("place = malloc(8)", "[heap]"), ("place = environ", "[stack]")]
 )
 def test_an_address_of_another_process_is_refused(snapshot: ModuleType, tmp_path: Path, place: str, where: str) -> None:
     program = build(tmp_path, f"extern char **environ; {place}")

@@ -137,11 +137,7 @@ BAD: list[tuple[Changes, str, str]] = [
         '"ridmap" without uidMappings and gidMappings needs a user namespace',
         "/mounts/0/options/1",
     ),
-    (
-        mount("/data", "tmpfs", uidMappings=[MAP], gidMappings=[MAP]),
-        "only bind mounts can be idmapped",
-        "/mounts/0",
-    ),
+    (mount("/data", "tmpfs", uidMappings=[MAP], gidMappings=[MAP]), "only bind mounts can be idmapped", "/mounts/0"),
     (mount("/data", "tmpfs", "idmap"), "only bind mounts can be idmapped", "/mounts/0"),
     (
         {"/linux/maskedPaths": ["/x/.."]},

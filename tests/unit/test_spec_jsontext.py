@@ -56,14 +56,8 @@ BAD = [
     (b"1" * 5000, "a number is too long"),
     (b"[" * 200000, "it is nested too deeply"),
     (b'{"a":' * 200000, "it is nested too deeply"),
-    (
-        b'{"a":\n"\xff"}',
-        "column 2: it is not UTF-8: byte 0xff; it looks like ISO 8859-1 (Latin-1); save it as UTF-8",
-    ),
-    (
-        b'"\xed\xa0\x80"',
-        "column 2: it is not UTF-8: byte 0xed; it looks like ISO 8859-1 (Latin-1); save it as UTF-8",
-    ),
+    (b'{"a":\n"\xff"}', "column 2: it is not UTF-8: byte 0xff; it looks like ISO 8859-1 (Latin-1); save it as UTF-8"),
+    (b'"\xed\xa0\x80"', "column 2: it is not UTF-8: byte 0xed; it looks like ISO 8859-1 (Latin-1); save it as UTF-8"),
     (b"\xff\xfe{\x00}\x00", "line 1, column 1: it is not UTF-8: byte 0xff; it looks like UTF-16; save it as UTF-8"),
     ("[1, 2]".encode("utf-16-le"), "column 2: it is not UTF-8: byte 0x00; it looks like UTF-16; save it as UTF-8"),
     ("[1]".encode("utf-16-be"), "column 1: it is not UTF-8: byte 0x00; it looks like UTF-16; save it as UTF-8"),

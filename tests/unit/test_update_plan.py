@@ -211,10 +211,7 @@ class TestChanges:
 
     @pytest.mark.parametrize(
         ("burst", "old", "expected"),
-        [
-            (10000, "20000\n", ["cpu.max.burst", "cpu.max"]),
-            (20000, "10000\n", ["cpu.max", "cpu.max.burst"]),
-        ],
+        [(10000, "20000\n", ["cpu.max.burst", "cpu.max"]), (20000, "10000\n", ["cpu.max", "cpu.max.burst"])],
     )
     def test_burst_never_exceeds_the_quota(self, burst: int, old: str, expected: list[str]) -> None:
         assert order({}, {"cpu": {"quota": 30000, "burst": burst}}, cpu__max__burst=old) == expected

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from . import ROOT
 
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type", f"-ffile-prefix-map={ROOT}=."]
+FLAGS = [
+    "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type", f"-ffile-prefix-map={ROOT}=.",
+    "-Werror=implicit-function-declaration",  # as compilers since GCC 14 have it by themselves
+]  # fmt: skip
 HARDENING = (
     ["-fstack-protector-strong"],
     ["-fstack-clash-protection"],

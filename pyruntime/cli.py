@@ -10,10 +10,10 @@ from __future__ import annotations
 import posix
 import sys
 
-from . import log
+from . import caller, log
 from .errors import Failure, UsageFailure, one_line, os_error_text
-from .options import COMMANDS, FLAG, GLOBAL, MANY, NUMBER, SWITCH
-from .text import decode, quoted
+from .options import COMMANDS, FLAG, GLOBAL, MANY, NUMBER, SWITCH, Options
+from .text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,27 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .options import Command, Table
-
-
-class Options:
-    """The parsed command line: every option of the command and the global ones by name (dashes as underscores).
-
-    given_fds: how many descriptors the caller has left open from 3 on, in a row; counted where that matters.
-    """
-
-    command: str
-    args: list[str]
-    given_fds: int
-
-    def __init__(self) -> None:
-        self.args = []
-        self.given_fds = 0
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
-
-        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +94,7 @@ def dispatch(argv: list[str], options: Options) -> int:
         return 0
     check_count(name, command, options.args)
     settle(options)
-    if getattr(options, "trace", None):
+    if "trace" in command.options and options.trace:
         from .trace import run
 
         return run(options.trace, name, lambda: call(command, options))
@@ -134,25 +113,11 @@ def call(command: Command, options: Options) -> int:
         check_protection(options.command)
     if command.warns:
         log.show_warnings()
-    if getattr(options, "preserve_fds", None) or b"LISTEN_FDS" in posix.environ:
-        options.given_fds = given_fds()
+    if ("preserve-fds" in command.options and options.preserve_fds) or b"LISTEN_FDS" in posix.environ:
+        options.given_fds = caller.given_fds()
     kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
-
-
-def given_fds() -> int:
-    """Return how many descriptors from 3 on came from the caller: what this process opens itself is close-on-exec.
-
-    The log may be open by now; it must not reach a container whose caller promised a descriptor and gave none.
-    """
-    count = 0
-    try:
-        while posix.get_inheritable(3 + count):
-            count += 1
-    except OSError:
-        pass
-    return count
 
 
 def check_protection(name: str) -> None:
@@ -265,9 +230,9 @@ def check_count(name: str, command: Command, args: list[str]) -> None:
 def settle(options: Options) -> None:
     """Fill in what depends on the caller, and refuse what is not there."""
     if not options.root:
-        options.root = default_root()
+        options.root = caller.default_root()
     elif not options.root.startswith("/"):
-        options.root = f"{working_directory()}/{options.root}"
+        options.root = f"{caller.working_directory()}/{options.root}"
     if {"", ".", ".."}.issuperset(options.root.split("/")):
         raise UsageFailure("option --root should not be set to /")
     if options.cgroup_manager not in (None, "cgroupfs", "systemd"):
@@ -275,28 +240,3 @@ def settle(options: Options) -> None:
             f"--cgroup-manager {quoted(options.cgroup_manager)} is not supported; use cgroupfs or systemd"
         )
     options.systemd_cgroup = options.systemd_cgroup or options.cgroup_manager == "systemd"
-
-
-def working_directory() -> str:
-    """Return the caller's working directory; raise Failure when it has been removed."""
-    try:
-        return posix.getcwd()
-    except OSError as error:
-        raise Failure("working directory", error) from None
-
-
-def default_root() -> str:
-    uid = posix.geteuid()
-    if uid == 0:
-        return "/run/pyruntime"
-    run_time = decode(posix.environ.get(b"XDG_RUNTIME_DIR", b""))
-    if run_time:
-        return f"{run_time}/pyruntime"
-    path = f"/tmp/pyruntime-{uid}"
-    try:
-        status = posix.lstat(path)
-    except FileNotFoundError:
-        return path
-    if status.st_uid != uid or status.st_mode & 0o170000 != 0o040000:
-        raise UsageFailure(f"{path} is not a directory of this user's; set XDG_RUNTIME_DIR, or give --root")
-    return path

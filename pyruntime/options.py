@@ -217,3 +217,100 @@ COMMANDS = {
         enters=True,
     ),
 }
+
+
+class Options:
+    """The parsed command line: the options of the command and the global ones by name (dashes as underscores).
+
+    An option of another command is not there. What is not given is None, False or []. given_fds: how many descriptors
+    the caller has left open from 3 on, in a row; counted where that matters.
+    """
+
+    command: str
+    args: list[str]
+    given_fds: int
+    root: str
+    additional_gids: list[str]
+    cap: list[str]
+    cgroup: list[str]
+    env: list[str]
+    all: bool
+    auto_dedup: bool
+    debug: bool
+    detach: bool
+    ext_unix_sk: bool
+    file_locks: bool
+    force: bool
+    help: bool
+    ignore_paused: bool
+    keep: bool
+    lazy_pages: bool
+    leave_running: bool
+    link_remap: bool
+    no_new_keyring: bool
+    no_pivot: bool
+    no_subreaper: bool
+    pre_dump: bool
+    quiet: bool
+    regex: bool
+    shell_job: bool
+    stats: bool
+    systemd_cgroup: bool
+    tcp_established: bool
+    tcp_skip_in_flight: bool
+    tty: bool
+    version: bool
+    apparmor: str | None
+    blkio_weight: str | None
+    bundle: str | None
+    cgroup_manager: str | None
+    config: str | None
+    console_socket: str | None
+    cpu_burst: str | None
+    cpu_idle: str | None
+    cpu_period: str | None
+    cpu_quota: str | None
+    cpu_rt_period: str | None
+    cpu_rt_runtime: str | None
+    cpu_share: str | None
+    cpuset_cpus: str | None
+    cpuset_mems: str | None
+    criu: str | None
+    cwd: str | None
+    empty_ns: str | None
+    file: str | None
+    format: str | None
+    image_path: str | None
+    interval: str | None
+    kernel_memory: str | None
+    kernel_memory_tcp: str | None
+    l3_cache_schema: str | None
+    log: str | None
+    log_format: str | None
+    log_level: str | None
+    lsm_mount_context: str | None
+    lsm_profile: str | None
+    manage_cgroups_mode: str | None
+    mem_bw_schema: str | None
+    memory: str | None
+    memory_reservation: str | None
+    memory_swap: str | None
+    page_server: str | None
+    parent_path: str | None
+    pid_file: str | None
+    pidfd_socket: str | None
+    pids_limit: str | None
+    process: str | None
+    process_label: str | None
+    resources: str | None
+    status_fd: str | None
+    trace: str | None
+    user: str | None
+    work_path: str | None
+    no_new_privs: bool | None
+    preserve_fds: int | None
+    rootless: bool | str | None
+
+    def __init__(self) -> None:
+        self.args = []
+        self.given_fds = 0

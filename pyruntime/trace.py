@@ -30,7 +30,8 @@ FIELDS = 3
 """Numbers of one record: the step's identity (the same in all processes, which are forks), begin and end in ns."""
 PHASES = {
     "pyruntime.spec": ("load_config", "load_process", "validate", "validate_process"),
-    "pyruntime.plan.facts": ("probe", "probe_capabilities"),
+    "pyruntime.host.probe": ("find_rootfs", "host"),
+    "pyruntime.lifecycle.place": ("place", "of_record"),
     "pyruntime.plan.build": ("build_create", "build_exec"),
     "pyruntime.container.status": ("status_of",),
     "pyruntime.container.record": ("write_file",),
@@ -38,7 +39,7 @@ PHASES = {
     "pyruntime.engine.channel": ("receive_go", "wait_for_exec"),
     "pyruntime.engine.launch": ("launch",),
     "pyruntime.engine.foreground": ("wait",),
-    "pyruntime.commands.delete": ("destroy", "end_processes"),
+    "pyruntime.lifecycle.delete": ("destroy", "end_processes"),
 }
 """Module -> functions of the host that get an event of their own."""
 

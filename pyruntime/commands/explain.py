@@ -8,7 +8,7 @@ from ..step import HOST, INIT, JOIN, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
+    from ..options import Options
 
 
 SIDES = {
@@ -22,9 +22,10 @@ MEANWHILE = ", while init is busy with the steps above"
 
 def explain(options: Options) -> int:
     """Print the plan of a bundle: one line per step, with the side that runs it and the config that asked for it."""
-    from .create import prepare
+    from ..lifecycle.create import prepare
+    from .arguments import creation
 
-    request = prepare(options, options.args[0] if options.args else "example")
+    request = prepare(options.root, options.args[0] if options.args else "example", creation(options))
     for warning in request.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     sys.stdout.write(render(request.plan))

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..cli import Options
+    from ..options import Options
 
 CGROUP = {"v1": False, "v2": True, "systemd": True, "systemdUser": False, "rdma": True}
 APPARMOR = True

@@ -6,7 +6,7 @@ from ..errors import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
+    from ..options import Options
 
 
 def later(options: Options) -> int:

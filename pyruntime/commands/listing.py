@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from ..container.status import state_document, status_of
-from ..container.store import Store
-from ..errors import Failure, NotFound, UsageFailure, one_line
+from ..errors import Failure, UsageFailure, one_line
+from ..lifecycle import state
 from ..spec.jsontext import dumps
 from ..text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..cli import Options
+    from ..options import Options
 
 KEYS = ("id", "pid", "status", "bundle", "created", "owner")
 NARROWEST = 12
@@ -28,11 +25,10 @@ def list_(options: Options) -> int:
     """
     if options.format not in (None, "table", "json"):
         raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
-    store = Store(options.root)
     if options.quiet:
-        sys.stdout.write("".join(f"{container_id}\n" for container_id in store.ids()))
+        sys.stdout.write("".join(f"{container_id}\n" for container_id in state.ids(options.root)))
         return 0
-    documents = [document for document in (describe(store, name) for name in store.ids()) if document is not None]
+    documents = state.states(options.root, report)
     if options.format == "json":
         sys.stdout.write(dumps(documents) + "\n")
     else:
@@ -41,23 +37,8 @@ def list_(options: Options) -> int:
     return 0
 
 
-def describe(store: Store, container_id: str) -> dict[str, Any] | None:
-    """Return a container's state, None when it is gone or damaged."""
-    try:
-        with store.open(container_id, lock=False) as container:
-            try:
-                now = status_of(container)
-            except Failure:
-                if container.gone():
-                    return None
-                raise
-            now.close()
-            return state_document(container, now)
-    except NotFound:
-        return None
-    except Failure as failure:
-        sys.stderr.write(f"pyruntime: {failure}\n")
-        return None
+def report(failure: Failure) -> None:
+    sys.stderr.write(f"pyruntime: {failure}\n")
 
 
 def columns(rows: list[list[str]]) -> str:

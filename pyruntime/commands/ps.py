@@ -7,15 +7,15 @@ import sys
 import time
 
 from ..container import cgroup
-from ..container.status import owner_name, status_of
-from ..container.store import Store
+from ..container.status import owner_name
 from ..errors import Failure, UsageFailure, one_line
+from ..lifecycle.state import processes
 from ..spec.jsontext import dumps
 from ..text import quoted, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
+    from ..options import Options
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
@@ -27,12 +27,7 @@ def ps(options: Options) -> int:
     """`ps [-f table|json] ID [ps options]`: host pids as JSON, or a table; ps options ask ps(1) for their own."""
     if options.format not in (None, "table", "json"):
         raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
-    with Store(options.root).open(options.args[0], lock=False) as container:
-        now = status_of(container)
-        now.close()
-        if now.status == "stopped":
-            raise Failure(f'cannot list processes of container "{container.id}": container not running')
-        pids = sorted(set(cgroup.of(container.record).processes()))
+    pids = processes(options.root, options.args[0])
     arguments = options.args[1:]
     if options.format == "json":
         text = dumps(pids) + "\n"

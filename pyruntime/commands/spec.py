@@ -9,7 +9,7 @@ from ..text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
+    from ..options import Options
 
 
 def spec(options: Options) -> int:

@@ -2,132 +2,15 @@
 
 from __future__ import annotations
 
-import posix
-
-from .. import kernel
-from ..container import cgroup
-from ..container.store import Store
-from ..errors import Failure
+from ..caller import notify_socket
+from ..lifecycle import start as lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
-    from ..container.store import Container
-    from ..step import Slots
-    from .notify import Notify
-
-REFUSED = {"running": "an already running container", "stopped": "a container that has stopped"}
-"""What can't be started, in runc's words."""
+    from ..options import Options
 
 
 def start(options: Options) -> int:
     """`start ID`: let the waiting init execute the program, then run the poststart hooks."""
-    container = Store(options.root).open(options.args[0])
-    try:
-        notify = listen(container)
-        start_container(container)
-        wait_ready(container, notify)
-    finally:
-        container.close()
+    lifecycle.start(options.root, options.args[0], notify_socket())
     return 0
-
-
-def listen(container: Container) -> Notify | None:
-    """Open the socket on which the program says that it is ready, when a service manager asks for that."""
-    if not posix.environ.get(b"NOTIFY_SOCKET"):
-        return None
-    from . import notify
-
-    return notify.listen(container, notify.manager())
-
-
-def wait_ready(container: Container, notify: Notify | None) -> None:
-    """Wait until the program is ready or has ended, without the container's lock, and tell the service manager."""
-    if notify is not None:
-        container.unlock()
-        notify.wait(container)
-
-
-def start_container(container: Container) -> None:
-    """Start a locked container. Raises Failure when it is not `created`; it is then left as it was.
-
-    When a hook fails the container is destroyed, poststop hooks and all (runtime.md "Lifecycle", 7 and 9).
-    """
-    from ..container.status import status_of
-
-    now = status_of(container)
-    if now.status != "created":
-        kills = cgroup.of(container.record).oom_kills()
-        hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
-        what = REFUSED.get(now.status, f"a container in the {now.status} state")
-        raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
-    try:
-        start_created(container, now.pid, now.pidfd)
-    except Failure as failure:
-        if (failure.pointer or "").startswith("/hooks/"):
-            from .delete import clean_up
-
-            now.close()
-            clean_up(container, failure)
-        raise
-
-
-def start_created(container: Container, pid: int, pidfd: int) -> None:
-    """Start a locked container that is known to be `created`. Raises Failure; who called destroys it for a hook's."""
-    from ..engine import start as engine_start
-
-    if not container.record["has_process"]:
-        refuse_to_start(container)
-        return
-    try:
-        engine_start.start(container.dirfd, pidfd)
-    except Failure as failure:
-        from ..container import limits
-
-        limits.explain(failure, cgroup.of(container.record), container.record.get("oom_kills", 0))
-        raise
-    if "poststart" in container.record["later_hooks"]:
-        run_poststart(container, container.config(), pid)
-
-
-def refuse_to_start(container: Container) -> None:
-    """A container without `process` can't be started: tell it, and end init.
-
-    The spec demands an error and leaves open how it is returned; its validation suite demands exit status 0 and a
-    container that ends (docs/status.md). So the error goes to stderr and the log, and the container stops.
-    """
-    import posix
-    import sys
-
-    from .. import log
-    from ..engine.start import SOCKET
-    from .delete import end_processes
-
-    text = f'cannot start container "{container.id}": config.json has no process [config.json#/process]'
-    log.error(text)
-    sys.stderr.write(f"pyruntime: {text}\n")
-    end_processes(container)
-    posix.unlink(SOCKET, dir_fd=container.dirfd)
-
-
-def run_poststart(container: Container, config: dict[str, object], pid: int) -> None:
-    """Run the poststart hooks. Raises Failure for the first that fails."""
-    from ..engine import calls
-    from ..engine.channel import failure_of
-    from ..plan import hooks
-    from ..plan.facts import Facts
-
-    facts = Facts()
-    facts.id, facts.bundle = container.id, container.record["bundle"]
-    # What fails may be that no descriptor is left; who destroys the container then needs one more, and this is it.
-    spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
-    slots: Slots = {"init_pid": pid}
-    try:
-        for step in hooks.later_steps(config, facts, "poststart"):
-            try:
-                step.apply(calls, slots)
-            except (Failure, OSError) as error:
-                raise failure_of(step, error) from error
-    finally:
-        for fd in (spare, *(slots[name] for name in slots if name != "init_pid")):
-            posix.close(fd)

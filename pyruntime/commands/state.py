@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from ..container.status import state_document, status_of
-from ..container.store import Store
+from ..lifecycle import state as lifecycle
 from ..spec.jsontext import dumps, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..cli import Options
+    from ..options import Options
 
 
 def state(options: Options) -> int:
     """`state ID`: print the state document as JSON, a property on each line (runtime.md "Query State")."""
-    with Store(options.root).open(options.args[0], lock=False) as container:
-        now = status_of(container)
-        now.close()
-        lines = [f"  {quote(key)}: {dumps(value)}" for key, value in state_document(container, now).items()]
-        sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
+    document = lifecycle.state(options.root, options.args[0])
+    lines = [f"  {quote(key)}: {dumps(value)}" for key, value in document.items()]
+    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
     return 0

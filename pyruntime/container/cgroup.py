@@ -357,15 +357,7 @@ def in_use(path: str) -> bool:
 
 
 def remove_made(record: Record) -> None:
-    """Remove the container's cgroup, and what else create made on the way to it if it is empty, bottom up.
-
-    With the systemd driver the cgroup is a scope, and systemd removes it.
-    """
-    if "systemd_unit" in record:
-        from . import systemd
-
-        systemd.remove_scope(record)
-        return
+    """Remove a cgroup of the cgroupfs driver, and what else create made on the way to it if it is empty, bottom up."""
     group = owned(record)
     if group is not None:
         group.remove()

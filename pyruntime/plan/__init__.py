@@ -1,1 +1,1 @@
-"""From a config and the facts of the host to a plan: pure functions that return steps and make no system call."""
+"""From a config, the host, the cgroup's place and the caller's wishes to a plan: pure functions that return steps."""

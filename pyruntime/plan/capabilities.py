@@ -6,11 +6,12 @@ Source: runtime-spec config.md "Linux Process" (capabilities); capabilities(7); 
 from __future__ import annotations
 
 from ..step import INIT, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..host.data import Host
 
 NAMES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
@@ -51,21 +52,21 @@ class Sets:
         self.last = 0
 
 
-def read(program: dict[str, Any], facts: Facts, warnings: list[str]) -> Sets:
+def read(program: dict[str, Any], host: Host, warnings: list[str]) -> Sets:
     """Return the sets of a process document.
 
     A capability that the kernel does not know or that the caller can't grant is left out with a warning (config.md
     since 1.1); so is an ambient one that is not also permitted and inheritable.
     """
     sets = Sets()
-    sets.last = facts.last_cap
+    sets.last = host.last_cap
     wanted = program.get("capabilities") or {}
     missing: dict[str, None] = {}
     for kind in SETS:
         mask = 0
         for name in wanted.get(kind) or ():
             number = NUMBER.get(name.upper(), 64)
-            if number <= facts.last_cap and facts.bounding_caps >> number & 1:
+            if number <= host.last_cap and host.bounding_caps >> number & 1:
                 mask |= 1 << number
             else:
                 missing[name] = None

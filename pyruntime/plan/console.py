@@ -6,11 +6,12 @@ Source: runtime-spec config.md "Process" (terminal, consoleSize); ioctl_tty(2); 
 from __future__ import annotations
 
 from ..step import HOST, INIT, Flags, Slot, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .wishes import Wishes
 
 POINTER = "/process/terminal"
 
@@ -19,17 +20,17 @@ def wants_terminal(process: dict[str, Any] | None) -> bool:
     return bool((process or {}).get("terminal"))
 
 
-def connect_steps(process: dict[str, Any] | None, facts: Facts) -> list[Step]:
+def connect_steps(process: dict[str, Any] | None, wishes: Wishes) -> list[Step]:
     """Host, before clone: connect to the caller's console socket, so that a missing listener fails first.
 
     A foreground run or exec puts the other end of a socket pair into the slot "console" itself.
     """
-    if not wants_terminal(process) or facts.console_socket is None:
+    if not wants_terminal(process) or wishes.console_socket is None:
         return []
-    return [Step(HOST, POINTER, "unix_connect", Flags("AT_FDCWD"), facts.console_socket, into="console")]
+    return [Step(HOST, POINTER, "unix_connect", Flags("AT_FDCWD"), wishes.console_socket, into="console")]
 
 
-def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, outside: bool) -> list[Step]:
+def terminal_steps(process: dict[str, Any] | None, wishes: Wishes, *, root: bool, outside: bool) -> list[Step]:
     """Init: make the terminal, send its master to the caller, and make it the controlling terminal and stdio.
 
     root: the container is being created, the slot "root" holds its root before pivot, and /dev/console is to be
@@ -45,8 +46,8 @@ def terminal_steps(process: dict[str, Any] | None, facts: Facts, *, root: bool, 
         steps.append(Step(INIT, POINTER, "open", "/", Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"), into="root"))
     steps.append(Step(INIT, POINTER, "open_ptmx", where, into="pty", hint="the container needs a devpts on /dev/pts"))
     steps.append(Step(INIT, POINTER, "open_pty_peer", Slot("pty"), into="tty"))
-    steps += _size_steps(process, facts)
-    steps += _line_end_steps(facts)
+    steps += _size_steps(process, wishes)
+    steps += _line_end_steps(wishes)
     uid = (process.get("user") or {}).get("uid", 0)
     if uid:
         steps.append(Step(INIT, POINTER, "fchown", Slot("tty"), uid, -1))
@@ -66,22 +67,22 @@ def stdio_of_terminal() -> list[Step]:
     return [Step(INIT, POINTER, "dup2", Slot("tty"), number) for number in range(3)]
 
 
-def _size_steps(process: dict[str, Any], facts: Facts) -> list[Step]:
+def _size_steps(process: dict[str, Any], wishes: Wishes) -> list[Step]:
     """The window of the caller's own terminal, as it is now, goes before consoleSize."""
     size = process.get("consoleSize")
-    if facts.console_size is not None:
-        return [Step(INIT, POINTER, "set_window_size", Slot("pty"), *facts.console_size)]
+    if wishes.console_size is not None:
+        return [Step(INIT, POINTER, "set_window_size", Slot("pty"), *wishes.console_size)]
     if size:
         return [Step(INIT, "/process/consoleSize", "set_window_size", Slot("pty"), size["height"], size["width"])]
     return []
 
 
-def _line_end_steps(facts: Facts) -> list[Step]:
+def _line_end_steps(wishes: Wishes) -> list[Step]:
     """Where the runtime itself carries the bytes, a newline stays one: in a pipe nobody wants a carriage return.
 
     A person's terminal adds it (engine/foreground.py). Who receives a terminal over a console socket configures it.
     """
-    return [] if facts.console_socket is not None else [Step(INIT, POINTER, "clear_onlcr", Slot("pty"))]
+    return [] if wishes.console_socket is not None else [Step(INIT, POINTER, "clear_onlcr", Slot("pty"))]
 
 
 def _mount_console() -> list[Step]:

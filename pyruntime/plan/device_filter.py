@@ -8,7 +8,6 @@ cgroup-v1/devices.rst; bpf(2), bpf-helpers' struct bpf_cgroup_dev_ctx.
 from __future__ import annotations
 
 from ..step import HOST, Flags, Slot, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Program(bytes):
         return f"{{{len(self) // 8} instructions}}"
 
 
-def device_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def device_steps(config: dict[str, Any]) -> list[Step]:
     """Load the filter and attach it to the cgroup of slot "cgroup", before any of the container's programs runs.
 
     While init is still the runtime's own code there is nothing to keep from it, and the kernel's check of the program

@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .facts import Facts
-
 DELEGATE = "run.oci.delegate-cgroup"
 SUBGROUP = "run.oci.systemd.subgroup"
 SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
@@ -70,10 +68,3 @@ def apply(config: dict[str, Any]) -> None:
     receiver = path_of(config, SECCOMP_RECEIVER)
     if receiver and not seccomp.get("listenerPath"):
         seccomp["listenerPath"] = receiver
-
-
-def place(config: dict[str, Any], facts: Facts) -> None:
-    """Note among the facts where init is moved to below the container's cgroup, and who gets its pidfd."""
-    facts.delegated = subgroup_of(config, DELEGATE)
-    facts.subgroup = subgroup_of(config, SUBGROUP) if facts.systemd_unit else ""
-    facts.pidfd_receiver = path_of(config, PIDFD_RECEIVER)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from ..step import HOST, INIT, Flags, Octal, Slot, Step
 from . import extensions, process, seccomp
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .wishes import Wishes
 
 POINTS = {
     "prestart": (HOST, "created"),
@@ -63,13 +64,13 @@ class HookState:
 
     __slots__ = ("fields",)
 
-    def __init__(self, config: dict[str, Any], facts: Facts, status: str) -> None:
+    def __init__(self, config: dict[str, Any], wishes: Wishes, status: str) -> None:
         self.fields: dict[str, Any] = {
             "ociVersion": config["ociVersion"],
-            "id": facts.id,
+            "id": wishes.id,
             "status": status,
             "pid": 0,
-            "bundle": facts.bundle,
+            "bundle": wishes.bundle,
             "annotations": config.get("annotations") or {},
         }
 
@@ -77,16 +78,16 @@ class HookState:
         return f"{{state: {self.fields['status']}}}"
 
 
-def hook_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
+def hook_steps(config: dict[str, Any], wishes: Wishes, point: str) -> list[Step]:
     """Return the steps that run the hooks of one point, in the config's order.
 
     On the host the state's pid is the runtime's view of init; in the container it is the container's view
     (runtime.md "State"), so init fills in its own.
     """
     side, status = POINTS[point]
-    state = HookState(config, facts, status)
+    state = HookState(config, wishes, status)
     pid = Slot("init_pid") if side == HOST else None
-    where = surroundings(config, facts, point)
+    where = surroundings(config, wishes, point)
     if point != INSIDE and (files := streams(config)):
         where = (*where, None, None, 0, *files)
     return [
@@ -112,9 +113,9 @@ def stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def later_steps(config: dict[str, Any], facts: Facts, point: str) -> list[Step]:
+def later_steps(config: dict[str, Any], wishes: Wishes, point: str) -> list[Step]:
     """Return the steps of hooks that run when create has long ended, with the files for their output."""
-    return [*stream_steps(config, (point,)), *hook_steps(config, facts, point)]
+    return [*stream_steps(config, (point,)), *hook_steps(config, wishes, point)]
 
 
 def close_stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
@@ -123,7 +124,7 @@ def close_stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[
     return [Step(side, "", "close", Slot(slot)) for side in (INIT, HOST) for slot in slots]
 
 
-def surroundings(config: dict[str, Any], facts: Facts, point: str) -> tuple[Any, ...]:
+def surroundings(config: dict[str, Any], wishes: Wishes, point: str) -> tuple[Any, ...]:
     """Return where the hooks of a point run, and what they get beside their state; the spec says nothing of it.
 
     As with runc and crun: those of the host run in the bundle, createContainer hooks in the root file system, and
@@ -131,7 +132,7 @@ def surroundings(config: dict[str, Any], facts: Facts, point: str) -> tuple[Any,
     environment, or inside of the container the program's: the host's is none of the container's business.
     """
     if point != INSIDE:
-        return (facts.bundle,) if POINTS[point][0] == HOST else (Slot("root"),)
+        return (wishes.bundle,) if POINTS[point][0] == HOST else (Slot("root"),)
     program = config.get("process")
     if not program:
         return None, []

@@ -11,7 +11,6 @@ from ..spec.checks import BELOW_PROC
 from ..spec.linux import clean
 from ..step import HOST, INIT, Flags, Slot, Step
 from . import cgroup_mounts, mount_options, old_mount
-from .facts import Facts
 from .idmaps import is_idmapped, own_maps
 from .namespaces import joins_pid, map_texts
 
@@ -19,7 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..host.data import Host, Namespaces, Place
     from .mount_options import Attributes, MountOptions
+    from .wishes import Wishes
 
     Parsed = list[tuple[dict[str, Any], MountOptions]]
 
@@ -44,53 +45,63 @@ DROPPED_DATA = {"devpts": ("newinstance",)}
 """Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
 
 
-def parse(config: dict[str, Any], facts: Facts) -> Parsed:
+def parse(config: dict[str, Any], host: Host, place: Place) -> Parsed:
     """Return the config's mounts, each with its options; all the functions here want them so."""
     parsed = [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
-    parsed = [(cgroup_mounts.resolved(mount, options, config, facts), options) for mount, options in parsed]
+    parsed = [(cgroup_mounts.resolved(mount, options, config, host, place), options) for mount, options in parsed]
     for mount, options in parsed:
         if is_filled(mount, options):
             options.put_off_read_only()
     return parsed
 
 
-def host_mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
+def host_mount_steps(parsed: Parsed, config: dict[str, Any], host: Host, wishes: Wishes) -> list[Step]:
     """Host, before clone3: sources that only the host's root can open or map; init inherits the descriptors."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
-        if is_procfs_of_others(mount, options, facts):
+        if is_procfs_of_others(mount, options, host):
             # Init is outside of the joined pid namespace as long as it can mount, and a procfs is of its maker's.
             steps.append(Step(HOST, f"/mounts/{index}/type", "fsopen_proc", Slot("ns_pid"), into=f"fs{index}"))
-        if is_bind(mount, options) and opened_by_host(index, mount, options, facts):
-            steps += _clone_source(HOST, index, mount, options, facts)
+        if is_bind(mount, options) and opened_by_host(index, mount, options, host):
+            steps += _clone_source(HOST, index, mount, options, wishes.bundle)
             steps.append(
                 Step(
                     HOST, f"/mounts/{index}", "mount_setattr", Slot(f"mount{index}"), "", BELOW, 0, 0, Flags("MS_SLAVE")
                 )
             )
-            steps += _idmap(index, mount, options, config, facts)
+            steps += _idmap(index, mount, options, config, host)
     return steps
+
+
+def sources_for_host(config: dict[str, Any], listed: Namespaces, bundle: str) -> dict[int, str]:
+    """Return the sources, by index, that the host would open before anything is mounted: for a user namespace, or to
+    map owners. Whether they lead through the root file system is for the prober to find out (Host.inner_sources)."""
+    found = {}
+    for index, mount in enumerate(config.get("mounts") or ()):
+        source, words = mount.get("source") or "", mount.get("options") or ()
+        mapped = mount.get("uidMappings") or any("idmap" in word for word in words)
+        if index and source and (listed.has_user or mapped) and is_bind(mount, mount_options.parse(words)):
+            found[index] = source if source.startswith("/") else f"{bundle}/{source}"
+    return found
 
 
 def is_bind(mount: dict[str, Any], options: MountOptions) -> bool:
     return options.bind or mount.get("type") == "bind"
 
 
-def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, facts: Facts) -> bool:
+def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, host: Host) -> bool:
     """Whether it is the procfs of a pid namespace that the container joins."""
-    return mount.get("type") == "proc" and joins_pid(facts) and not (options.bind or options.remount)
+    return mount.get("type") == "proc" and joins_pid(host) and not (options.bind or options.remount)
 
 
-def opened_by_host(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> bool:
+def opened_by_host(index: int, mount: dict[str, Any], options: MountOptions, host: Host) -> bool:
     """The container's root may not reach a source by its path. What lies below the root file system it may, and that is
     opened when its turn comes: the host's is not the same once something is mounted on the way."""
-    host = bool(facts.has_userns and facts.euid == 0) or is_idmapped(mount, options)
-    return host and index not in facts.inner_sources
+    asks = bool(host.namespaces.has_user and host.euid == 0) or is_idmapped(mount, options)
+    return asks and index not in host.inner_sources
 
 
-def _idmap(
-    index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], facts: Facts
-) -> list[Step]:
+def _idmap(index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], host: Host) -> list[Step]:
     """Map the owners of the files: by the mount's own mappings, else by those of the container's user namespace."""
     if not is_idmapped(mount, options):
         return []
@@ -100,7 +111,7 @@ def _idmap(
     own = own_maps(mount, options, config, f"/mounts/{index}")
     if own[0]:
         steps.append(Step(HOST, pointer, "idmap_userns", *own, into=userns))
-    elif "user" in facts.new_namespaces:
+    elif "user" in host.namespaces.new:
         steps.append(Step(HOST, pointer, "idmap_userns", *map_texts(config["linux"]), into=userns))
     else:
         userns = "ns_user"
@@ -136,18 +147,18 @@ def warnings(parsed: Parsed) -> list[str]:
     return lines
 
 
-def mount_steps(parsed: Parsed, config: dict[str, Any], facts: Facts) -> list[Step]:
+def mount_steps(parsed: Parsed, config: dict[str, Any], host: Host, wishes: Wishes) -> list[Step]:
     """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
-        steps += one_mount(index, mount, options, config, facts)
+        steps += one_mount(index, mount, options, config, host, wishes)
     if steps:
         steps.append(Step(INIT, "/mounts", "check_proc", ROOT))
     return steps
 
 
 def one_mount(
-    index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], facts: Facts
+    index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], host: Host, wishes: Wishes
 ) -> list[Step]:
     """Return the steps of one mount."""
     kind = mount.get("type") or ""
@@ -157,17 +168,17 @@ def one_mount(
     bind = is_bind(mount, options)
     if bind:
         steps = []
-        if not opened_by_host(index, mount, options, facts):
-            steps = _clone_source(INIT, index, mount, options, facts)
-            mapping = _idmap(index, mount, options, config, facts)
+        if not opened_by_host(index, mount, options, host):
+            steps = _clone_source(INIT, index, mount, options, wishes.bundle)
+            mapping = _idmap(index, mount, options, config, host)
             # Only the host may map owners, so init hands it the mount, which is still attached nowhere.
             steps[-1].share = bool(mapping)
             steps += [*mapping, Step(HOST, "", "close", Slot(f"mount{index}"))] if mapping else []
-        steps += _bind_attributes(index, options, facts)
+        steps += _bind_attributes(index, options, host)
         if clean(target_of(mount)) == "/proc":
             steps.append(Step(INIT, f"/mounts/{index}", "check_procfs", Slot(f"mount{index}")))
     else:
-        steps = _new_file_system(index, mount, options, kind, facts)
+        steps = _new_file_system(index, mount, options, kind, host)
         if options.tmpcopyup:
             steps.append(
                 Step(INIT, f"/mounts/{index}/options", "copy_up", ROOT, target_of(mount), Slot(f"mount{index}"))
@@ -212,12 +223,12 @@ def target_of(mount: dict[str, Any]) -> str:
     return path if path.startswith("/") else f"/{path}"
 
 
-def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
+def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOptions, bundle: str) -> list[Step]:
     source = mount.get("source") or ""
     if not source:
         raise InvalidConfig("a bind mount needs a source", pointer=f"/mounts/{index}/source")
     if not source.startswith("/"):
-        source = f"{facts.bundle}/{source}"
+        source = f"{bundle}/{source}"
     flags, pointer, into = CLONE_ALL if options.recursive else CLONE, f"/mounts/{index}/source", f"mount{index}"
     if options.src_nofollow:
         flags = Flags(f"{flags}|AT_SYMLINK_NOFOLLOW")
@@ -230,22 +241,22 @@ def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOp
     return [Step(side, pointer, "open_tree", CWD, source, flags, into=into)]
 
 
-def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str, facts: Facts) -> list[Step]:
+def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, kind: str, host: Host) -> list[Step]:
     pointer = f"/mounts/{index}"
     context = f"fs{index}"
     if not kind or kind == "none":
         raise InvalidConfig("a mount that is no bind needs a type", pointer=f"{pointer}/type")
     data = [entry for entry in options.data if entry[0] not in DROPPED_DATA.get(kind, ())]
     data = old_mount.split_layers(kind, data)
-    if old_mount.is_long(mount, data) and not is_procfs_of_others(mount, options, facts):
+    if old_mount.is_long(mount, data) and not is_procfs_of_others(mount, options, host):
         return [
             *old_mount.steps(index, mount, options, data, kind),
             *_mode_of_covered(index, mount, data, "copy_mode", Slot(f"mount{index}")),
             *_attributes(index, options.attributes, EMPTY),
-            *_identity(index, mount, options, facts),
+            *_identity(index, mount, options, host),
         ]
     steps = [Step(INIT, f"{pointer}/type", "fsopen", kind, Flags("FSOPEN_CLOEXEC"), into=context)]
-    if is_procfs_of_others(mount, options, facts):
+    if is_procfs_of_others(mount, options, host):
         steps = []
 
     def set_string(where: str, key: str, value: str) -> None:
@@ -276,7 +287,7 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
             closes=(context,),
         )
     )
-    return steps + _identity(index, mount, options, facts)
+    return steps + _identity(index, mount, options, host)
 
 
 def _mode_of_covered(index: int, mount: dict[str, Any], data: old_mount.Data, call: str, new: Slot) -> list[Step]:
@@ -290,10 +301,10 @@ def _mode_of_covered(index: int, mount: dict[str, Any], data: old_mount.Data, ca
     ]
 
 
-def _identity(index: int, mount: dict[str, Any], options: MountOptions, facts: Facts) -> list[Step]:
+def _identity(index: int, mount: dict[str, Any], options: MountOptions, host: Host) -> list[Step]:
     """What has to be known of a new mount before it is attached."""
     pointer, steps = f"/mounts/{index}", []
-    if is_procfs_of_others(mount, options, facts):
+    if is_procfs_of_others(mount, options, host):
         steps.append(Step(INIT, pointer, "check_procfs", Slot(f"mount{index}")))
     if is_dev(mount):
         steps.append(Step(INIT, pointer, "mount_id", Slot(f"mount{index}"), into=f"new_mount{index}"))
@@ -315,7 +326,7 @@ def new_devs(parsed: Parsed) -> list[Slot]:
     ]
 
 
-def _bind_attributes(index: int, options: MountOptions, facts: Facts) -> list[Step]:
+def _bind_attributes(index: int, options: MountOptions, host: Host) -> list[Step]:
     """A bind mount whose attributes are chosen has only these, not its source's; with none chosen it keeps those.
 
     runc and crun do the same: "bind,ro" of a noexec source may be executed from. What a user namespace must keep
@@ -328,7 +339,7 @@ def _bind_attributes(index: int, options: MountOptions, facts: Facts) -> list[St
     ):
         if attributes:
             to_set, to_clear, inherited = Flags(attributes.set), Flags(attributes.clear), Flags(others)
-            arguments = (mount, flags, to_set, to_clear, inherited, facts.has_userns)
+            arguments = (mount, flags, to_set, to_clear, inherited, host.namespaces.has_user)
             steps.append(Step(INIT, pointer, "set_bind_attributes", *arguments))
     return steps
 

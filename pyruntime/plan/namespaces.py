@@ -7,15 +7,15 @@ namespaces(7), user_namespaces(7), time_namespaces(7), cgroup_namespaces(7).
 from __future__ import annotations
 
 from ..errors import InvalidConfig
+from ..host.data import NAMESPACE_FILES
 from ..spec.linux import escaped
 from ..step import HOST, INIT, JOIN, Flags, Slot, Step
-from .facts import NAMESPACE_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .facts import Facts
+    from ..host.data import Host, Place
 
 FLAG = {
     "user": "CLONE_NEWUSER",
@@ -46,15 +46,15 @@ def pointer_of(config: dict[str, Any], kind: str) -> str:
     return "/linux/namespaces"
 
 
-def open_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def open_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Open the namespaces that are joined by path, while the host's paths are in sight.
 
     The config was checked on the understanding that they are not the host's: what is opened must not be either.
     """
     steps = []
-    for kind, path in facts.joined_namespaces.items():
+    for kind, path in host.namespaces.joined.items():
         pointer, into = f"{pointer_of(config, kind)}/path", f"ns_{kind}"
-        if kind in facts.host_namespaces:
+        if kind in host.namespaces.host:
             if kind == "mount":
                 raise InvalidConfig(
                     "the mount namespace of process 1 can't be joined: everything in it would get the container's root",
@@ -77,21 +77,21 @@ def _setns(side: str, config: dict[str, Any], kind: str, whose: str = "") -> Ste
     )
 
 
-def joins_pid(facts: Facts) -> bool:
+def joins_pid(host: Host) -> bool:
     """Whether the container shares the pid namespace of another: whoever may trace there sees what enters it."""
-    return "pid" in facts.joined_namespaces
+    return "pid" in host.namespaces.joined
 
 
-def enters_itself(facts: Facts) -> bool:
+def enters_itself(host: Host) -> bool:
     """Whether init makes and joins its namespaces by itself, instead of being born in them.
 
     It joins the pid namespace with the rights of the host, before it has those of a user namespace only, and must not
     be born in it (before_clone, clone_into_pid_namespace).
     """
-    return joins_pid(facts) and facts.has_userns
+    return joins_pid(host) and host.namespaces.has_user
 
 
-def joined_early(facts: Facts) -> list[str]:
+def joined_early(host: Host) -> list[str]:
     """Return the types that are joined with the rights of the host, before there are those of a user namespace only.
 
     They may belong to another one than the container's (another container's network, a builder's): setns(2) asks for
@@ -99,64 +99,64 @@ def joined_early(facts: Facts) -> list[str]:
     others. Nor is the cgroup namespace where init is yet to be cloned into its cgroup, which must be visible from the
     one that the parent is in (cgroup-v2.rst, "nsdelegate").
     """
-    if not facts.has_userns:
+    if not host.namespaces.has_user:
         return []
-    late = ("mount",) if enters_itself(facts) else ("mount", "cgroup")
-    return [kind for kind in JOIN_ORDER if kind in facts.joined_namespaces and kind not in late]
+    late = ("mount",) if enters_itself(host) else ("mount", "cgroup")
+    return [kind for kind in JOIN_ORDER if kind in host.namespaces.joined and kind not in late]
 
 
-def before_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
+def before_clone(config: dict[str, Any], host: Host) -> list[Step]:
     """Join what a process with a user namespace must be cloned in: the namespaces of others, then the user namespace.
 
     They are entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so the new namespaces
     belong to the joined user namespace, and the runtime itself keeps its own.
     """
-    if enters_itself(facts):
+    if enters_itself(host):
         return []
-    kinds = joined_early(facts)
-    if "user" in facts.joined_namespaces:
+    kinds = joined_early(host)
+    if "user" in host.namespaces.joined:
         kinds.append("user")
     return [_setns(JOIN, config, kind) for kind in kinds]
 
 
-def new_flags(facts: Facts) -> list[str]:
+def new_flags(host: Host) -> list[str]:
     """Return the flags of the new namespaces that are made at once."""
-    later = (*LATER, "ipc") if facts.has_userns else LATER
-    return [flag for kind, flag in FLAG.items() if kind in facts.new_namespaces and kind not in later]
+    later = (*LATER, "ipc") if host.namespaces.has_user else LATER
+    return [flag for kind, flag in FLAG.items() if kind in host.namespaces.new and kind not in later]
 
 
-def clone_step(config: dict[str, Any], facts: Facts) -> Step:
+def clone_step(config: dict[str, Any], host: Host, place: Place) -> Step:
     """The clone3 that makes init, in its new namespaces and in its cgroup, if that can exist before init does."""
-    flags = [] if enters_itself(facts) else new_flags(facts)
-    if before_clone(config, facts):
+    flags = [] if enters_itself(host) else new_flags(host)
+    if before_clone(config, host):
         flags.append("CLONE_PARENT")
     return Step(
         HOST,
         "/linux/namespaces",
         "clone3",
         Flags("|".join(flags)),
-        -1 if facts.systemd_unit else Slot("cgroup"),
+        -1 if place.unit else Slot("cgroup"),
         into="init_pid",
     )
 
 
-def entering_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def entering_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Init: choose the pid namespace of its child, join others, then make or join the user namespace and the rest."""
-    if not enters_itself(facts):
+    if not enters_itself(host):
         return []
-    kinds = ["pid", *joined_early(facts)]
-    if "user" in facts.joined_namespaces:
+    kinds = ["pid", *joined_early(host)]
+    if "user" in host.namespaces.joined:
         kinds.append("user")
     steps = [_setns(INIT, config, kind) for kind in kinds]
-    return [*steps, Step(INIT, "/linux/namespaces", "unshare", Flags("|".join(new_flags(facts))))]
+    return [*steps, Step(INIT, "/linux/namespaces", "unshare", Flags("|".join(new_flags(host))))]
 
 
-def pid_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def pid_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Init, before it becomes the user: choose the pid namespace of its child, if that has not been done."""
-    return [_setns(INIT, config, "pid")] if joins_pid(facts) and not enters_itself(facts) else []
+    return [_setns(INIT, config, "pid")] if joins_pid(host) and not enters_itself(host) else []
 
 
-def last_clone_steps(facts: Facts) -> list[Step]:
+def last_clone_steps() -> list[Step]:
     """Init: nothing but the program's rights is left to it; make the process that goes on in the pid namespace.
 
     The change of user has made the process dumpable where fs.suid_dumpable says so (proc(5)).
@@ -169,9 +169,9 @@ def last_clone_steps(facts: Facts) -> list[Step]:
     ]
 
 
-def after_clone(config: dict[str, Any], facts: Facts) -> list[Step]:
+def after_clone(config: dict[str, Any], host: Host) -> list[Step]:
     """Host: write the maps of a new user namespace."""
-    if "user" not in facts.new_namespaces:
+    if "user" not in host.namespaces.new:
         return []
     return [
         Step(HOST, f"/linux/{key}", "write_proc_pid", Slot("init_pid"), name, text)
@@ -186,12 +186,12 @@ def map_texts(source: dict[str, Any]) -> list[str]:
     ]
 
 
-def root_identity(config: dict[str, Any], facts: Facts) -> list[Step]:
+def root_identity(config: dict[str, Any], host: Host) -> list[Step]:
     """Init: become root of its user namespace, or the first id that is mapped where 0 is not."""
-    if not facts.has_userns:
+    if not host.namespaces.has_user:
         return []
     uid = gid = 0
-    if "user" in facts.new_namespaces:
+    if "user" in host.namespaces.new:
         uid = _first_id(config["linux"].get("uidMappings") or ())
         gid = _first_id(config["linux"].get("gidMappings") or ())
     return [
@@ -205,20 +205,20 @@ def _first_id(mappings: Any) -> int:
     return 0 if not first or 0 in first else first[0]
 
 
-def enter_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def enter_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Init: join the namespaces given by path that it is not in yet, then make those that clone3 could not make."""
-    kinds = [kind for kind in JOIN_ORDER if kind in facts.joined_namespaces and kind not in joined_early(facts)]
-    whose = " that belongs to the container's user namespace" if facts.has_userns else ""
+    kinds = [kind for kind in JOIN_ORDER if kind in host.namespaces.joined and kind not in joined_early(host)]
+    whose = " that belongs to the container's user namespace" if host.namespaces.has_user else ""
     steps = [_setns(INIT, config, kind, whose) for kind in kinds]
     for step in steps:
         step.closes = (step.args[0].name,)
-    if "ipc" in facts.new_namespaces and facts.has_userns:
+    if "ipc" in host.namespaces.new and host.namespaces.has_user:
         steps.append(Step(INIT, pointer_of(config, "ipc"), "unshare", Flags("CLONE_NEWIPC")))
-    if "cgroup" in facts.new_namespaces:
+    if "cgroup" in host.namespaces.new:
         steps.append(Step(INIT, pointer_of(config, "cgroup"), "unshare", Flags("CLONE_NEWCGROUP")))
-    if "time" in facts.new_namespaces:
+    if "time" in host.namespaces.new:
         steps += _time_steps(config)
-    if "network" in facts.new_namespaces:
+    if "network" in host.namespaces.new:
         steps.append(Step(INIT, pointer_of(config, "network"), "link_up", "lo"))
     return steps
 
@@ -237,13 +237,13 @@ def _time_steps(config: dict[str, Any]) -> list[Step]:
     return steps
 
 
-def net_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def net_device_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Host, after clone3: move the network devices into the container's network namespace, which init has or joins."""
     devices = (config.get("linux") or {}).get("netDevices") or {}
     if not devices:
         return []
     steps, namespace = [], "ns_network"
-    if "network" in facts.new_namespaces:
+    if "network" in host.namespaces.new:
         namespace = "net_namespace"
         steps.append(Step(HOST, "/linux/netDevices", "open_proc_pid", Slot("init_pid"), "ns/net", into=namespace))
     for index, (name, device) in enumerate(devices.items()):
@@ -260,7 +260,7 @@ def exec_clone_step() -> Step:
     return Step(HOST, "", "clone3", Flags(""), Slot("cgroup"), into="init_pid")
 
 
-def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def exec_join_steps(config: dict[str, Any], host: Host, init_pid: int) -> list[Step]:
     """Join all the namespaces of the container's init; without a mount namespace, its root directory.
 
     The pid namespace is that of the child only (setns(2)), and joined first, with the host's rights. So are, where
@@ -272,7 +272,7 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     steps: list[Step] = []
     if "mount" not in kinds:
         root = Flags("O_PATH|O_DIRECTORY|O_CLOEXEC")
-        steps.append(Step(INIT, "/root/path", "open", f"/proc/{facts.init_pid}/root", root, into="root"))
+        steps.append(Step(INIT, "/root/path", "open", f"/proc/{init_pid}/root", root, into="root"))
     if "pid" in kinds:
         steps.append(Step(INIT, pointer_of(config, "pid"), "setns", Slot("target"), Flags("CLONE_NEWPID")))
     if early:
@@ -284,7 +284,7 @@ def exec_join_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
     if "mount" not in kinds:
         steps.append(Step(INIT, "/root/path", "fchdir", Slot("root")))
         steps.append(Step(INIT, "/root/path", "chroot", ".", closes=("root",)))
-    return steps + root_identity(config, facts)
+    return steps + root_identity(config, host)
 
 
 def listed(config: dict[str, Any]) -> set[str]:

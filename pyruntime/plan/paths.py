@@ -7,7 +7,6 @@ runtime-spec config-linux.md "Masked Paths", "Readonly Paths"; CVE-2025-31133.
 from __future__ import annotations
 
 from ..step import INIT, Flags, Slot, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +19,14 @@ CLONE = Flags("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH|AT_RECURSIVE")
 ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
 
 
-def prepare_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def prepare_steps(config: dict[str, Any]) -> list[Step]:
     """Init, while it still sees the host's files: the real /dev/null, where the host has one."""
     if not (config.get("linux") or {}).get("maskedPaths"):
         return []
     return [Step(INIT, "/linux/maskedPaths", "open_covers", into="covers")]
 
 
-def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def masked_steps(config: dict[str, Any]) -> list[Step]:
     steps = []
     for index, path in enumerate((config.get("linux") or {}).get("maskedPaths") or ()):
         pointer, slot = f"/linux/maskedPaths/{index}", f"masked{index}"
@@ -38,7 +37,7 @@ def masked_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     return steps
 
 
-def readonly_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def readonly_steps(config: dict[str, Any]) -> list[Step]:
     steps = []
     for index, path in enumerate((config.get("linux") or {}).get("readonlyPaths") or ()):
         pointer, place, tree = f"/linux/readonlyPaths/{index}", f"readonly{index}", f"readonly_tree{index}"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from ..errors import InvalidConfig
 from ..step import HOST, INIT, Flags, Octal, Slot, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..host.data import Host
+    from .wishes import Wishes
 
-def host_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+
+def host_steps(program: dict[str, Any], host: Host) -> list[Step]:
     """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs."""
     steps = []
     if program.get("oomScoreAdj") is not None:
         text = str(program["oomScoreAdj"])
         steps.append(Step(HOST, "/process/oomScoreAdj", "write_proc_pid", Slot("init_pid"), "oom_score_adj", text))
-    if facts.has_userns:
+    if host.namespaces.has_user:
         # Raising a hard limit asks for CAP_SYS_RESOURCE in the initial user namespace.
         steps += raise_limits(program, HOST)
     return steps
@@ -58,34 +60,34 @@ def late_steps(program: dict[str, Any], *, forbidden: bool) -> list[Step]:
     return [*scheduler_steps(program.get("scheduler") or {}, HOST), *(rlimit_steps(program, HOST) if forbidden else ())]
 
 
-def keyring_steps(facts: Facts) -> list[Step]:
+def keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
     """Init: a session keyring of the container's own, so that it does not share the caller's keys; keyrings(7).
 
     Slot "keyring_name" is a name that nobody can guess: whoever makes a keyring of a known name first and lets others
     search it has the container join his. Only the container's root may search this one, for exec to join it, and what
     possesses it may do all else; other containers of the same user id neither see nor link it.
     """
-    if facts.no_new_keyring:
+    if wishes.no_new_keyring:
         return []
     permissions = Flags("KEY_POS_ALL|KEY_USR_SEARCH")
-    return [*_join_named(facts), Step(INIT, "", "keyctl_setperm", Slot("keyring"), permissions)]
+    return [*_join_named(host), Step(INIT, "", "keyctl_setperm", Slot("keyring"), permissions)]
 
 
-def exec_keyring_steps(facts: Facts) -> list[Step]:
+def exec_keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
     """Init: the keyring that create has made for the container, else (--no-new-keyring) one of the process's own.
 
     Never the caller's: it is another's than that of create, and none of the container's business.
     """
-    return _join_named(facts) if not facts.no_new_keyring else []
+    return _join_named(host) if not wishes.no_new_keyring else []
 
 
-def drop_keyring_steps(facts: Facts, *, joins: bool = False) -> list[Step]:
+def drop_keyring_steps(host: Host, wishes: Wishes, *, joins: bool = False) -> list[Step]:
     """Init, while it has the host's ids: leave the caller's session keyring for a new, empty one.
 
     In a user namespace the container's own counts against the quota of an ordinary user, which may be used up
     (EDQUOT); then this one is left. joins: the process joins a container (exec).
     """
-    if not (facts.has_userns and not facts.no_new_keyring) and not (joins and facts.no_new_keyring):
+    if not (host.namespaces.has_user and not wishes.no_new_keyring) and not (joins and wishes.no_new_keyring):
         return []
     return [
         Step(INIT, "", "keyctl_join_session_keyring", None, into="keyring", ignore=NO_KEYRINGS),
@@ -97,7 +99,7 @@ NO_KEYRINGS = ("ENOSYS", "EPERM")
 """A kernel without keys, or a seccomp filter around the runtime that forbids them: the container reads none then."""
 
 
-def _join_named(facts: Facts) -> list[Step]:
+def _join_named(host: Host) -> list[Step]:
     return [
         Step(
             INIT,
@@ -105,19 +107,19 @@ def _join_named(facts: Facts) -> list[Step]:
             "keyctl_join_session_keyring",
             Slot("keyring_name"),
             into="keyring",
-            ignore=(*NO_KEYRINGS, "EDQUOT") if facts.has_userns else NO_KEYRINGS,
+            ignore=(*NO_KEYRINGS, "EDQUOT") if host.namespaces.has_user else NO_KEYRINGS,
             hint="--no-new-keyring keeps the caller's; kernel.keys.* are the limits",
         )
     ]
 
 
-def init_steps(program: dict[str, Any], config: dict[str, Any], facts: Facts, *, outside: bool) -> list[Step]:
+def init_steps(program: dict[str, Any], config: dict[str, Any], host: Host, *, outside: bool) -> list[Step]:
     """Init: limits, scheduling, execution domain, NUMA policy.
 
     outside: it makes one more process in the end, which is given by the host what a fork would lose (late_steps).
     """
     linux = config.get("linux") or {}
-    steps = [] if facts.has_userns else raise_limits(program, INIT)
+    steps = [] if host.namespaces.has_user else raise_limits(program, INIT)
     steps += [] if outside else scheduler_steps(program.get("scheduler") or {}, INIT)
     priority = program.get("ioPriority") or {}
     if priority.get("class"):
@@ -190,15 +192,15 @@ def no_new_privs_steps(program: dict[str, Any]) -> list[Step]:
     return [Step(INIT, "/process/noNewPrivileges", "set_no_new_privs")] if program.get("noNewPrivileges") else []
 
 
-def user_steps(program: dict[str, Any], facts: Facts) -> list[Step]:
+def user_steps(program: dict[str, Any], host: Host) -> list[Step]:
     """Groups, group, user, in the order that keeps the right to the next one."""
     user = program.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
     groups = list(dict.fromkeys(user.get("additionalGids") or ()))
     steps = []
-    if groups or not facts.rootless:
+    if groups or not host.rootless:
         # A user namespace may have setgroups denied; then there are no groups to drop either (user_namespaces(7)).
-        ignore = ("EPERM",) if facts.has_userns and not groups else ()
+        ignore = ("EPERM",) if host.namespaces.has_user and not groups else ()
         steps.append(Step(INIT, "/process/user/additionalGids", "setgroups", groups, ignore=ignore))
     steps.append(Step(INIT, "/process/user/gid", "setresgid", gid, gid, gid))
     steps.append(Step(INIT, "/process/user/uid", "setresuid", uid, uid, uid))

@@ -10,11 +10,12 @@ from ..errors import InvalidConfig
 from ..spec.linux import escaped
 from ..step import HOST, Slot, Step
 from .cgroup import controller_steps, owner_steps
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..host.data import Host, Place
 
 BASE = "/linux/resources"
 PERIOD = 100000
@@ -49,19 +50,19 @@ class Write:
         return Step(HOST, self.pointer, "write_at", group, self.name, self.text, ignore=ignore, hint=hint)
 
 
-def resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def resource_steps(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
     """Return the steps that enable the controllers and write the limits into the cgroup of slot "cgroup"."""
     writes = config_writes(config)
     return [
-        *controller_steps(needed_controllers(writes), facts),
-        *owner_steps(config, facts),
-        *(write.step(facts.cgroup_path) for write in writes if not keeps_out_init(write, facts)),
+        *controller_steps(needed_controllers(writes), place),
+        *owner_steps(config, host),
+        *(write.step(place.path) for write in writes if not keeps_out_init(write, host)),
     ]
 
 
-def late_resource_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def late_resource_steps(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
     """Host, after clone3: the limits that init could not be born into."""
-    return [write.step(facts.cgroup_path) for write in config_writes(config) if keeps_out_init(write, facts)]
+    return [write.step(place.path) for write in config_writes(config) if keeps_out_init(write, host)]
 
 
 def config_writes(config: dict[str, Any]) -> list[Write]:
@@ -82,12 +83,12 @@ def by_version(resources: dict[str, Any], version: str) -> dict[str, Any]:
     return resources if (int(parts[0]), int(parts[1])) >= (1, 3) else {**resources, "pids": {"limit": -1}}
 
 
-def keeps_out_init(write: Write, facts: Facts) -> bool:
+def keeps_out_init(write: Write, host: Host) -> bool:
     """Whether it is the limit of no task at all: a valid one, which forbids every further fork.
 
     Where init makes one more process in its place, the limit of one task would keep that out.
     """
-    return write.name == "pids.max" and write.text in (("0", "1") if "pid" in facts.joined_namespaces else ("0",))
+    return write.name == "pids.max" and write.text in (("0", "1") if "pid" in host.namespaces.joined else ("0",))
 
 
 def needed_controllers(writes: list[Write]) -> dict[str, str]:

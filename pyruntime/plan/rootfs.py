@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from ..step import HOST, INIT, Flags, Octal, Slot, Step
 from .cgroup import host_id
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..host.data import Host
+    from .wishes import Wishes
 
 CWD = Flags("AT_FDCWD")
 ROOT = Slot("root")
@@ -41,15 +43,15 @@ DEFAULT_LINKS = (
 )
 
 
-def has_mount_namespace(facts: Facts) -> bool:
-    return "mount" in facts.new_namespaces or "mount" in facts.joined_namespaces
+def has_mount_namespace(host: Host) -> bool:
+    return "mount" in host.namespaces.new or "mount" in host.namespaces.joined
 
 
-def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
+def bind_root(config: dict[str, Any], host: Host) -> list[Step]:
     """Make the rootfs a mount of its own, in a namespace that no longer propagates to the host's."""
     steps = []
     asked = (config.get("linux") or {}).get("rootfsPropagation") or ""
-    if "mount" in facts.new_namespaces:
+    if "mount" in host.namespaces.new:
         flag = PROPAGATION.get(asked.removeprefix("r"), "MS_SLAVE")
         if flag in ("MS_PRIVATE", "MS_UNBINDABLE"):
             # Unbindable mounts can't be bound into the container, and private ones cut volumes off the host's
@@ -71,35 +73,35 @@ def bind_root(config: dict[str, Any], facts: Facts) -> list[Step]:
         )
         if flag == "MS_SHARED":
             # pivot_root(2) refuses a new root whose parent mount is shared.
-            steps.append(Step(INIT, "/linux/rootfsPropagation", "make_parent_private", facts.rootfs))
-    attach = ROOT, "", CWD, facts.rootfs, Flags("MOVE_MOUNT_F_EMPTY_PATH")
+            steps.append(Step(INIT, "/linux/rootfsPropagation", "make_parent_private", host.rootfs))
+    attach = ROOT, "", CWD, host.rootfs, Flags("MOVE_MOUNT_F_EMPTY_PATH")
     return [
         *steps,
-        Step(INIT, "/root/path", "open_tree", CWD, facts.rootfs, CLONE_TREE, into="root"),
-        *apart_steps(facts),
+        Step(INIT, "/root/path", "open_tree", CWD, host.rootfs, CLONE_TREE, into="root"),
+        *apart_steps(host),
         Step(INIT, "/root/path", "move_mount", *attach),
         # What is attached to a shared mount becomes shared.
-        *apart_steps(facts),
+        *apart_steps(host),
     ]
 
 
-def apart_steps(facts: Facts) -> list[Step]:
+def apart_steps(host: Host) -> list[Step]:
     """Without a mount namespace: keep mounts below the root from propagating to the mount that the image is on, where
     delete would not find them (mount_namespaces(7), "Shared subtrees")."""
-    if has_mount_namespace(facts):
+    if has_mount_namespace(host):
         return []
     attributes = ROOT, "", Flags("AT_EMPTY_PATH|AT_RECURSIVE"), 0, 0, Flags("MS_PRIVATE")
     return [Step(INIT, "/root/path", "mount_setattr", *attributes)]
 
 
-def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> list[Step]:
+def device_steps(config: dict[str, Any], host: Host, new_devs: list[Slot]) -> list[Step]:
     """Make the default devices, the config's devices and the links of /dev, unless /dev itself is a bind mount.
 
     Whether it is one, the mount that is there tells: without slot "dev_root" the steps are passed over. new_devs: the
     ids of mounts that may be the container's own /dev.
     """
     steps = [Step(INIT, "", "open_own_dev", ROOT, *new_devs, into="dev_root", ignore=("EXDEV",))]
-    make = _bind_device if facts.has_userns else _make_device
+    make = _bind_device if host.namespaces.has_user else _make_device
     for number, (path, device) in enumerate(wanted_devices(config).items()):
         steps += make(number, path, device)
     # A file or directory that the image has in its place stays, as runc has it.
@@ -107,13 +109,13 @@ def device_steps(config: dict[str, Any], facts: Facts, new_devs: list[Slot]) -> 
     return [*steps, Step(INIT, "", "close", DEV_ROOT)]
 
 
-def host_device_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def host_device_steps(config: dict[str, Any], host: Host) -> list[Step]:
     """Host, before clone3: the nodes of linux.devices for a user namespace, in which mknod(2) is refused.
 
     Each is made with the mode and owner that are asked for, on a file system that nobody else sees. The maps of a
     joined namespace are not known here: the nodes in it are the host's root's.
     """
-    if not facts.has_userns:
+    if not host.namespaces.has_user:
         return []
     linux, steps = config.get("linux") or {}, []
     for number, (path, device) in enumerate(wanted_devices(config).items()):
@@ -178,19 +180,19 @@ def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
     ]
 
 
-def enter_root(facts: Facts) -> list[Step]:
+def enter_root(host: Host, wishes: Wishes) -> list[Step]:
     """Switch to the rootfs: pivot_root, or MS_MOVE with --no-pivot, or only chroot without a mount namespace."""
     fchdir = Step(INIT, "/root/path", "fchdir", ROOT)
-    if not has_mount_namespace(facts):
+    if not has_mount_namespace(host):
         return [fchdir, Step(INIT, "/root/path", "chroot", "."), Step(INIT, "/root/path", "chdir", "/")]
-    if facts.no_pivot:
+    if wishes.no_pivot:
         return [
             # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo
             # the container's masks, so they go first (CVE-2019-16884's neighbour in the --no-pivot path).
             Step(INIT, "/root/path", "enter_namespace_root", False),
-            Step(INIT, "/root/path", "detach_host_procfs", facts.rootfs),
+            Step(INIT, "/root/path", "detach_host_procfs", host.rootfs),
             fchdir,
-            Step(INIT, "/root/path", "mount", facts.rootfs, "/", None, Flags("MS_MOVE"), None),
+            Step(INIT, "/root/path", "mount", host.rootfs, "/", None, Flags("MS_MOVE"), None),
             Step(INIT, "/root/path", "chroot", "."),
             Step(INIT, "/root/path", "chdir", "/"),
         ]
@@ -207,11 +209,11 @@ def enter_root(facts: Facts) -> list[Step]:
     ]
 
 
-def root_attributes(config: dict[str, Any], facts: Facts) -> list[Step]:
+def root_attributes(config: dict[str, Any], host: Host) -> list[Step]:
     """Give the container's root its own propagation and make it read-only, when the config says so."""
     steps = []
     asked = (config.get("linux") or {}).get("rootfsPropagation") or ""
-    if asked and has_mount_namespace(facts):
+    if asked and has_mount_namespace(host):
         kind = asked.removeprefix("r")
         flags = Flags("AT_RECURSIVE") if asked.startswith("r") else Flags("")
         pointer = "/linux/rootfsPropagation"

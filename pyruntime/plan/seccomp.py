@@ -9,11 +9,12 @@ from __future__ import annotations
 from ..errors import InvalidConfig
 from ..step import HOST, INIT, Flags, Slot, Step
 from . import extensions
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .wishes import Wishes
 
     Condition = tuple[int, str, int, int]
     Rule = tuple[tuple[str, int], str, list[Condition]]
@@ -98,7 +99,7 @@ def notifies(seccomp: dict[str, Any]) -> bool:
     return any(entry["action"] == NOTIFY for entry in seccomp.get("syscalls") or ())
 
 
-def compile_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def compile_steps(config: dict[str, Any]) -> list[Step]:
     """Host, before clone3: compile the profile; connect to the agent of a profile that notifies."""
     seccomp = profile_of(config)
     if not seccomp:
@@ -114,12 +115,12 @@ def compile_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
     return steps
 
 
-def state_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def state_steps(config: dict[str, Any], wishes: Wishes, init_pid: int = 0) -> list[Step]:
     """Init, last: what the agent is told beside the listener. Slot "host_pid" holds init's pid as the host sees it."""
     seccomp = profile_of(config)
     if not notifies(seccomp):
         return []
-    state = ListenerState(config, seccomp, facts)
+    state = ListenerState(config, seccomp, wishes, init_pid)
     return [Step(INIT, POINTER, "listener_state", state, Slot("host_pid"), into="listener_state")]
 
 
@@ -155,7 +156,7 @@ def loads_before_hooks(config: dict[str, Any]) -> bool:
     return notifies(profile_of(config)) and bool((config.get("hooks") or {}).get("startContainer"))
 
 
-def before_hooks_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def before_hooks_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
     """Init, before startContainer hooks: load a filter that notifies. Any other is loaded by each hook itself.
 
     What init has still to do, starting the hooks first of all, is then decided by the profile, as with runc.
@@ -164,7 +165,7 @@ def before_hooks_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
         return []
     sent = (Slot("notify"), Slot("listener_state"))
     load = ("seccomp_hand_over", Slot("seccomp_filter"), flags_of(profile_of(config)), *sent)
-    return [*state_steps(config, facts), Step(INIT, POINTER, *load, closes=("notify",))]
+    return [*state_steps(config, wishes), Step(INIT, POINTER, *load, closes=("notify",))]
 
 
 def hook_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
@@ -210,7 +211,7 @@ class ListenerState:
 
     __slots__ = ("fields",)
 
-    def __init__(self, config: dict[str, Any], seccomp: dict[str, Any], facts: Facts) -> None:
+    def __init__(self, config: dict[str, Any], seccomp: dict[str, Any], wishes: Wishes, init_pid: int) -> None:
         self.fields: dict[str, Any] = {
             "ociVersion": config["ociVersion"],
             "fds": ["seccompFd"],
@@ -218,10 +219,10 @@ class ListenerState:
             "metadata": seccomp.get("listenerMetadata") or "",
             "state": {
                 "ociVersion": config["ociVersion"],
-                "id": facts.id,
-                "status": "running" if facts.init_pid else "created",
-                "pid": facts.init_pid,
-                "bundle": facts.bundle,
+                "id": wishes.id,
+                "status": "running" if init_pid else "created",
+                "pid": init_pid,
+                "bundle": wishes.bundle,
                 "annotations": config.get("annotations") or {},
             },
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..spec.linux import escaped
 from ..step import INIT, Slot, Step
-from .facts import Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ def path_of(name: str) -> str:
     return name.translate({ord("."): "/", ord("/"): "."})
 
 
-def sysctl_steps(config: dict[str, Any], _facts: Facts) -> list[Step]:
+def sysctl_steps(config: dict[str, Any]) -> list[Step]:
     """Write each value through the private procfs of slot "procfs"."""
     return [
         Step(INIT, f"/linux/sysctl/{escaped(name)}", "write_procfs", Slot("procfs"), f"sys/{path_of(name)}", str(value))

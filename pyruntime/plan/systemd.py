@@ -21,9 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .facts import Facts
+    from ..host.data import Host, Place
     from .resources import Write
     from .unit_properties import Property
+    from .wishes import Wishes
 
 POINTER = "/linux/cgroupsPath"
 PREFIX = "pyruntime"
@@ -46,20 +47,19 @@ their users, and others of a unit's properties start and stop other units, reboo
 limits (CVE-2024-3154)."""
 
 
-def place(facts: Facts, cgroups_path: str) -> None:
-    """Set unit, slice and cgroup from `slice:prefix:name`; raise InvalidConfig for anything else."""
-    slice_name, prefix, name = split_path(cgroups_path or f":{PREFIX}:{escape(facts.id)}")
-    slice_name = slice_name or (USER_SLICE if facts.rootless else SYSTEM_SLICE)
+def locate(cgroups_path: str, container_id: str, euid: int) -> tuple[str, str, str]:
+    """Return unit, slice and cgroup for `slice:prefix:name`; raise InvalidConfig for anything else."""
+    slice_name, prefix, name = split_path(cgroups_path or f":{PREFIX}:{escape(container_id)}")
+    slice_name = slice_name or (USER_SLICE if euid else SYSTEM_SLICE)
     if name.endswith(SLICE):
         raise InvalidConfig(
             f"cgroupsPath {cgroups_path!r} names a slice; a container runs in a scope inside of one", pointer=POINTER
         )
     unit = f"{prefix}-{name}{SCOPE}"
     check_name(unit)
-    facts.systemd_unit, facts.systemd_slice = unit, slice_name
     # A user's manager has its own root: the cgroup that the system's manager made for it.
-    top = f"/user.slice/user-{facts.euid}.slice/user@{facts.euid}.service" if facts.rootless else ""
-    facts.cgroup_path = f"{top}{expand_slice(slice_name)}/{unit}"
+    top = f"/user.slice/user-{euid}.slice/user@{euid}.service" if euid else ""
+    return unit, slice_name, f"{top}{expand_slice(slice_name)}/{unit}"
 
 
 def split_path(cgroups_path: str) -> tuple[str, str, str]:
@@ -107,23 +107,23 @@ def expand_slice(name: str) -> str:
     return path
 
 
-def scope_steps(config: dict[str, Any], facts: Facts) -> list[Step]:
+def scope_steps(config: dict[str, Any], host: Host, place: Place, wishes: Wishes) -> list[Step]:
     """Host, after clone3: let systemd make the scope around init, then write every limit, before init's first step."""
-    cgroup_mounts.check_mounted(facts)
+    cgroup_mounts.check_mounted(place)
     writes = unit_properties.rounded(resources.config_writes(config))
     asked = annotated(config)
     names = {each.name for each in asked}
     # The engine has the last word on what is for annotations to say at all.
-    own = [each for each in identity_properties(facts) if each.name not in names]
+    own = [each for each in identity_properties(place, wishes) if each.name not in names]
     properties = unit_properties.Properties([*own, *unit_properties.of_resources(config, writes), *asked])
     return [
-        Step(HOST, POINTER, "systemd_start_scope", Slot("container"), facts.systemd_unit, properties, Slot("init_pid")),
-        Step(HOST, POINTER, "open", facts.cgroup_dir, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"),
+        Step(HOST, POINTER, "systemd_start_scope", Slot("container"), place.unit, properties, Slot("init_pid")),
+        Step(HOST, POINTER, "open", place.directory, Flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"), into="cgroup"),
         Step(HOST, POINTER, "save_cgroup", Slot("container"), Slot("cgroup")),
-        *cgroup.controller_steps(resources.needed_controllers(writes), facts),
-        *cgroup.owner_steps(config, facts),
-        *(write.step(facts.cgroup_path) for write in writes),
-        *cgroup.subgroup_steps(config, facts),
+        *cgroup.controller_steps(resources.needed_controllers(writes), place),
+        *cgroup.owner_steps(config, host),
+        *(write.step(place.path) for write in writes),
+        *cgroup.subgroup_steps(config, host, place),
     ]
 
 
@@ -148,7 +148,7 @@ def update_steps(
     return step(new), [step(old)]
 
 
-def identity_properties(facts: Facts) -> list[Property]:
+def identity_properties(place: Place, wishes: Wishes) -> list[Property]:
     """Return what every container's scope is: where it is, whose it is, and that it leaves no trace.
 
     Delegate: the cgroups below are the container's. DefaultDependencies: it must not be stopped before what needs it
@@ -157,8 +157,8 @@ def identity_properties(facts: Facts) -> list[Property]:
     make = unit_properties.Property
     accounting = [make(f"{name}Accounting", "b", True) for name in ("CPU", "Memory", "IO", "Tasks")]
     return [
-        make("Description", "s", f"pyruntime container {facts.id}"),
-        make("Slice", "s", facts.systemd_slice, POINTER),
+        make("Description", "s", f"pyruntime container {wishes.id}"),
+        make("Slice", "s", place.slice, POINTER),
         make("Delegate", "b", True),
         make("DefaultDependencies", "b", False),
         make("CollectMode", "s", "inactive-or-failed"),

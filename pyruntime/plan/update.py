@@ -8,7 +8,7 @@ a value (of pids: resources.by_version). Source: runtime-spec config-linux.md "C
 from __future__ import annotations
 
 from ..errors import InvalidConfig
-from ..step import HOST, Slot, Step
+from ..step import HOST, Plan, Slot, Step
 from . import device_filter, resources
 from .cgroup import controller_steps
 from .resources import BASE, Write
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .facts import Facts
+    from ..host.data import Place
 
     Group = dict[str, Any]
     Files = dict[str, str | None]
@@ -44,6 +44,8 @@ READ_TOO = {
 }
 """Files that the changes of a controller depend on."""
 UNLIMITED = float("inf")
+UNKNOWN = "?"
+"""What a file says that is there only once its controller is enabled; nothing leads back to it."""
 
 
 class Change:
@@ -54,6 +56,52 @@ class Change:
     def __init__(self, step: Step, undo: list[Step]) -> None:
         self.step = step
         self.undo = undo
+
+
+class Request:
+    """What an update asks for: the resources that change (wanted), those in force before (current) and those after it
+    (merged, to be noted), and what is to be written where. Raises InvalidConfig.
+
+    given: the resources document. version: of the container's config, which decides what some values mean.
+    """
+
+    __slots__ = ("current", "merged", "wanted", "writes")
+
+    def __init__(self, given: Group, current: Group, version: str, *, systemd: bool) -> None:
+        self.current = resources.by_version(current, version)
+        self.wanted = resources.by_version(asked(given), version)
+        if self.wanted.get("devices") == self.current.get("devices"):
+            # Engines send the whole document; a filter that somebody has exchanged meanwhile stays.
+            self.wanted.pop("devices", None)
+        self.merged = merge(self.current, self.wanted)
+        self.writes = writes_of(self.wanted, self.merged)
+        if systemd:
+            from .unit_properties import rounded
+
+            self.writes = rounded(self.writes)
+        forget_overwritten(self.merged, self.writes)
+
+    def files(self) -> list[str]:
+        """Return the files of the cgroup whose content the plan depends on."""
+        return files_to_read(self.writes)
+
+
+class Update:
+    """The plan of an update: enable controllers, load the new device filter, then make changes with their way back."""
+
+    __slots__ = ("changes", "enabling", "loading")
+
+    def __init__(self, enabling: list[Step], loading: list[Step], changes: list[Change]) -> None:
+        self.enabling = enabling
+        self.loading = loading
+        self.changes = changes
+
+    @property
+    def plan(self) -> Plan:
+        """All steps in their order, without those that take changes back."""
+        plan = Plan()
+        plan.steps = [*self.enabling, *self.loading, *(change.step for change in self.changes)]
+        return plan
 
 
 def asked(given: Group) -> Group:
@@ -173,37 +221,56 @@ def files_to_read(writes: list[Write]) -> list[str]:
     return sorted(names)
 
 
-def enable_steps(writes: list[Write], facts: Facts) -> list[Step]:
+def build_update(request: Request, place: Place, files: Files) -> Update:
+    """Return the plan of an update. files: what the cgroup's files (request.files()) say now; None: there is none.
+
+    Where controllers are still to be enabled, the files that come with them say nothing yet: then the plan shows what
+    will be done, and is built again once they are enabled (Update.enabling). Raises InvalidConfig.
+    """
+    enabling = enable_steps(request.writes, place)
+    coming = tuple(resources.needed_controllers(request.writes)) if enabling else ()
+    known = {name: UNKNOWN if text is None and name.split(".")[0] in coming else text for name, text in files.items()}
+    changes = changes_of(request, place, known)
+    if place.unit:
+        from .systemd import update_steps
+
+        # Unless systemd is told, its next daemon-reload puts the old limits back.
+        changes.insert(0, Change(*update_steps(place.unit, request.wanted, request.current, request.writes)))
+    return Update(enabling, device_steps(request.wanted), changes)
+
+
+def enable_steps(writes: list[Write], place: Place) -> list[Step]:
     """Enable the controllers that the container has done without so far, from the top down.
 
     They stay on when the update fails: to turn one off again could take limits from others.
     """
-    own = facts.cgroup_shared.get(facts.cgroup_path.rpartition("/")[0], ())
+    own = place.shared.get(place.path.rpartition("/")[0], ())
     lacking = {name: at for name, at in resources.needed_controllers(writes).items() if name not in own}
-    return controller_steps(lacking, facts) if lacking else []
+    return controller_steps(lacking, place) if lacking else []
 
 
-def changes(wanted: Group, merged: Group, writes: list[Write], facts: Facts) -> list[Change]:
-    """Return the changes in the order that the kernel needs; facts.cgroup_files is what the files say now.
+def changes_of(request: Request, place: Place, files: Files) -> list[Change]:
+    """Return the changes in the order that the kernel needs.
 
     The device filter comes before the limits of memory, whose effect can't be taken back. Raises InvalidConfig.
     """
-    files = facts.cgroup_files
-    check_use(wanted, merged, files)
-    check_quota(wanted, files)
-    writes = [found for found in (settled(write, files) for write in writes) if found is not None]
+    check_use(request.wanted, request.merged, files)
+    check_quota(request.wanted, files)
+    writes = [found for found in (settled(write, files) for write in request.writes) if found is not None]
     memory = [write for write in writes if write.name.startswith("memory.")]
     others = [write for write in writes if write not in memory]
     return [
-        *(change_of(write, facts) for write in in_cpu_order(others, files)),
-        *device_changes(wanted),
-        *(change_of(write, facts) for write in in_memory_order(memory, files)),
+        *(change_of(write, place, files) for write in in_cpu_order(others, files)),
+        *device_changes(request.wanted),
+        *(change_of(write, place, files) for write in in_memory_order(memory, files)),
     ]
 
 
 def settled(write: Write, files: Files) -> Write | None:
     """Return the write of the file that this kernel has, None where it has none and what is asked for as well."""
     if write.instead is not None:
+        if files.get(write.instead[0]) == UNKNOWN:
+            return write
         there = files.get(write.instead[0]) is not None
         return Write(write.pointer, *(write.instead if there else (write.name, write.text)))
     if write.optional and files.get(write.name) is None:
@@ -216,14 +283,14 @@ def check_use(wanted: Group, merged: Group, files: Files) -> None:
     if not (merged.get("memory") or {}).get("checkBeforeUpdate"):
         return
     group = wanted.get("memory") or {}
-    used = int(files.get("memory.current") or 0)
+    used = use_of(files, "memory.current")
     limit = group.get("limit", 0)
     if 0 < limit < used:
         raise InvalidConfig(
             f"memory.max {limit}: below the current use, {used} bytes (checkBeforeUpdate)",
             pointer=f"{BASE}/memory/limit",
         )
-    used += int(files.get("memory.swap.current") or 0)
+    used += use_of(files, "memory.swap.current")
     limit = group.get("swap", 0)
     if 0 < limit < used:
         raise InvalidConfig(
@@ -232,10 +299,16 @@ def check_use(wanted: Group, merged: Group, files: Files) -> None:
         )
 
 
+def use_of(files: Files, name: str) -> int:
+    """Return the number in a file, 0 for one that is not there or not known yet."""
+    text = (files.get(name) or "").strip()
+    return int(text) if text.isdecimal() else 0
+
+
 def check_quota(wanted: Group, files: Files) -> None:
     """The kernel refuses a quota below the burst; say which burst that is."""
     cpu = wanted.get("cpu") or {}
-    burst = int(files.get("cpu.max.burst") or 0)
+    burst = use_of(files, "cpu.max.burst")
     if "burst" not in cpu and 0 < cpu.get("quota", 0) < burst:
         raise InvalidConfig(
             f"cpu.max {cpu['quota']}: below the container's burst, {burst}",
@@ -270,9 +343,8 @@ def number(text: str | None) -> float:
     return int(text) if text.isdecimal() else UNLIMITED
 
 
-def change_of(write: Write, facts: Facts) -> Change:
-    files = facts.cgroup_files
-    step = write.step(facts.cgroup_path)
+def change_of(write: Write, place: Place, files: Files) -> Change:
+    step = write.step(place.path)
     if write.name == "cpu.weight" and (files.get("cpu.idle") or "0").strip() == "1":
         step.hint = "the container is idle: its shares count only after an update with idle 0"
     undo = before(write.name, write.text, files.get(write.name))
@@ -289,7 +361,7 @@ def change_of(write: Write, facts: Facts) -> Change:
 
 def before(name: str, written: str, old: str | None) -> list[tuple[str, str]]:
     """Return what to write into which file so that it says again what it said; nothing for one that can't be read."""
-    if old is None or (name == "cpu.weight" and old.strip() == "0"):
+    if old is None or old == UNKNOWN or (name == "cpu.weight" and old.strip() == "0"):
         return []
     if name not in KEYED:
         return [(name, old.strip() or "\n")]

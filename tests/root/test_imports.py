@@ -114,7 +114,7 @@ def then_import(*args):
 
 refused, imported = [], []
 calls.find_program = then_import
-asked = cli.Options()
+asked = options.Options()
 for table in (options.GLOBAL, options.COMMANDS[{command!r}].options):
     cli.clear(asked, table)
 asked.command, asked.root, asked.bundle, asked.args, asked.detach = {command!r}, {root!r}, {bundle!r}, {args!r}, False

@@ -15,12 +15,12 @@ from support.fixtures import Make
 from support.runtime import Container, Runtime, new_id, process_runs, says, wait_for
 
 from pyruntime import kernel
-from pyruntime.commands import delete
 from pyruntime.container import cgroup, ownership
 from pyruntime.container.record import read_record
 from pyruntime.container.store import Container as State
 from pyruntime.container.store import Store
 from pyruntime.errors import Failure
+from pyruntime.lifecycle import delete
 
 ROOT = session.CGROUP_ROOT
 
@@ -306,7 +306,7 @@ class TestDamagedRecord:
         parent = ROOT / f"{session.TOKEN}-parent"
         parent.mkdir()
         bystander = Bystander("parent/child")
-        monkeypatch.setattr("pyruntime.plan.facts.DEFAULT_CGROUP_PARENT", f"/{parent.name}")
+        monkeypatch.setattr("pyruntime.plan.cgroup.DEFAULT_PARENT", f"/{parent.name}")
         (workdir / "root").mkdir()
         state = State(str(workdir / "root"), name, os.open(workdir / "root", os.O_RDONLY))
         state.damage = Failure("damaged")

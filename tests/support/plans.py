@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from pyruntime.plan import build, systemd, unit_properties, update
-from pyruntime.plan.facts import Facts, read_namespaces
+from pyruntime.host import probe
+from pyruntime.host.data import Host, Namespaces, Place
+from pyruntime.plan import build, update
 from pyruntime.plan.seccomp import Profile
+from pyruntime.plan.wishes import Wishes
 from pyruntime.step import Flags, Octal, Plan, Slot, Step
 from support import paths
 
@@ -16,18 +19,64 @@ LONGEST = 2000
 """Characters of a BPF program or of a profile's rules that are shown."""
 
 
-def facts_for(config: Config, **changes: Any) -> Facts:
-    """Return facts of a host with cgroup v2 that has all controllers, none of them enabled, and no cgroup yet."""
-    facts = Facts()
-    facts.id, facts.bundle, facts.rootfs = "c1", "/bundle", "/bundle/rootfs"
-    facts.cgroup_path, facts.cgroup_missing = "/pyruntime/c1", ["/pyruntime", "/pyruntime/c1"]
-    facts.cgroup_controllers = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
-    facts.cgroup_shared = {"": ()}
-    facts.pid_file = "/run/pid"
-    for name, value in changes.items():
-        setattr(facts, name, value)
-    read_namespaces(facts, config)
-    return facts
+class Inputs:
+    """What a plan is made of beside the config."""
+
+    def __init__(self, host: Host, place: Place, wishes: Wishes) -> None:
+        self.host = host
+        self.place = place
+        self.wishes = wishes
+
+    def create(self, config: Config) -> Plan:
+        return build.build_create(config, self.host, self.place, self.wishes)
+
+    def exec(self, program: Config, config: Config, init_pid: int = 9) -> Plan:
+        return build.build_exec(program, {**config, "process": program}, self.host, self.wishes, init_pid)
+
+
+def namespaces_of(config: Config, shared: Iterable[str] = (), host: Iterable[str] = ()) -> Namespaces:
+    """Return the namespaces of a config. shared, host: types whose path is the caller's own, and the host's at all."""
+    found = probe.HostNamespaces()
+    found.own, found.protected = frozenset(shared), frozenset(host)
+    return probe.namespaces(config, found)
+
+
+def host_for(config: Config, *, shared: Iterable[str] = (), host: Iterable[str] = (), **changes: Any) -> Host:
+    """Return a host where root has all capabilities."""
+    given: dict[str, Any] = {
+        "euid": 0,
+        "bounding_caps": (1 << 41) - 1,
+        "last_cap": 40,
+        "rootfs": "/bundle/rootfs",
+        "namespaces": namespaces_of(config, shared, host),
+        "inner_sources": frozenset(),
+    }
+    return Host(**{**given, **changes})
+
+
+def place_for(**changes: Any) -> Place:
+    """Return the place of a cgroup that is not there yet, below a cgroup v2 that has all controllers, none enabled."""
+    given: dict[str, Any] = {
+        "mount": "/sys/fs/cgroup",
+        "controllers": ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"),
+        "path": "/pyruntime/c1",
+        "missing": ["/pyruntime", "/pyruntime/c1"],
+        "shared": {"": ()},
+    }
+    return Place(**{**given, **changes})
+
+
+def inputs_for(config: Config, case: Config | None = None) -> Inputs:
+    """Return what a plan is made of. case: may change each of `namespaces`, `place` and `wishes`."""
+    case = case or {}
+    place = dict(case.get("place", {}))
+    if "shared" in place:
+        place["shared"] = {path: tuple(names) for path, names in place["shared"].items()}
+    wishes = {"pid_file": "/run/pid", **case.get("wishes", {})}
+    if "console_size" in wishes:
+        wishes["console_size"] = tuple(wishes["console_size"])
+    host = host_for(config, **case.get("namespaces", {}))
+    return Inputs(host, place_for(**place), Wishes("c1", "/bundle", **wishes))
 
 
 def text_of(plan: Plan) -> str:
@@ -103,42 +152,22 @@ def changed(value: Any, change: Any) -> Any:
     return merged
 
 
-def facts_of(case: Config, config: Config) -> Facts:
-    given = dict(case.get("facts", {}))
-    for name, make in (("host_namespaces", frozenset), ("shared_namespaces", frozenset), ("console_size", tuple)):
-        if name in given:
-            given[name] = make(given[name])
-    if "cgroup_shared" in given:
-        given["cgroup_shared"] = {path: tuple(names) for path, names in given["cgroup_shared"].items()}
-    return facts_for(config, **given)
-
-
 def plan_text(case: Config) -> str:
     """Return the plan of a case as text."""
     config = config_of(case)
-    facts = facts_of(case, config)
+    inputs = inputs_for(config, case)
     if case["operation"] == "create":
-        return text_of(build.build_create(config, facts))
+        return text_of(inputs.create(config))
     if case["operation"] == "exec":
-        program = case["process"]
-        facts.init_pid = 9
-        return text_of(build.build_exec(program, {**config, "process": program}, facts))
-    return update_text(case, facts)
+        return text_of(inputs.exec(case["process"], config))
+    return update_text(case, inputs.place)
 
 
-def update_text(case: Config, facts: Facts) -> str:
+def update_text(case: Config, place: Place) -> str:
     """Return the steps of an update, each change with what takes it back."""
-    current, wanted = case.get("current", {}), update.asked(case["resources"])
-    merged = update.merge(current, wanted)
-    writes = update.writes_of(wanted, merged)
-    if facts.systemd_unit:
-        writes = unit_properties.rounded(writes)
-    update.forget_overwritten(merged, writes)
-    facts.cgroup_files = {name: case["files"].get(name) for name in update.files_to_read(writes)}
-    lines = list(map(lines_of, [*update.enable_steps(writes, facts), *update.device_steps(wanted)]))
-    changes = update.changes(wanted, merged, writes, facts)
-    if facts.systemd_unit:
-        changes.insert(0, update.Change(*systemd.update_steps(facts.systemd_unit, wanted, current, writes)))
-    for change in changes:
+    request = update.Request(case["resources"], case.get("current", {}), "1.3.0", systemd=bool(place.unit))
+    plan = update.build_update(request, place, {name: case["files"].get(name) for name in request.files()})
+    lines = list(map(lines_of, [*plan.enabling, *plan.loading]))
+    for change in plan.changes:
         lines += [lines_of(change.step), *(f"      undo: {lines_of(step)}" for step in change.undo)]
     return "".join(lines)

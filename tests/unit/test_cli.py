@@ -16,6 +16,7 @@ import pytest
 import pyruntime
 from pyruntime import cli, kernel, log, options
 from pyruntime.errors import Failure
+from pyruntime.options import Options
 
 CRIU_CREATE = (
     "--image-path /i --work-path /w --parent-path ../p --tcp-established --ext-unix-sk --shell-job"
@@ -107,12 +108,12 @@ CALLERS = {
 
 
 @pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch) -> list[cli.Options]:
+def called(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     """The options that commands were called with; the commands themselves do nothing."""
-    seen: list[cli.Options] = []
+    seen: list[Options] = []
 
     def load(name: str, fromlist: list[str]) -> Any:
-        def command(options: cli.Options) -> int:
+        def command(options: Options) -> int:
             seen.append(options)
             return 0
 
@@ -134,7 +135,7 @@ def new_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("line", CALLERS)
-def test_what_callers_send(called: list[cli.Options], line: str, tmp_path: Path, capfd: Any) -> None:
+def test_what_callers_send(called: list[Options], line: str, tmp_path: Path, capfd: Any) -> None:
     words = [f"{tmp_path}/log" if word in ("/b/log.json", "/l") else word for word in line.split()]
     assert cli.main(words) == 0, capfd.readouterr()
     for name, value in CALLERS[line].items():
@@ -142,13 +143,13 @@ def test_what_callers_send(called: list[cli.Options], line: str, tmp_path: Path,
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_option_that_is_not_given_is_empty(called: list[cli.Options]) -> None:
+def test_an_option_that_is_not_given_is_empty(called: list[Options]) -> None:
     cli.main(["exec", "id", "sh"])
     options = called[0]
     assert (options.process, options.tty, options.env, options.preserve_fds) == (None, False, [], None)
 
 
-def test_lists_are_not_shared_between_calls(called: list[cli.Options]) -> None:
+def test_lists_are_not_shared_between_calls(called: list[Options]) -> None:
     cli.main(["exec", "-e", "A=1", "id", "sh"])
     cli.main(["exec", "id", "sh"])
     assert called[1].env == []
@@ -237,13 +238,13 @@ os.execve(copy, [sys.executable, "-c", sys.argv[2]], os.environ)
         assert (done.stdout, done.stderr) == (f"{protected}\n", ""), seals
 
 
-def test_a_word_after_two_dashes_is_no_option(called: list[cli.Options]) -> None:
+def test_a_word_after_two_dashes_is_no_option(called: list[Options]) -> None:
     cli.main(["kill", "--", "--all", "9"])
     assert called[0].args == ["--all", "9"] and called[0].all is False
 
 
 @pytest.mark.parametrize("value", ["--force=true", "--force=false"])
-def test_a_flag_with_a_value(called: list[cli.Options], value: str) -> None:
+def test_a_flag_with_a_value(called: list[Options], value: str) -> None:
     cli.main(["delete", value, "x"])
     assert called[0].force is (value == "--force=true")
 
@@ -296,12 +297,12 @@ def test_no_short_option_is_given_twice() -> None:
 
 
 class TestRoot:
-    def test_default(self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default(self, called: list[Options], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("posix.geteuid", lambda: 0)
         cli.main(["state", "x"])
         assert called[0].root == "/run/pyruntime"
 
-    def test_default_of_a_user(self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_of_a_user(self, called: list[Options], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("posix.geteuid", lambda: 1000)
         monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
         cli.main(["state", "x"])
@@ -309,7 +310,7 @@ class TestRoot:
 
     @pytest.mark.parametrize("theirs", [False, True])
     def test_default_without_a_run_time_directory(
-        self, called: list[cli.Options], monkeypatch: pytest.MonkeyPatch, capfd: Any, theirs: bool
+        self, called: list[Options], monkeypatch: pytest.MonkeyPatch, capfd: Any, theirs: bool
     ) -> None:
         """Everybody may write to /tmp: what somebody else has put there is not used."""
         status = SimpleNamespace(st_uid=1000 + theirs, st_mode=0o40755)
@@ -322,7 +323,7 @@ class TestRoot:
         else:
             assert called[0].root == "/tmp/pyruntime-1000"
 
-    def test_relative(self, called: list[cli.Options]) -> None:
+    def test_relative(self, called: list[Options]) -> None:
         cli.main(["--root", "r", "state", "x"])
         assert called[0].root == f"{os.getcwd()}/r"
 
@@ -331,7 +332,7 @@ class TestFailures:
     """Every failure is one line on stderr, and exactly one error line in the log."""
 
     def fail(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, *words: str) -> int:
-        def command(_: cli.Options) -> int:
+        def command(_: Options) -> int:
             log.warning("something else")
             raise error
 
@@ -363,7 +364,7 @@ class TestFailures:
     def test_warnings_of_a_command_that_succeeds(
         self, monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path
     ) -> None:
-        def command(_: cli.Options) -> int:
+        def command(_: Options) -> int:
             log.warning("something else")
             return 0
 

@@ -1,4 +1,4 @@
-"""commands.delete: what is killed is waited for."""
+"""lifecycle.delete: what is killed is waited for."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.commands import delete
 from pyruntime.container.store import Store
+from pyruntime.lifecycle import delete
 
 RECORD: dict[str, Any] = {
     "id": "c", "ociVersion": "1.2.0", "bundle": "/b", "rootfs": "/b/rootfs", "annotations": {}, "cgroup": "/no-such/c",
@@ -20,7 +20,7 @@ RECORD: dict[str, Any] = {
 
 def test_init_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it takes its time to go: what it holds open keeps mounts and cgroup in use."""
-    with subprocess.Popen(["sleep", "1000"]) as init:
+    with subprocess.Popen(["sleep", "100"]) as init:
         slow = threading.Timer(0.3, os.kill, (init.pid, signal.SIGKILL))
         monkeypatch.setattr(delete.kernel, "pidfd_send_signal", lambda _fd, number: slow.start())
         with Store(f"{tmp_path}/root").create("c", dict(RECORD), b"{}") as container:

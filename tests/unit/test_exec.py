@@ -2,9 +2,9 @@
 
 import errno
 
-from pyruntime.commands.exec import about_exec
 from pyruntime.engine.channel import StepFailure
 from pyruntime.errors import Failure
+from pyruntime.lifecycle.exec import about_exec
 from pyruntime.step import HOST, Flags, Slot, Step
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pyruntime.engine import hooks as engine
-from pyruntime.plan import facts as plan_facts
 from pyruntime.plan import hooks, seccomp
+from pyruntime.plan.wishes import Wishes
 from pyruntime.step import Slot, Step
 
 REFUSING = {"defaultAction": "SCMP_ACT_ERRNO", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}
@@ -14,15 +14,14 @@ NOTIFYING = {**REFUSING, "listenerPath": "/s", "syscalls": [{"names": ["mkdir"],
 
 
 def step(point: str, filter_: dict[str, Any] | None = None, **hook: Any) -> Step:
-    facts = plan_facts.Facts()
-    facts.id, facts.bundle = "c", "/bundle"
+    wishes = Wishes("c", "/bundle")
     config = {
         "ociVersion": "1.3.0",
         "process": {"env": ["A=1", "HOME=/h"], "args": ["x"]},
         "hooks": {point: [{"path": "/hook", **hook}]},
         "linux": {"seccomp": filter_},
     }
-    (found,) = hooks.hook_steps(config, facts, point)
+    (found,) = hooks.hook_steps(config, wishes, point)
     return found
 
 
@@ -44,12 +43,11 @@ def test_a_hook_inside_gets_what_the_program_gets() -> None:
 
 def test_a_filter_that_notifies_is_loaded_before_hooks_inside_and_once() -> None:
     config = {"ociVersion": "1.3.0", "linux": {"seccomp": NOTIFYING}, "hooks": {"startContainer": [{"path": "/hook"}]}}
-    facts = plan_facts.Facts()
-    facts.id, facts.bundle = "c", "/bundle"
-    state, load = seccomp.before_hooks_steps(config, facts)
+    wishes = Wishes("c", "/bundle")
+    state, load = seccomp.before_hooks_steps(config, wishes)
     assert (state.call, load.call, load.closes) == ("listener_state", "seccomp_hand_over", ("notify",))
     for other in ({**config, "hooks": {}}, {**config, "linux": {"seccomp": REFUSING}}):
-        assert seccomp.before_hooks_steps(other, facts) == []
+        assert seccomp.before_hooks_steps(other, wishes) == []
 
 
 @pytest.mark.parametrize("seconds", [1, 2147483, 2147484, 4294968, 9223372036854775807])

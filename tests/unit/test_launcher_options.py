@@ -10,6 +10,7 @@ import pytest
 
 from pyruntime import cli, options
 from pyruntime.errors import UsageFailure
+from pyruntime.options import Options
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -70,7 +71,7 @@ def enters(reader: Path, lines: list[list[str]]) -> list[bool]:
 
 def command_of(line: list[str]) -> str | None:
     """Return the command that the runtime itself would run; None where it refuses or only shows a text."""
-    found = cli.Options()
+    found = Options()
     cli.clear(found, options.GLOBAL)
     try:
         rest = cli.parse(line, options.GLOBAL, found, stop=True)

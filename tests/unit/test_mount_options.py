@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from support import plans
 
 from pyruntime.errors import InvalidConfig
 from pyruntime.plan import idmaps, mount_options, mounts, old_mount
-from pyruntime.plan.facts import Facts
 from pyruntime.spec import checks
 from pyruntime.spec.options import split, words
 from pyruntime.step import Step
@@ -76,12 +76,12 @@ def test_a_label_loses_its_quotes_and_other_values_keep_them() -> None:
 def steps(mount: dict[str, Any], userns: bool = False, **linux: Any) -> list[Step]:
     """Return the steps of one mount on /mnt."""
     config = {"mounts": [{"destination": "/mnt", **mount}], "linux": linux}
-    facts = Facts()
-    facts.has_userns = userns
-    parsed = mounts.parse(config, facts)
+    inputs = plans.inputs_for(config)
+    inputs.host.namespaces.has_user = userns
+    parsed = mounts.parse(config, inputs.host, inputs.place)
     return [
-        *mounts.host_mount_steps(parsed, config, facts),
-        *mounts.mount_steps(parsed, config, facts),
+        *mounts.host_mount_steps(parsed, config, inputs.host, inputs.wishes),
+        *mounts.mount_steps(parsed, config, inputs.host, inputs.wishes),
         *mounts.late_steps(parsed),
     ]
 
@@ -241,7 +241,7 @@ WITHOUT_EFFECT = [
 @pytest.mark.parametrize("options, said", WITHOUT_EFFECT, ids=str)
 def test_without_effect_on_a_bind_mount(options: list[str], said: str) -> None:
     config = {"mounts": [{"destination": "/x", "source": "/y", "options": options}]}
-    found = mounts.warnings(mounts.parse(config, Facts()))
+    found = mounts.warnings(mounts.parse(config, plans.host_for(config), plans.place_for()))
     expected = [f"options without effect on a bind mount: {said} [config.json#/mounts/0/options]"] if said else []
     assert found == expected
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import plans
 
 from pyruntime import kernel
 from pyruntime.engine import calls
-from pyruntime.plan import build, capabilities
-from pyruntime.plan.facts import Facts, read_namespaces
+from pyruntime.plan import capabilities
 from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
 
 REPO = Path(__file__).resolve().parents[2]
@@ -18,19 +18,13 @@ GIVEN = {"state_dir", "container", "channel", "console", "keyring_name"}
 """Slots that the command fills before the plan runs, or the engine at clone3."""
 
 
-def facts_for(config: dict[str, Any]) -> Facts:
-    facts = Facts()
-    facts.id, facts.bundle, facts.rootfs = "c1", "/bundle", "/bundle/rootfs"
-    facts.cgroup_path, facts.cgroup_missing = "/pyruntime/c1", ["/pyruntime", "/pyruntime/c1"]
-    facts.cgroup_controllers = ("cpu", "io", "memory", "pids", "cpuset", "hugetlb")
-    facts.pid_file, facts.console_socket = "/run/pid", "/run/console.sock"
-    read_namespaces(facts, config)
-    return facts
+def inputs_for(config: dict[str, Any]) -> plans.Inputs:
+    return plans.inputs_for(config, {"wishes": {"console_socket": "/run/console.sock"}})
 
 
 def plan_of(path: Path) -> Plan:
     config = json.loads(path.read_text())
-    return build.build_create(config, facts_for(config))
+    return inputs_for(config).create(config)
 
 
 def position(plan: Plan, call: str, *args: Any) -> int:
@@ -149,7 +143,7 @@ def test_the_hosts_cgroups_are_bound(user: bool) -> None:
     config = json.loads(CONFIGS[-1].read_text())
     spaces = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "cgroup"]
     config["linux"]["namespaces"] = [*spaces, {"type": "user"}] if user else spaces
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     assert all(step.args[0] != "cgroup2" for step in plan if step.call == "fsopen")
     (bound,) = (step for step in plan if step.call == "open_tree" and step.args[1] == "/sys/fs/cgroup")
     assert bound.side == (HOST if user else INIT)
@@ -159,7 +153,7 @@ def test_the_hosts_cgroups_are_bound(user: bool) -> None:
 def test_the_device_filter_is_attached_before_any_hook(point: str) -> None:
     config = json.loads(CONFIGS[-1].read_text())
     config["hooks"] = {point: [{"path": "/bin/true"}]}
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     attached = [i for i, step in enumerate(plan) if step.call == "bpf_prog_attach"]
     assert len(attached) == 1
     hook = position(plan, "run_hook")
@@ -173,7 +167,7 @@ def test_slots_of_exec_are_filled_before_they_are_used(path: Path) -> None:
     config = json.loads(path.read_text())
     program = {**config["process"], "apparmorProfile": "docker-default", "selinuxLabel": "a:b:c:d", "terminal": True}
     filled = GIVEN | {"cgroup", "target"}
-    for step in build.build_exec(program, config, facts_for(config)):
+    for step in inputs_for(config).exec(program, config):
         for arg in step.args:
             if isinstance(arg, Slot):
                 assert arg.name in filled, step
@@ -193,7 +187,7 @@ def test_capabilities_are_the_headers() -> None:
 def test_a_joined_user_namespace_is_entered_by_a_process_in_between() -> None:
     config = json.loads(CONFIGS[-1].read_text())
     config["linux"]["namespaces"].append({"type": "user", "path": "/proc/1/ns/user"})
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     joins = [step.describe() for step in plan if step.side == JOIN]
     assert joins == ["setns(<ns_user>, CLONE_NEWUSER)"]
     assert "CLONE_PARENT" in plan.steps[position(plan, "clone3")].describe()
@@ -207,7 +201,7 @@ def test_what_another_user_namespace_may_own_is_joined_before_it(user: dict[str,
     links = {"network": "net", "ipc": "ipc", "uts": "uts", "time": "time", "mount": "mnt"}
     joined = [{"type": kind, "path": f"/proc/1/ns/{link}"} for kind, link in links.items()]
     config["linux"]["namespaces"] = [*joined, {"type": "user", **user}, {"type": "pid", **pid}]
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     entered = {kind: plan.index(lambda s, k=kind: s.describe().startswith(f"setns(<ns_{k}>")) for kind in links}
     user_entered = plan.index(lambda s: "CLONE_NEWUSER" in s.describe())
     assert max(at for kind, at in entered.items() if kind != "mount") < user_entered < entered["mount"]
@@ -223,7 +217,7 @@ class TestJoinedPidNamespace:
         config = json.loads(CONFIGS[-1].read_text()) | changes
         others = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "pid"]
         config["linux"]["namespaces"] = [*others, {"type": "pid", "path": "/proc/1/ns/pid"}, *more]
-        return build.build_create(config, facts_for(config))
+        return inputs_for(config).create(config)
 
     @pytest.mark.parametrize("user", [None, {"type": "user"}, {"type": "user", "path": "/proc/1/ns/user"}])
     def test_order(self, user: dict[str, str] | None) -> None:
@@ -258,7 +252,7 @@ def test_the_cgroup_and_time_namespaces_are_made_by_init() -> None:
     config = json.loads(CONFIGS[-1].read_text())
     config["linux"]["namespaces"].append({"type": "time"})
     config["linux"]["timeOffsets"] = {"monotonic": {"secs": 7}}
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     clone = plan.steps[position(plan, "clone3")].describe()
     assert "CLONE_NEWCGROUP" not in clone
     assert "CLONE_NEWTIME" not in clone
@@ -270,5 +264,5 @@ def test_the_cgroup_and_time_namespaces_are_made_by_init() -> None:
 def test_without_a_process_nothing_is_executed() -> None:
     config = json.loads(CONFIGS[-1].read_text())
     del config["process"]
-    plan = build.build_create(config, facts_for(config))
+    plan = inputs_for(config).create(config)
     assert plan.steps[-1].call == "await_start"

@@ -3,10 +3,13 @@
 from typing import Any, ClassVar
 
 import pytest
+from support import plans
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import cgroup, console, facts, mount_options, mounts, process, resources, seccomp, sysctl
-from pyruntime.step import Octal
+from pyruntime.host.data import Namespaces, Place
+from pyruntime.plan import cgroup, console, mount_options, mounts, process, resources, seccomp, sysctl
+from pyruntime.plan.wishes import Wishes
+from pyruntime.step import Octal, Step
 
 
 class TestMountOptions:
@@ -58,7 +61,7 @@ def test_data_without_effect_is_warned_of() -> None:
             {"destination": "/c", "source": "/x", "options": ["rbind", "nosuid", "rprivate"]},
         ]
     }
-    (line,) = mounts.warnings(mounts.parse(config, facts.Facts()))
+    (line,) = mounts.warnings(mounts.parse(config, plans.host_for(config), plans.place_for()))
     assert "size, odd" in line and "/mounts/1/options" in line
 
 
@@ -130,10 +133,9 @@ class TestResources:
         assert found == [("cpu.weight", "1"), ("pids.max", text)]
 
     def test_without_the_controller_tasks_are_unlimited(self) -> None:
-        found = facts.Facts()
-        found.cgroup_controllers = ("cpu",)
+        found = plans.place_for(controllers=("cpu",))
         config = {"ociVersion": "1.0.2-dev", "linux": {"resources": {"pids": {"limit": 0}}}}
-        (write,) = [step for step in resources.resource_steps(config, found) if step.call == "write_at"]
+        (write,) = [step for step in resource_steps(config, found) if step.call == "write_at"]
         assert write.describe() == 'write_at(<cgroup>, "pids.max", "max")' and write.ignore == ("ENOENT",)
 
     @pytest.mark.parametrize(
@@ -153,24 +155,22 @@ class TestResources:
         assert raised.value.pointer == pointer
 
     def test_a_missing_controller_is_named(self) -> None:
-        found = facts.Facts()
-        found.cgroup_controllers, found.cgroup_path = ("hugetlb",), "/a/b"
+        found = plans.place_for(controllers=("hugetlb",), path="/a/b")
         with pytest.raises(InvalidConfig, match="controller memory is not available"):
-            resources.resource_steps({"linux": {"resources": {"memory": {"limit": 1}}}}, found)
+            resource_steps({"linux": {"resources": {"memory": {"limit": 1}}}}, found)
 
     def test_no_task_at_all_is_a_limit_that_comes_after_init(self) -> None:
         config = {"ociVersion": "1.3.0", "linux": {"resources": {"pids": {"limit": 0}}}}
-        found = facts.Facts()
-        found.cgroup_controllers = ("pids",)
-        early, late = resources.resource_steps(config, found), resources.late_resource_steps(config, found)
+        found = plans.place_for(controllers=("pids",))
+        late = resources.late_resource_steps(config, plans.host_for(config), found)
+        early = resource_steps(config, found)
         assert [step.call for step in early if step.call.startswith("write")] == []
         assert [step.describe() for step in late] == ['write_at(<cgroup>, "pids.max", "0")']
 
     def test_all_controllers_are_enabled_down_the_path_where_they_are_not(self) -> None:
-        found = facts.Facts()
-        found.cgroup_controllers, found.cgroup_path = ("cpu", "memory", "pids"), "/a/b/c"
-        found.cgroup_shared = {"": ("cpu", "memory", "pids"), "/a": ("cpu",)}
-        steps = resources.resource_steps({"linux": {"resources": {"pids": {"limit": 3}}}}, found)
+        shared = {"": ("cpu", "memory", "pids"), "/a": ("cpu",)}
+        found = plans.place_for(controllers=("cpu", "memory", "pids"), path="/a/b/c", shared=shared)
+        steps = resource_steps({"linux": {"resources": {"pids": {"limit": 3}}}}, found)
         assert [step.describe() for step in steps] == [
             'enable_controllers("/sys/fs/cgroup/a", "memory pids", "pids")',
             'enable_controllers("/sys/fs/cgroup/a/b", "cpu memory pids", "pids")',
@@ -180,11 +180,8 @@ class TestResources:
         assert steps[0].pointer == "/linux/resources/pids/limit"
 
     def test_a_controller_of_whole_domains_is_told_of(self) -> None:
-        found = facts.Facts()
-        found.cgroup_controllers, found.cgroup_path = ("memory", "pids"), "/a"
-        steps = resources.resource_steps(
-            {"linux": {"resources": {"memory": {"limit": 9}, "pids": {"limit": 3}}}}, found
-        )
+        found = plans.place_for(controllers=("memory", "pids"), path="/a")
+        steps = resource_steps({"linux": {"resources": {"memory": {"limit": 9}, "pids": {"limit": 3}}}}, found)
         (settle,) = [step for step in steps if step.call == "settle_cgroup_type"]
         assert (settle.args[2], settle.pointer) == ("memory", "/linux/resources/memory/limit")
 
@@ -196,11 +193,9 @@ class TestOwner:
     MAPS: ClassVar = [{"containerID": 0, "hostID": 100000, "size": 1000}]
 
     def steps(self, mount: dict[str, Any], uid: int, *namespaces: str, joined: str = "") -> list[str]:
-        found = facts.Facts()
-        found.new_namespaces = set(namespaces)
-        found.joined_namespaces = {joined: "/proc/1/ns/user"} if joined else {}
+        listed = Namespaces(set(namespaces), {joined: "/proc/1/ns/user"} if joined else {})
         config = {"process": {"user": {"uid": uid}}, "mounts": [mount], "linux": {"uidMappings": self.MAPS}}
-        return [step.describe() for step in cgroup.owner_steps(config, found)]
+        return [step.describe() for step in cgroup.owner_steps(config, plans.host_for(config, namespaces=listed))]
 
     def test_the_user_of_the_program_owns_a_writable_cgroup(self) -> None:
         assert self.steps(self.MOUNT, 5, "cgroup", "user") == ["chown_cgroup(<cgroup>, 100005)"]
@@ -235,10 +230,28 @@ def test_number_lists() -> None:
             process.number_list(bad, "/p")
 
 
-@pytest.mark.parametrize("path", ["../x", "/a/../../x", "/", ".", "//"])
-def test_cgroup_paths_that_lead_out_are_refused(path: str) -> None:
-    with pytest.raises(InvalidConfig):
-        facts.clean_cgroup_path(path)
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("../x", r"must not contain '\.\.'"),
+        ("/a/../../x", r"must not contain '\.\.'"),
+        ("/", "names no cgroup below the root"),
+        (".", "names no cgroup below the root"),
+        ("//", "names no cgroup below the root"),
+    ],
+)
+def test_cgroup_paths_that_lead_out_are_refused(path: str, words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        cgroup.locate(path, "c1")
+
+
+@pytest.mark.parametrize(("path", "found"), [("", "/pyruntime/c1"), ("a/./b//", "/a/b"), ("/a", "/a")])
+def test_where_a_cgroup_is(path: str, found: str) -> None:
+    assert cgroup.locate(path, "c1") == found
+
+
+def resource_steps(config: dict[str, Any], place: Place) -> list[Step]:
+    return resources.resource_steps(config, plans.host_for(config), place)
 
 
 def test_seccomp_rules() -> None:
@@ -282,9 +295,8 @@ class TestWindowSize:
     def test_before_the_program_starts(
         self, of_caller: tuple[int, int] | None, of_config: dict[str, int] | None, size: list[tuple[int, int]]
     ) -> None:
-        found = facts.Facts()
-        found.console_size = of_caller
-        steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, found, root=False, outside=True)
+        wishes = Wishes("c1", "/bundle", console_size=of_caller)
+        steps = console.terminal_steps({"terminal": True, "consoleSize": of_config}, wishes, root=False, outside=True)
         assert [step.args[1:] for step in steps if step.call == "set_window_size"] == size
 
 

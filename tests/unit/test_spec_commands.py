@@ -14,6 +14,7 @@ from referencing.jsonschema import DRAFT4
 from pyruntime import SPEC_VERSION, cli, spec
 from pyruntime.commands import features
 from pyruntime.errors import Failure
+from pyruntime.options import Options
 from pyruntime.plan import unsupported
 from pyruntime.spec import _validator, checks, default
 
@@ -21,7 +22,7 @@ DATA = Path(__file__).parents[1] / "data" / "features"
 
 
 def run(*args: str) -> None:
-    options = cli.Options()
+    options = Options()
     assert cli.dispatch(list(args), options) == 0
 
 

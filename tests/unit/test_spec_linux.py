@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from support import plans
 from support.spec_documents import DROP, MAP, NAMESPACES, Changes, joined, names, patched, without
 
 from pyruntime import spec
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import build, sysctl
-from pyruntime.plan.facts import Facts
+from pyruntime.host.data import Namespaces
+from pyruntime.plan import sysctl
+from pyruntime.plan.wishes import Wishes
 from pyruntime.spec import checks, linux
 
 DEVICE = {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}
@@ -411,7 +413,7 @@ def test_a_plan_takes_null_for_nothing() -> None:
     with_nulls = nulls(empty)
     assert with_nulls["linux"]["sysctl"] is None and with_nulls["mounts"][0]["options"] is None
     assert spec.validate(with_nulls) == []
-    facts = Facts()
-    facts.new_namespaces = set(NAMESPACES)
-    plans = [[step.describe() for step in build.build_create(config, facts)] for config in (empty, with_nulls)]
-    assert plans[0] == plans[1]
+    every = Namespaces(set(NAMESPACES), {})
+    inputs = plans.Inputs(plans.host_for({}, namespaces=every), plans.place_for(), Wishes("c1", "/bundle"))
+    found = [[step.describe() for step in inputs.create(config)] for config in (empty, with_nulls)]
+    assert found[0] == found[1]

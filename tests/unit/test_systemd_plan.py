@@ -5,23 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import plans
 
 from pyruntime.errors import InvalidConfig
-from pyruntime.plan import build, device_filter, extensions, resources, systemd, unit_properties
-from pyruntime.plan.facts import Facts, clean_cgroup_path, read_namespaces
+from pyruntime.host.data import Place
+from pyruntime.plan import cgroup, device_filter, extensions, resources, systemd, unit_properties
+from pyruntime.plan.wishes import Wishes
 from pyruntime.step import HOST, INIT, Plan
 
 REPO = Path(__file__).resolve().parents[2]
 INFINITY = (1 << 64) - 1
 
 
-def placed(path: str, **facts: Any) -> Facts:
-    found = Facts()
-    found.id = "c1"
-    for name, value in facts.items():
-        setattr(found, name, value)
-    systemd.place(found, path)
-    return found
+def placed(path: str, container_id: str = "c1", euid: int = 0) -> tuple[str, str, str]:
+    """Return slice, unit and cgroup."""
+    unit, slice_name, cgroup_path = systemd.locate(path, container_id, euid)
+    return slice_name, unit, cgroup_path
 
 
 class TestNames:
@@ -40,14 +39,12 @@ class TestNames:
         ],
     )  # fmt: skip
     def test_of_root(self, path: str, slice_name: str, unit: str, cgroup: str) -> None:
-        found = placed(path)
-        assert (found.systemd_slice, found.systemd_unit, found.cgroup_path) == (slice_name, unit, cgroup)
-        assert found.cgroup_missing == [], "systemd makes them all"
+        assert placed(path) == (slice_name, unit, cgroup)
 
     def test_of_a_user(self) -> None:
-        found = placed("", rootless=True, euid=1000)
-        assert found.systemd_slice == "user.slice"
-        assert found.cgroup_path == "/user.slice/user-1000.slice/user@1000.service/user.slice/pyruntime-c1.scope"
+        slice_name, _, path = placed("", euid=1000)
+        assert slice_name == "user.slice"
+        assert path == "/user.slice/user-1000.slice/user@1000.service/user.slice/pyruntime-c1.scope"
 
     @pytest.mark.parametrize(
         ("path", "word"),
@@ -75,12 +72,12 @@ class TestNames:
         assert raised.value.pointer == "/linux/cgroupsPath"
 
     def test_an_id_may_have_letters_that_units_have_not(self) -> None:
-        assert placed("", id="a+b").systemd_unit == "pyruntime-a\\x2bb.scope"
+        assert placed("", "a+b")[1] == "pyruntime-a\\x2bb.scope"
 
     def test_the_other_driver_refuses_such_a_path(self) -> None:
         with pytest.raises(InvalidConfig, match="--systemd-cgroup"):
-            clean_cgroup_path("system.slice:docker:abc")
-        assert clean_cgroup_path("/a:b:c") == "/a:b:c"
+            cgroup.locate("system.slice:docker:abc", "c1")
+        assert cgroup.locate("/a:b:c", "c1") == "/a:b:c"
 
 
 def properties(*writes: tuple[str, str]) -> dict[str, Any]:
@@ -242,17 +239,22 @@ def test_whatever_the_filter_allows_is_in_systemds_list() -> None:
                 assert policy == "auto" or any(access in listed.get(node, "") for node in nodes), rules
 
 
-def plan_of(**changes: Any) -> tuple[Plan, Facts]:
+def plan_of(**changes: Any) -> tuple[Plan, Place]:
     config = json.loads((REPO / "bundles/busybox/config.json").read_text())
     config["linux"].setdefault("resources", {}).update(changes.pop("resources", {}))
     config.update(changes)
-    found = Facts()
-    found.id = "c1"
-    found.cgroup_controllers = ("cpu", "io", "memory", "pids", "cpuset", "hugetlb")
-    read_namespaces(found, config)
-    systemd.place(found, "a-b.slice:p:n")
-    extensions.place(config, found)
-    return build.build_create(config, found), found
+    unit, slice_name, path = systemd.locate("a-b.slice:p:n", "c1", 0)
+    place = plans.place_for(
+        controllers=("cpu", "io", "memory", "pids", "cpuset", "hugetlb"),
+        path=path,
+        missing=[],
+        shared={},
+        unit=unit,
+        slice_name=slice_name,
+        subgroup=extensions.subgroup_of(config, extensions.SUBGROUP),
+        delegated=extensions.subgroup_of(config, extensions.DELEGATE),
+    )
+    return plans.Inputs(plans.host_for(config), place, Wishes("c1", "/bundle")).create(config), place
 
 
 class TestPlan:

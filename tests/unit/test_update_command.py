@@ -9,13 +9,15 @@ from pyruntime import cli
 from pyruntime import options as tables
 from pyruntime.commands import update as command
 from pyruntime.errors import InvalidConfig, UsageFailure
+from pyruntime.lifecycle import update
+from pyruntime.options import Options
 
 MIB = 1 << 20
 
 
 def request(line: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what read_request says of a command line."""
-    options = cli.Options()
+    options = Options()
     cli.clear(options, tables.GLOBAL)
     cli.clear(options, tables.UPDATE)
     options.args = cli.parse(line.split(), tables.UPDATE, options, stop=False)
@@ -120,7 +122,7 @@ ZERO = {"type": "c", "major": 1, "minor": 5}
 def test_letters_that_are_none(rule: dict[str, Any], left: Any) -> None:
     """They allow nothing, and a rule that denies denies everything; the form of the rest is checked as ever."""
     given: dict[str, Any] = {"devices": [{**ZERO, **rule}, {**ZERO, "allow": True}]}
-    command.forgive(given)
+    update.forgive(given)
     rest = {**ZERO, "allow": True}
     assert given["devices"] == ([rest] if left is None else [{**ZERO, **rule, "access": left}, rest])
 
@@ -128,5 +130,5 @@ def test_letters_that_are_none(rule: dict[str, Any], left: Any) -> None:
 @pytest.mark.parametrize("document", [{}, {"devices": None}, {"devices": 1}, {"devices": [1]}, {"blockIO": []}])
 def test_what_has_no_such_form_is_left_alone(document: dict[str, Any]) -> None:
     given = json.loads(json.dumps(document))
-    command.forgive(given)
+    update.forgive(given)
     assert given == document

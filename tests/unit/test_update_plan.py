@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from support import plans
 
 from pyruntime.engine import change
 from pyruntime.errors import Failure, InvalidConfig
 from pyruntime.plan import update as plan
-from pyruntime.plan.facts import Facts
 from pyruntime.plan.resources import Write
 from pyruntime.step import HOST, Step
 
@@ -135,19 +135,17 @@ def test_what_unified_once_said_of_a_file_is_forgotten() -> None:
     assert merged["unified"] == {"pids.max": "8", "memory.high": "5"}
 
 
-def facts(**files: str | None) -> Facts:
-    found = Facts()
-    found.cgroup_path = "/c"
-    found.cgroup_controllers = ("cpu", "memory", "pids", "io", "rdma")
-    found.cgroup_files = {name.replace("__", "."): text for name, text in files.items()}
-    return found
+def update_of(current: dict[str, Any], given: dict[str, Any], **files: str | None) -> plan.Update:
+    """Return the plan of an update where all controllers are enabled."""
+    names = ("cpu", "cpuset", "memory", "pids", "io", "rdma", "hugetlb", "misc")
+    place = plans.place_for(path="/c", controllers=names, shared={"": names})
+    request = plan.Request(given, current, "1.3.0", systemd=False)
+    return plan.build_update(request, place, {name.replace("__", "."): text for name, text in files.items()})
 
 
 def changes(current: dict[str, Any], given: dict[str, Any], **files: str | None) -> list[tuple[str, list[str]]]:
     """Return each change as the text of its step and of those that take it back."""
-    wanted = plan.asked(given)
-    merged = plan.merge(current, wanted)
-    found = plan.changes(wanted, merged, plan.writes_of(wanted, merged), facts(**files))
+    found = update_of(current, given, **files).changes
     return [(each.step.describe(), [step.describe() for step in each.undo]) for each in found]
 
 
@@ -170,9 +168,7 @@ class TestChanges:
         assert changes({}, given, cpuset__cpus="\n", cpuset__cpus__effective="0-3\n")[0][1] == [
             'write_at(<cgroup>, "cpuset.cpus", "0-3")', 'write_at(<cgroup>, "cpuset.cpus", "\\n")',
         ]  # fmt: skip
-        wanted = plan.asked(given)
-        found = facts(cpuset__cpus="\n", cpuset__cpus__effective="0-3\n")
-        change = plan.changes(wanted, wanted, plan.writes_of(wanted, wanted), found)[0]
+        change = update_of({}, given, cpuset__cpus="\n", cpuset__cpus__effective="0-3\n").changes[0]
         assert [step.ignore for step in change.undo] == [("ENOSPC",)] * 2
 
     def test_a_file_that_can_not_be_read_can_not_be_put_back(self) -> None:
@@ -287,9 +283,8 @@ class TestCheckBeforeUpdate:
 
 
 def test_only_controllers_that_lack_are_enabled() -> None:
-    found = facts()
-    found.cgroup_controllers, found.cgroup_path = ("memory", "pids"), "/a/b"
-    found.cgroup_shared = {"": ("memory", "pids"), "/a": ("pids",)}
+    shared = {"": ("memory", "pids"), "/a": ("pids",)}
+    found = plans.place_for(controllers=("memory", "pids"), path="/a/b", shared=shared)
     assert plan.enable_steps([Write("/p", "pids.max", "1")], found) == []
     some = [Write("/p", "pids.max", "1"), Write("/m", "memory.max", "1")]
     assert [(step.pointer, step.describe()) for step in plan.enable_steps(some, found)] == [

@@ -205,8 +205,11 @@ def exec_(check: "Check") -> None:
             check.refused(outcome, 255, "died")
         check.alone()
         check.same(before)
-        # Only a process that was let go of may have become the program although its exec failed.
-        inside = fault.level == "step" and (fault.kind != "host" or fault.at < released)
+        # Only a process that was let go of may have become the program although its exec failed. A host that is killed
+        # after its last step keeps nothing back while it dies: where that is slower than all that is left, the program
+        # runs.
+        last = fault.when == "after" and all(side != "host" for side, *_ in steps[fault.at + 1 :])
+        inside = fault.level == "step" and (fault.kind != "host" or (fault.at < released and not last))
         witnessed(check, False if inside else None)
         if world.state_of(init) in "ZX":
             check.problem("the container has ended")

@@ -29,6 +29,10 @@ import pyruntime.engine.start
 import pyruntime.kernel.copyup
 import pyruntime.kernel.idmap
 import pyruntime.kernel.seccomp
+import pyruntime.lifecycle.create
+import pyruntime.lifecycle.exec
+import pyruntime.lifecycle.run
+import pyruntime.lifecycle.update
 import pyruntime.spec._validator
 import pyruntime.spec.checks
 from pyruntime import cli, kernel

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pyruntime.commands import create, delete
 from pyruntime.container import cgroup
+from pyruntime.lifecycle import create, delete
 
 
 def _nothing(*_: Any) -> None:

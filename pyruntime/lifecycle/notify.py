@@ -12,29 +12,21 @@ import posix
 from .. import kernel, log
 from ..container.status import open_init
 from ..errors import Failure, os_error_text
-from ..text import decode, encode, shown
+from ..plan.service_manager import INSIDE, NOTIFY_SOCKET
+from ..text import encode, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
 
     from ..container.store import Container
 
 DIRECTORY = "notify"
 """In the container's state directory; mounted in the container, and the socket comes into it with `start`."""
-SOCKET = "notify.sock"
-INSIDE = "/run/notify"
-MOUNT_OPTIONS = ("bind", "nosuid", "noexec", "nodev", "ro")
 POLLIN = 1
 LARGEST = 65536
 BARRIER_SECONDS = 30.0
 """How long the manager may take to read what it was told; an old one does not know the message (sd_notify(3))."""
-
-
-def manager() -> str:
-    """Return the address of the service manager's socket, which must be set."""
-    return decode(posix.environ[b"NOTIFY_SOCKET"])
 
 
 def problem(address: str) -> str | None:
@@ -67,22 +59,6 @@ def connect(address: str) -> _socket.socket:
     return outside
 
 
-def prepare(config: dict[str, Any], state_dir: str) -> bool:
-    """Add the mount and the variable that the program needs; return whether there is a program that could be ready."""
-    program = config.get("process")
-    if not program:
-        return False
-    program["env"] = [*(program.get("env") or ()), f"NOTIFY_SOCKET={INSIDE}/{SOCKET}"]
-    entry = {
-        "destination": INSIDE,
-        "type": "bind",
-        "source": f"{state_dir}/{DIRECTORY}",
-        "options": list(MOUNT_OPTIONS),
-    }
-    config["mounts"] = [*(config.get("mounts") or ()), entry]
-    return True
-
-
 def make_directory(container: Container) -> None:
     """Make the directory that is mounted; the program's user may be anybody."""
     posix.mkdir(DIRECTORY, 0o755, dir_fd=container.dirfd)
@@ -109,16 +85,16 @@ def listen(container: Container, address: str) -> Notify | None:
     inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
         try:
-            posix.unlink(SOCKET, dir_fd=directory)
+            posix.unlink(NOTIFY_SOCKET, dir_fd=directory)
         except FileNotFoundError:
             pass
         # By descriptor: the path of a state directory may be longer than a socket's address.
-        inside.bind(f"/proc/self/fd/{directory}/{SOCKET}")
-        posix.chmod(SOCKET, 0o777, dir_fd=directory)
+        inside.bind(f"/proc/self/fd/{directory}/{NOTIFY_SOCKET}")
+        posix.chmod(NOTIFY_SOCKET, 0o777, dir_fd=directory)
     except OSError as error:
         inside.close()
         outside.close()
-        raise Failure(f"sd_notify: make {INSIDE}/{SOCKET}", error) from None
+        raise Failure(f"sd_notify: make {INSIDE}/{NOTIFY_SOCKET}", error) from None
     finally:
         posix.close(directory)
     return Notify(inside, outside)

@@ -1,0 +1,252 @@
+"""Delete: remove everything that create made."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from .. import kernel, log
+from ..container import cgroup
+from ..container.ownership import note_on
+from ..container.record import boot_id
+from ..container.status import open_init, parent_of, status_of
+from ..container.store import Store
+from ..errors import Failure, NotFound, os_error_text
+from .kill import kill_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..container.store import Container
+    from ..step import Slots, Step
+
+POLLIN = 1
+SIGKILL = 9
+KILL_WAIT_MS = 10000
+"""How long a killed init may take to go; it can be held up by the file systems it has open."""
+LOCK_SECONDS = 10.0
+"""How long --force waits for a command on the same container that has just lost its init."""
+
+
+def delete(root: str, container_id: str, *, force: bool = False) -> None:
+    """Delete a container; one that is not stopped only with force (runtime.md "Delete")."""
+    delete_one(Store(root), container_id, force=force)
+
+
+def delete_matching(root: str, pattern: str, *, force: bool = False) -> None:
+    """Delete all containers whose ids match a regular expression."""
+    store = Store(root)
+    store.each_matching(pattern, lambda each: delete_one(store, each, force=force))
+
+
+def delete_one(store: Store, container_id: str, *, force: bool) -> None:
+    """Delete a container; with force also one that runs, is damaged or half made, or does not exist at all."""
+    try:
+        if force:
+            container = open_by_force(store, container_id)
+        else:
+            container = store.open(container_id)
+    except NotFound:
+        if force:
+            store.sweep(container_id)
+            return
+        raise
+    with container:
+        if not force:
+            check_stopped(container)
+        destroy(container)
+
+
+def open_by_force(store: Store, container_id: str) -> Container:
+    """Open and lock the container; when another command is at work on it, end what it works on.
+
+    A create or start that waits for its init, or for a hook inside the container, fails then and lets go of the lock.
+    """
+    container = store.open(container_id, lock=False)
+    try:
+        if not container.lock(wait=False):
+            kill_all(container)
+            if not container.lock_within(LOCK_SECONDS):
+                raise Failure(f'cannot delete container "{container_id}": another command is at work on it')
+        store.check(container)
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
+def check_stopped(container: Container) -> None:
+    now = status_of(container)
+    now.close()
+    if now.status != "stopped":
+        raise Failure(
+            f"cannot delete container {container.id} that is not stopped: {now.status}",
+            hint="kill it first, or use --force",
+        )
+
+
+def destroy(container: Container) -> None:
+    """End what runs and remove what create made, at whatever stage it stopped: processes, mounts, cgroup, state.
+
+    The poststop hooks run when everything is gone but the state; one that fails is a warning, and the next still
+    runs (runtime.md "Lifecycle"). The state directory goes last, so that a delete that failed can be repeated.
+    The container must be locked. One that somebody else has deleted meanwhile is left alone: its id
+    may be in use again.
+    """
+    if container.gone():
+        container.close()
+        return
+    if container.damage is not None:
+        container.record = record_from_config(container)
+    record = container.record
+    end_processes(container)
+    if record.get("boot_id") == boot_id():
+        for path, before in reversed(record["mounts"]):
+            if path == record["rootfs"]:
+                unmount(path, before)
+    if "cgroup" in record:
+        remove_cgroup(record)
+    run_poststop(container)
+    container.remove()
+    container.close()
+
+
+def remove_cgroup(record: dict[str, Any]) -> None:
+    """Remove what create made; with the systemd driver the cgroup is a scope, and systemd removes it."""
+    if "systemd_unit" in record:
+        from ..container import systemd
+
+        systemd.remove_scope(record)
+    else:
+        cgroup.remove_made(record)
+
+
+def clean_up(container: Container, error: BaseException) -> None:
+    """Destroy a container that failed by an error; a failure of the clean-up is told beside that one."""
+    try:
+        destroy(container)
+    except (OSError, Failure) as second:
+        if isinstance(error, Failure):
+            words = os_error_text(second) if isinstance(second, OSError) else str(second)
+            error.what += f" (and the clean-up failed: {words})"
+
+
+def record_from_config(container: Container) -> dict[str, Any]:
+    """Return what a damaged record must have said of the cgroup: the config, as create read it, names it.
+
+    The cgroup itself must bear the container's note: a name alone may be that of somebody else's, or of the parent of
+    all containers.
+    """
+    from .place import place
+
+    # It does not name the driver; but a path is right for one of them only, and without one there is one cgroup.
+    for systemd in (False, True):
+        euid = posix.geteuid()
+        try:
+            config = {"linux": {"cgroupsPath": (readable_config(container).get("linux") or {}).get("cgroupsPath")}}
+            found = place(config, container.id, euid, systemd=systemd)
+        except (AttributeError, TypeError, Failure):
+            continue
+        if found.mount is not None and note_on(found.directory) == container.note():
+            unit = {"systemd_unit": found.unit, "systemd_user": euid != 0} if systemd else {}
+            names = {"cgroup": found.path, "cgroup_mount": found.mount}
+            return {**names, "cgroup_id": cgroup.identity(found.directory), "note": container.note(), **unit}
+    return {}
+
+
+def end_processes(container: Container) -> None:
+    """Kill init and everything in the cgroup, and wait until init is gone."""
+    record = container.record
+    kill_all(container)
+    pid, pidfd, _ = open_init(record)
+    if pidfd < 0:
+        return
+    if pid in ancestors():
+        posix.close(pidfd)
+        raise Failure(f'container "{container.id}": its record names process {pid}, which this command runs below')
+    try:
+        kernel.pidfd_send_signal(pidfd, SIGKILL)
+        gone = kernel.poll([(pidfd, POLLIN)], KILL_WAIT_MS)
+    except ProcessLookupError:
+        return
+    finally:
+        posix.close(pidfd)
+    if not gone:
+        raise Failure(f'container "{container.id}": init {pid} was killed but does not end')
+
+
+def ancestors() -> set[int]:
+    """Return the pids of this process and of those that it descends from; none of them is ever a container's init."""
+    found, pid = set(), posix.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        pid = parent_of(pid)
+    return found
+
+
+def mount_id(path: str) -> int:
+    """Return the id of the mount that is on top at a path, as create notes it before it mounts something there."""
+    fd = kernel.open(path, kernel.flags("O_PATH|O_CLOEXEC"))
+    try:
+        return int(kernel.statx_mount(fd)[0])
+    finally:
+        posix.close(fd)
+
+
+def unmount(path: str, before: int) -> None:
+    """Unmount what a container without a mount namespace left in the runtime's; never what was there before it."""
+    try:
+        if mount_id(path) != before:
+            # Unmounting below a shared mount unmounts below its peers too, such as the volume that it is bound from.
+            recursive = kernel.flags("AT_RECURSIVE|AT_SYMLINK_NOFOLLOW")
+            kernel.mount_setattr(kernel.flags("AT_FDCWD"), path, recursive, 0, 0, kernel.flags("MS_PRIVATE"))
+            kernel.umount2(path, kernel.flags("MNT_DETACH|UMOUNT_NOFOLLOW"))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise Failure(f"unmount {path}", error) from None
+
+
+def run_poststop(container: Container) -> None:
+    """Run the poststop hooks; nothing that they are, do or print keeps the container from being deleted."""
+    if "poststop" not in container.record.get("later_hooks", ("poststop",)):
+        return
+    try:
+        steps = poststop_steps(container)
+    except Exception as error:
+        why = error if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+        log.warning(f"the poststop hooks don't run: {why}")
+        return
+    slots: Slots = {"init_pid": 0}
+    for step in steps:
+        from ..engine import calls
+        from ..engine.channel import failure_of
+
+        try:
+            step.apply(calls, slots)
+        except Exception as error:
+            log.warning(str(failure_of(step, error)))
+            if step.into:
+                slots[step.into] = -1  # a file for output: it is kept for an error then
+    for name, fd in slots.items():
+        if name != "init_pid" and fd >= 0:
+            posix.close(fd)
+
+
+def poststop_steps(container: Container) -> list[Step]:
+    """Return a step for each poststop hook. Raises whatever a config that create did not write may cause."""
+    config = container.config()
+    if not (config.get("hooks") or {}).get("poststop"):
+        return []
+    from ..plan import hooks
+    from ..plan.wishes import Wishes
+
+    wishes = Wishes(container.id, container.record.get("bundle") or "/")
+    return hooks.later_steps(config, wishes, "poststop")
+
+
+def readable_config(container: Container) -> dict[str, Any]:
+    try:
+        return container.config()
+    except Failure:
+        return {}

@@ -1,0 +1,284 @@
+"""Exec: run one more process in a running container, with the same steps and the same engine as create."""
+
+from __future__ import annotations
+
+import errno
+
+from .. import kernel, log, spec
+from ..container import cgroup
+from ..container.exec_cgroup import exec_cgroup
+from ..container.status import status_of
+from ..container.store import Store
+from ..engine import foreground, launch
+from ..errors import Failure, UsageFailure
+from ..host import probe
+from ..plan import build, extensions
+from ..plan.wishes import Wishes
+from ..spec.linux import without_namespaces
+from .terminal import take_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..container.status import Status
+    from ..container.store import Container
+    from ..step import Slots
+
+    Config = dict[str, Any]
+
+NOT_STARTED = 255
+"""Exit status of an exec whose process could not be started."""
+
+
+class Execution:
+    """What is asked of exec; None, False, 0 and () ask for nothing.
+
+    process_file: a process document, which is taken as it is. Otherwise args, and the container's own process with what
+    else is named here: env and additional_gids are added, capabilities are added to the sets that a new program has at
+    once. cgroups: below the container's. foreground: wait for the process, and carry its terminal.
+    """
+
+    __slots__ = (
+        "additional_gids", "apparmor", "args", "capabilities", "cgroups", "console_socket", "cwd", "env", "foreground",
+        "gid", "ignore_paused", "no_new_privileges", "pid_file", "pidfd_socket", "preserve_fds", "process_file",
+        "process_label", "terminal", "uid",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        args: list[str],
+        *,
+        process_file: str | None = None,
+        terminal: bool = False,
+        cwd: str | None = None,
+        env: list[str] | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        additional_gids: list[int] | None = None,
+        capabilities: list[str] | None = None,
+        no_new_privileges: bool | None = None,
+        apparmor: str | None = None,
+        process_label: str | None = None,
+        cgroups: list[str] | None = None,
+        ignore_paused: bool = False,
+        foreground: bool = False,
+        console_socket: str | None = None,
+        pidfd_socket: str | None = None,
+        pid_file: str | None = None,
+        preserve_fds: int = 0,
+    ) -> None:
+        self.args = args
+        self.process_file = process_file
+        self.terminal = terminal
+        self.cwd = cwd
+        self.env = env or []
+        self.uid = uid
+        self.gid = gid
+        self.additional_gids = additional_gids or []
+        self.capabilities = capabilities or []
+        self.no_new_privileges = no_new_privileges
+        self.apparmor = apparmor
+        self.process_label = process_label
+        self.cgroups = cgroups or []
+        self.ignore_paused = ignore_paused
+        self.foreground = foreground
+        self.console_socket = console_socket
+        self.pidfd_socket = pidfd_socket
+        self.pid_file = pid_file
+        self.preserve_fds = preserve_fds
+
+
+def exec_(root: str, container_id: str, asked: Execution) -> int:
+    """Run a process; return its exit status in the foreground, else 0 once it runs.
+
+    Raises Failure, with NOT_STARTED as exit status, when it could not be started.
+    """
+    signals = None
+    try:
+        container = Store(root).open(container_id, lock=False)
+        now = status_of(container)
+        check_status(container, now, asked)
+        config = own_namespaces(container)
+        program = read_process(asked, config)
+        for warning in spec.validate_process(program):
+            log.warning(warning)
+        own_terminal = check_terminal(asked, program)
+        slots: Slots = {"target": now.pidfd}
+        ours = -1
+        if own_terminal:
+            ours, slots["console"] = kernel.socketpair()
+        if asked.foreground:
+            signals = foreground.Signals()
+        launched = add_process(asked, container, config, program, now, slots)
+        terminal = take_terminal(ours, slots) if own_terminal else None
+        write_results(asked, launched)
+    except Failure as failure:
+        raise about_exec(failure) from None
+    except OSError as error:
+        raise Failure("exec failed", error, status=NOT_STARTED) from None
+    container.close()
+    if signals is None:
+        launched.close()
+        return 0
+    status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
+    signals.restore()
+    return status
+
+
+def about_exec(failure: Failure) -> Failure:
+    """Return the failure with the exit status of exec; what stands below /process is not in config.json here."""
+    failure.status = NOT_STARTED
+    if failure.errno == errno.ESRCH:
+        # Init is on its way out, or has gone since the look at its status.
+        failure.what = f"container not running: {failure.what}"
+    failure.what = f"exec failed: {failure.what}"
+    if failure.pointer and failure.pointer.startswith("/process/"):
+        failure.document, failure.pointer = "process", failure.pointer.removeprefix("/process")
+    return failure
+
+
+def check_status(container: Container, now: Status, asked: Execution) -> None:
+    """Raise Failure unless a process can be added: the container is created or running (or paused, if ignored)."""
+    if now.status == "paused" and not asked.ignore_paused:
+        raise Failure(f'cannot exec in a paused container (use --ignore-paused to override): "{container.id}"')
+    if now.status not in ("created", "running", "paused"):
+        raise Failure(f'cannot exec in a {now.status} container: "{container.id}": container not running')
+
+
+def read_process(asked: Execution, config: Config) -> dict[str, Any]:
+    """Return the process document: that of the file, or the container's own with what is asked for."""
+    if asked.process_file:
+        return spec.load_process(asked.process_file)
+    if not asked.args:
+        raise UsageFailure("exec args cannot be empty: give a command, or --process FILE")
+    program: dict[str, Any] = dict(config.get("process") or {"cwd": "/", "user": {}})
+    program.pop("execCPUAffinity", None)
+    program["args"] = asked.args
+    program["terminal"] = asked.terminal
+    if not asked.terminal:
+        program.pop("consoleSize", None)
+    if asked.cwd:
+        program["cwd"] = asked.cwd
+    if asked.env:
+        program["env"] = [*(program.get("env") or []), *asked.env]
+    if asked.apparmor:
+        program["apparmorProfile"] = asked.apparmor
+    if asked.process_label:
+        program["selinuxLabel"] = asked.process_label
+    if asked.no_new_privileges is not None:
+        program["noNewPrivileges"] = asked.no_new_privileges
+    program["user"] = with_ids(asked, program.get("user") or {})
+    if asked.capabilities:
+        program["capabilities"] = with_capabilities(program.get("capabilities") or {}, asked.capabilities)
+    return program
+
+
+def with_ids(asked: Execution, user: dict[str, Any]) -> dict[str, Any]:
+    """Return a user with the ids that are asked for. What is not named stays as config.json has it, groups too; runc
+    does the same."""
+    user = dict(user)
+    if asked.uid is not None:
+        user["uid"] = asked.uid
+    if asked.gid is not None:
+        user["gid"] = asked.gid
+    if asked.additional_gids:
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), *asked.additional_gids]
+    return user
+
+
+def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str, list[str]]:
+    """Add --cap to the sets that a new program has at once; never to the inheritable one (CVE-2022-29162).
+
+    What config.json makes inheritable becomes ambient too, so that a user other than root keeps it over execve.
+    """
+    names = [name if name.startswith("CAP_") else f"CAP_{name}" for name in (cap.upper() for cap in added)]
+    result = dict(sets)
+    for kind in ("bounding", "effective", "permitted"):
+        have = list(result.get(kind) or ())
+        result[kind] = have + [name for name in names if name not in have]
+    inheritable = [name for name in names if name in (result.get("inheritable") or ())]
+    if inheritable:
+        have = list(result.get("ambient") or ())
+        result["ambient"] = have + [name for name in inheritable if name not in have]
+    return result
+
+
+def own_namespaces(container: Container) -> dict[str, Any]:
+    """Return the container's config without the namespaces that create found to be the runtime's own.
+
+    To join these is wrong: a setns(2) to the mount namespace that one is in leads back to the host's root.
+    """
+    config = container.config()
+    extensions.apply(config)
+    shared = container.record.get("shared_namespaces")
+    return without_namespaces(config, frozenset(shared)) if shared else config
+
+
+def check_terminal(asked: Execution, program: dict[str, Any]) -> bool:
+    """Return whether this command carries the terminal itself; refuse what can't work."""
+    terminal = bool(program.get("terminal"))
+    if terminal and not asked.foreground and not asked.console_socket:
+        raise UsageFailure("cannot allocate tty for a process that runs detached without a console socket")
+    if asked.console_socket and not terminal:
+        raise UsageFailure("cannot use console socket: the process wants no terminal")
+    return terminal and not asked.console_socket
+
+
+def add_process(
+    asked: Execution, container: Container, config: Config, program: dict[str, Any], now: Status, slots: Slots
+) -> launch.Launched:
+    """Run the plan of exec; return once the program runs."""
+    slots["keyring_name"] = container.record.get("keyring")
+    wishes = Wishes(
+        container.id,
+        container.record["bundle"],
+        console_socket=asked.console_socket,
+        console_size=foreground.window_size() if "console" in slots else None,
+        preserve_fds=asked.preserve_fds,
+        no_new_keyring=not slots["keyring_name"],
+    )
+    host = probe.host(container.record["rootfs"], probe.namespaces(config))
+    plan = build.build_exec(program, {**config, "process": program}, host, wishes, now.pid)
+    for warning in plan.warnings:
+        log.warning(warning)
+    slots["cgroup"] = open_cgroup(now, container, asked)
+    group = cgroup.of(container.record)
+    kills = group.oom_kills()
+    try:
+        launched = launch.launch(plan, slots)
+        try:
+            launch.wait_for_exec(launched.channel)
+        except BaseException:
+            launched.kill()
+            raise
+    except Failure as failure:
+        from ..container import limits
+
+        limits.explain(failure, group, kills)
+        raise
+    return launched
+
+
+def open_cgroup(now: Status, container: Container, asked: Execution) -> int:
+    """Return a descriptor of the cgroup that the new process is born in: init's own, or one below it (--cgroup)."""
+    path = exec_cgroup(now.pid, container.record, asked.cgroups)
+    try:
+        return kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
+    except OSError as error:
+        hint = "--cgroup names one that the container has made" if asked.cgroups else None
+        raise Failure("cgroup of the new process", error, hint=hint) from None
+
+
+def write_results(asked: Execution, launched: launch.Launched) -> None:
+    """Tell the caller who runs: pidfd socket, then the pid file, which callers read as the sign of success."""
+    from ..engine import calls
+
+    try:
+        if asked.pidfd_socket:
+            calls.send_descriptor(asked.pidfd_socket, launched.pidfd, "pidfd")
+        if asked.pid_file:
+            calls.write_pid_file(asked.pid_file, launched.pid)
+    except OSError as error:
+        launched.kill()
+        raise Failure("exec: the process was started and ended again", error) from None

@@ -1,0 +1,30 @@
+"""Pause and resume: the cgroup's freezer."""
+
+from __future__ import annotations
+
+from ..container import cgroup
+from ..container.status import status_of
+from ..container.store import Store
+from ..errors import Failure
+
+
+def pause(root: str, container_id: str) -> None:
+    """Stop all processes of a created or running container; on failure they all run on."""
+    with Store(root).open(container_id) as container:
+        now = status_of(container)
+        now.close()
+        if now.status == "paused":
+            raise Failure(f'cannot pause container "{container.id}": container not running (it is paused already)')
+        if now.status not in ("created", "running"):
+            raise Failure(f'cannot pause container "{container.id}": container not running (it is {now.status})')
+        cgroup.of(container.record).freeze()
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let a paused container go on."""
+    with Store(root).open(container_id) as container:
+        now = status_of(container)
+        now.close()
+        if now.status != "paused":
+            raise Failure(f'cannot resume container "{container.id}": container not paused (it is {now.status})')
+        cgroup.of(container.record).thaw()

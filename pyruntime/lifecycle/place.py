@@ -1,0 +1,55 @@
+"""Where a container's cgroup is: with the cgroupfs driver or with systemd's."""
+
+from __future__ import annotations
+
+from ..host import probe
+from ..host.data import Place
+from ..plan import cgroup, extensions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool) -> Place:
+    """Return the place that a config asks for, with what is there now. systemd: which driver makes the cgroup, and so
+    what cgroupsPath means. Raises InvalidConfig for a path that the driver can't have."""
+    mount, controllers = probe.cgroup_mount()
+    cgroups_path = (config.get("linux") or {}).get("cgroupsPath") or ""
+    unit = slice_name = ""
+    missing: list[str] = []
+    if systemd:
+        from ..plan.systemd import locate
+
+        unit, slice_name, path = locate(cgroups_path, container_id, euid)
+        # What is on the way is systemd's to make, and there or not when it has.
+        shared = probe.shared_controllers(mount, path, missing)
+    else:
+        path = cgroup.locate(cgroups_path, container_id)
+        missing = probe.missing_cgroups(mount, path) if mount is not None else []
+        shared = probe.shared_controllers(mount, path, missing) if mount is not None else {}
+    return Place(
+        mount=mount,
+        controllers=controllers,
+        path=path,
+        missing=missing,
+        shared=shared,
+        unit=unit,
+        slice_name=slice_name,
+        subgroup=extensions.subgroup_of(config, extensions.SUBGROUP) if unit else "",
+        delegated=extensions.subgroup_of(config, extensions.DELEGATE),
+    )
+
+
+def of_record(record: dict[str, Any]) -> Place:
+    """Return the place of a container that exists."""
+    mount, path = record["cgroup_mount"], record["cgroup"]
+    controllers = tuple(probe.read_text(f"{mount}/cgroup.controllers").split())
+    return Place(
+        mount=mount,
+        controllers=controllers,
+        path=path,
+        missing=[],
+        shared=probe.shared_controllers(mount, path, []),
+        unit=record.get("systemd_unit") or "",
+    )

@@ -110,7 +110,9 @@ def call(command: Command, options: Options) -> int:
     from . import kernel
 
     if command.enters:
-        check_protection(options.command)
+        from .lifecycle import protection
+
+        protection.check(options.command, failed(options))
     if command.warns:
         log.show_warnings()
     if ("preserve-fds" in command.options and options.preserve_fds) or b"LISTEN_FDS" in posix.environ:
@@ -118,20 +120,6 @@ def call(command: Command, options: Options) -> int:
     kernel.close_range(3, kernel.flags("UINT_MAX"), kernel.flags("CLOSE_RANGE_CLOEXEC"))
     module = __import__(f"pyruntime.commands.{command.module}", fromlist=[command.function])
     return int(getattr(module, command.function)(options))
-
-
-def check_protection(name: str) -> None:
-    """Raise Failure unless the running binary can't be written by whoever finds it in /proc (CVE-2019-5736).
-
-    The launcher has seen to that. A program that calls main(), `python -m pyruntime`, or a launcher that has not
-    recognised the command are told apart by the kernel, and not by what anybody says.
-    """
-    from . import kernel
-
-    if not kernel.is_binary_protected():
-        hint = "run the installed command pyruntime, which runs from a read-only copy of itself"
-        what = f"{name}: the binary of this process could be overwritten from the container"
-        raise Failure(what, hint=hint, status=255 if name == "exec" else 1)
 
 
 def show(what: str, *args: str) -> None:

@@ -12,6 +12,7 @@ from ..errors import Failure, InvalidConfig, os_error_text
 from ..host import probe
 from ..plan import build, extensions, mounts
 from ..plan.wishes import Wishes
+from . import protection
 from .delete import clean_up, mount_id
 from .place import place
 
@@ -271,6 +272,7 @@ def record_of(request: Request) -> dict[str, Any]:
 
 def create(root: str, container_id: str, asked: Creation) -> None:
     """Set a container up; its program waits for `start`. Raises Failure; nothing is left behind then."""
+    protection.check("create")
     request = prepare(root, container_id, asked)
     check_terminal(asked, request.config)
     container, launched = make(root, request, {})

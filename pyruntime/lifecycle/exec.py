@@ -15,6 +15,7 @@ from ..host import probe
 from ..plan import build, extensions
 from ..plan.wishes import Wishes
 from ..spec.linux import without_namespaces
+from . import protection
 from .terminal import take_terminal
 
 TYPE_CHECKING = False
@@ -94,6 +95,7 @@ def exec_(root: str, container_id: str, asked: Execution) -> int:
 
     Raises Failure, with NOT_STARTED as exit status, when it could not be started.
     """
+    protection.check("exec", NOT_STARTED)
     signals = None
     try:
         container = Store(root).open(container_id, lock=False)

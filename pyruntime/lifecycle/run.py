@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import kernel
 from ..engine import foreground
 from ..errors import InvalidConfig
-from . import create, start
+from . import create, protection, start
 from .delete import clean_up, destroy
 from .terminal import take_terminal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def run(root: str, container_id: str, asked: create.Creation, *, keep: bool = False) -> int:
     """Create and start a container. With asked.foreground, wait for its program, delete it unless it is to be kept, and
     return the program's exit status; otherwise return 0 at once. Raises Failure; nothing is left behind then."""
+    protection.check("run")
     request = create.prepare(root, container_id, asked)
     own_terminal = create.check_terminal(asked, request.config)
     if not request.config.get("process"):

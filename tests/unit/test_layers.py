@@ -28,7 +28,7 @@ ALLOWED = {
     "container": {"kernel", "spec.jsontext", "errors", "text"},
     "lifecycle": LIFECYCLE,
     "commands": {*LIFECYCLE, "lifecycle", "caller", "options"},
-    "cli": {"errors", "log", "options", "caller", "commands", "trace", "kernel", "text"},
+    "cli": {"errors", "log", "options", "caller", "commands", "lifecycle.protection", "trace", "kernel", "text"},
     "core": {"cli", "options", "trace", "text"},
     "__main__": {"cli"},
 }

@@ -15,7 +15,7 @@ def check(name: str, status: int = 1) -> None:
     The launcher has seen to that. A program of somebody's own, `python -m pyruntime`, or a launcher that has not
     recognised the command are told apart by the kernel, and not by what anybody says.
     """
-    global passed
+    global passed  # noqa: PLW0603
     if not (passed or kernel.is_binary_protected()):
         hint = "run the installed command pyruntime, which runs from a read-only copy of itself"
         what = f"{name}: the binary of this process could be overwritten from the container"

@@ -7,7 +7,7 @@ imported when it is first used: only commands that enter a container need it, an
 from __future__ import annotations
 
 
-def _set(option: str, value: int | str) -> None:
+def _set(option: str, value: int) -> None:
     import _prctl
 
     try:
@@ -40,13 +40,3 @@ def set_dumpable(dumpable: int) -> None:
 def set_pdeathsig(signal: int) -> None:
     """Be sent this signal when the parent dies; 0 for none."""
     _set("PR_SET_PDEATHSIG", signal)
-
-
-def set_child_subreaper(reap: int) -> None:
-    """Become the parent of orphaned descendants."""
-    _set("PR_SET_CHILD_SUBREAPER", reap)
-
-
-def set_name(name: str) -> None:
-    """Set the name of the process in /proc/<pid>/comm (15 bytes)."""
-    _set("PR_SET_NAME", name)

@@ -3,17 +3,11 @@
 They are apart because `start`, `state`, `kill` and `delete` need none of them.
 """
 
+# ruff: noqa: F401 - what is imported here is offered by `kernel`
+
 from __future__ import annotations
 
-from .attributes import (
-    preload,
-    set_child_subreaper,
-    set_dumpable,
-    set_keepcaps,
-    set_name,
-    set_no_new_privs,
-    set_pdeathsig,
-)
+from .attributes import preload, set_dumpable, set_keepcaps, set_no_new_privs, set_pdeathsig
 from .binds import clone_unless_link, make_same_symlink, open_link_mountpoint, read_link, set_bind_attributes
 from .cgroups import (
     check_cgroup_free,
@@ -68,78 +62,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = [
-    "check_cgroup_free",
-    "check_proc",
-    "check_procfs",
-    "chown_cgroup",
-    "clone_unless_link",
-    "close_covers",
-    "copy_mode",
-    "copy_up",
-    "detach_host_procfs",
-    "enter_namespace_root",
-    "enable_controllers",
-    "find",
-    "find_device_filter",
-    "fsopen_proc",
-    "host_pid",
-    "idmap_userns",
-    "make_cgroup",
-    "make_console",
-    "make_device",
-    "make_device_node",
-    "make_device_place",
-    "make_mountpoint",
-    "make_parent_cgroup",
-    "make_parent_private",
-    "make_real_directory",
-    "make_same_symlink",
-    "make_symlink",
-    "move_below",
-    "mask",
-    "mkdir_in_root",
-    "mount_by_data",
-    "mount_id",
-    "move_net_device",
-    "open_covers",
-    "open_device",
-    "open_below_root",
-    "open_in_root",
-    "open_link_mountpoint",
-    "open_namespace",
-    "open_own_dev",
-    "open_proc_pid",
-    "open_procfs",
-    "open_ptmx",
-    "open_pty_peer",
-    "preload",
-    "pty_name",
-    "read_link",
-    "replace_device_filter",
-    "sched_setaffinity",
-    "seccomp_compile",
-    "set_bind_attributes",
-    "set_child_subreaper",
-    "set_dumpable",
-    "set_keepcaps",
-    "set_mode_of",
-    "set_name",
-    "set_no_new_privs",
-    "set_pdeathsig",
-    "settle_cgroup_type",
-    "write_at",
-    "write_file",
-    "write_first_at",
-    "write_proc_pid",
-    "write_procfs",
-]
-
 
 def find(name: str) -> Any:
     """Return the function of that name; raise AttributeError when there is none, in the name of `kernel`."""
-    if name in __all__:
-        return globals()[name]
+    found = globals().get(name)
+    if callable(found) and name != "find":
+        return found
     raise AttributeError(f"module 'pyruntime.kernel' has no attribute {name!r}")
 
 

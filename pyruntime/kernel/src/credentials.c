@@ -6,19 +6,6 @@
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 
-static PyObject *linux_capget(PyObject *self, PyObject *args)
-{
-	(void)self;
-	(void)args;
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return raise_errno("capget()");
-#define BOTH(set) ((unsigned long long)data[1].set << 32 | data[0].set)
-	return Py_BuildValue("KKK", BOTH(effective), BOTH(permitted), BOTH(inheritable));
-#undef BOTH
-}
-
 static PyObject *linux_capset(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -34,19 +21,6 @@ static PyObject *linux_capset(PyObject *self, PyObject *args)
 		return raise_errno("capset({effective=%#llx, permitted=%#llx, inheritable=%#llx})", effective,
 				   permitted, inheritable);
 	Py_RETURN_NONE;
-}
-
-static PyObject *linux_prctl(PyObject *self, PyObject *args)
-{
-	(void)self;
-	int option;
-	unsigned long a = 0, b = 0, c = 0, d = 0;
-	if (!PyArg_ParseTuple(args, "i|kkkk:prctl", &option, &a, &b, &c, &d))
-		return NULL;
-	int result = prctl(option, a, b, c, d);
-	if (result < 0)
-		return raise_errno("prctl(%d, %lu, %lu)", option, a, b);
-	return PyLong_FromLong(result);
 }
 
 /* The C library's setres*id and setgroups signal every thread; init has one thread and wants the plain call. */
@@ -130,9 +104,7 @@ static PyObject *linux_cap_ambient_raise(PyObject *self, PyObject *args)
 }
 
 PyMethodDef credential_methods[] = {
-    {"capget", linux_capget, METH_NOARGS, "capget() -> (effective, permitted, inheritable) as bit masks; capget(2)"},
     {"capset", linux_capset, METH_VARARGS, "capset(effective, permitted, inheritable) as bit masks; capset(2)"},
-    {"prctl", linux_prctl, METH_VARARGS, "prctl(option, a2=0, a3=0, a4=0, a5=0) -> int; prctl(2)"},
     {"setresuid", linux_setresuid, METH_VARARGS, "setresuid(real, effective, saved); setresuid(2)"},
     {"setresgid", linux_setresgid, METH_VARARGS, "setresgid(real, effective, saved); setresgid(2)"},
     {"setgroups", linux_setgroups, METH_VARARGS, "setgroups([gid, ...]); setgroups(2)"},

@@ -92,18 +92,6 @@ static PyObject *linux_pidfd_send_signal(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
-static PyObject *linux_pidfd_getfd(PyObject *self, PyObject *args)
-{
-	(void)self;
-	int pidfd, fd;
-	if (!PyArg_ParseTuple(args, "ii:pidfd_getfd", &pidfd, &fd))
-		return NULL;
-	long result = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	if (result < 0)
-		return raise_errno("pidfd_getfd(%d, %d)", pidfd, fd);
-	return PyLong_FromLong(result);
-}
-
 static PyObject *linux_prlimit(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -248,19 +236,6 @@ static PyObject *linux_shared_memory(PyObject *self, PyObject *args)
 	return PyMemoryView_FromMemory(memory, size, PyBUF_WRITE);
 }
 
-static PyObject *linux_reset_signals(PyObject *self, PyObject *args)
-{
-	(void)self;
-	(void)args;
-	struct sigaction action = {.sa_handler = SIG_DFL};
-	for (int number = 1; number < NSIG; number++)
-		sigaction(number, &action, NULL);
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	Py_RETURN_NONE;
-}
-
 static void leave(int number)
 {
 	_exit(128 + number);
@@ -294,7 +269,6 @@ PyMethodDef process_methods[] = {
     {"unshare", linux_unshare, METH_VARARGS, "unshare(flags); unshare(2)"},
     {"pidfd_open", linux_pidfd_open, METH_VARARGS, "pidfd_open(pid) -> fd; pidfd_open(2)"},
     {"pidfd_send_signal", linux_pidfd_send_signal, METH_VARARGS, "pidfd_send_signal(pidfd, signal)"},
-    {"pidfd_getfd", linux_pidfd_getfd, METH_VARARGS, "pidfd_getfd(pidfd, fd) -> fd; pidfd_getfd(2)"},
     {"prlimit", linux_prlimit, METH_VARARGS, "prlimit(pid, resource, soft, hard); prlimit(2)"},
     {"raise_hard_limit", linux_raise_hard_limit, METH_VARARGS,
      "raise_hard_limit(pid, resource, hard): soft and hard limit to the larger of hard and what is; prlimit(2)"},
@@ -308,7 +282,6 @@ PyMethodDef process_methods[] = {
     {"keyctl_setperm", linux_keyctl_setperm, METH_VARARGS, "keyctl_setperm(key, permissions); keyctl(2)"},
     {"shared_memory", linux_shared_memory, METH_VARARGS,
      "shared_memory(size) -> memoryview of zeros that children share, never unmapped; mmap(2)"},
-    {"reset_signals", linux_reset_signals, METH_NOARGS, "Give every signal its default action and unblock all."},
     {"exit_on_signals", linux_exit_on_signals, METH_NOARGS,
      "Unblock all signals. Exit with 128+n on those that end any program, also as pid 1 of a namespace, which would\n"
      "ignore them; ignore those that are only for a program that has asked for them."},

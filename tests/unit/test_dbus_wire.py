@@ -85,8 +85,9 @@ def test_types_of() -> None:
     "signature", ["a", "(", "(s", ")", "()", "a()", "z", "a" * 80 + "y", "(" * 80 + "y" + ")" * 80]
 )
 def test_bad_signature(signature: str) -> None:
-    with pytest.raises(wire.Malformed):
+    with pytest.raises(wire.Malformed, match="an empty struct in" if "()" in signature else "bad signature") as caught:
         wire.types_of(signature)
+    assert repr(signature) in str(caught.value)
 
 
 def test_a_whole_call() -> None:
@@ -131,17 +132,19 @@ def test_a_big_endian_peer() -> None:
 
 def test_every_cut_of_a_message_is_refused() -> None:
     for end in range(len(BIG_RETURN)):
-        with pytest.raises(wire.Malformed):
+        with pytest.raises(wire.Malformed, match="reaches beyond the end" if end else "a message begins with b''"):
             wire.parse(BIG_RETURN[:end])
 
 
 @pytest.mark.parametrize(
-    ("at", "byte"), [(0, 0x78), (3, 2), (34, 9)], ids=["byte order", "version", "text longer than the message"]
+    ("at", "byte", "words"),
+    [(0, 0x78, "a message begins with b'x'"), (3, 2, "protocol version 2"), (34, 9, "beyond the end of its message")],
+    ids=["byte order", "version", "text longer than the message"],
 )
-def test_a_changed_byte_is_refused(at: int, byte: int) -> None:
+def test_a_changed_byte_is_refused(at: int, byte: int, words: str) -> None:
     data = bytearray(BIG_RETURN)
     data[at] = byte
-    with pytest.raises(wire.Malformed):
+    with pytest.raises(wire.Malformed, match=words):
         wire.parse(bytes(data))
 
 
@@ -151,7 +154,7 @@ def test_a_huge_message_is_refused_before_it_is_read() -> None:
 
 
 def test_an_array_that_ends_inside_of_an_element() -> None:
-    with pytest.raises(wire.Malformed):
+    with pytest.raises(wire.Malformed, match="an array's last element reaches beyond it"):
         wire.Reader(bytes.fromhex("0300000001000000"), "little").read("au")
 
 

@@ -34,20 +34,10 @@ def position(plan: Plan, call: str, *args: Any) -> int:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 class TestEveryPlan:
     def test_slots_are_filled_before_they_are_used(self, path: Path) -> None:
-        filled = set(GIVEN)
-        for step in plan_of(path):
-            for arg in step.args:
-                if isinstance(arg, Slot):
-                    assert arg.name in filled, step
-            if step.into:
-                filled.add(step.into)
+        assert_filled(plan_of(path), GIVEN)
 
     def test_a_closed_slot_is_not_used_again(self, path: Path) -> None:
-        closed: set[str] = set()
-        for step in plan_of(path):
-            used = {arg.name for arg in step.args if isinstance(arg, Slot)}
-            assert not used & closed, step
-            closed |= set(step.closes)
+        assert_open(plan_of(path))
 
     def test_names_are_in_the_headers_and_calls_exist(self, path: Path) -> None:
         for step in plan_of(path):
@@ -60,7 +50,7 @@ class TestEveryPlan:
         plan = plan_of(path)
         closed = {name for step in plan for name in step.closes}
         opened = {step.into for step in plan if step.into and step.into[:-1].rstrip("0123456789") in ("mount", "fs")}
-        assert opened <= closed
+        assert opened and opened <= closed
 
     def test_order(self, path: Path) -> None:
         plan = plan_of(path)
@@ -105,6 +95,23 @@ class TestEveryPlan:
                 assert late or step.args[0].name not in attached, f"for a moment without its attributes: {step}"
 
 
+def assert_filled(plan: Plan, given: set[str]) -> None:
+    """Fail when a step uses a slot that neither is given nor was filled by a step before it."""
+    filled = set(given)
+    for step in plan:
+        assert used_by(step) <= filled, step
+        if step.into:
+            filled.add(step.into)
+
+
+def assert_open(plan: Plan) -> None:
+    """Fail when a step uses a descriptor that a step before it has closed."""
+    closed: set[str] = set()
+    for step in plan:
+        assert not used_by(step) & closed, step
+        closed |= set(step.closes)
+
+
 def assert_independent(plan: Plan) -> None:
     """Fail when a step that runs meanwhile uses what init's steps before it make, or these use what it makes."""
     for place, step in enumerate(plan):
@@ -127,13 +134,13 @@ def used_by(step: Step) -> set[str]:
 def test_the_invariant_of_meanwhile_sees_a_bad_plan() -> None:
     clone = Step(HOST, "", "clone3", into="init_pid")
     made = Step(INIT, "", "openat2", into="made")
-    for bad in (
-        [clone, made, Step(HOST, "", "close", Slot("made"), meanwhile=True)],
-        [clone, Step(INIT, "", "use", Slot("given")), Step(HOST, "", "open", into="given", meanwhile=True)],
-        [clone, Step(HOST, "", "open", meanwhile=True), made],
-        [clone, made, Step(INIT, "", "open", meanwhile=True)],
+    for words, bad in (
+        ("isdisjoint", [clone, made, Step(HOST, "", "close", Slot("made"), meanwhile=True)]),
+        ("isdisjoint", [clone, Step(INIT, "", "use", Slot("x")), Step(HOST, "", "open", into="x", meanwhile=True)]),
+        ("nothing to wait for", [clone, Step(HOST, "", "open", meanwhile=True), made]),
+        ("assert 'init' == 'host'", [clone, made, Step(INIT, "", "open", meanwhile=True)]),
     ):
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError, match=words):
             assert_independent(Plan(bad))
 
 
@@ -144,7 +151,8 @@ def test_the_hosts_cgroups_are_bound(user: bool) -> None:
     spaces = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "cgroup"]
     config["linux"]["namespaces"] = [*spaces, {"type": "user"}] if user else spaces
     plan = inputs_for(config).create(config)
-    assert all(step.args[0] != "cgroup2" for step in plan if step.call == "fsopen")
+    made = {step.args[0] for step in plan if step.call == "fsopen"}
+    assert "proc" in made and "cgroup2" not in made
     (bound,) = (step for step in plan if step.call == "open_tree" and step.args[1] == "/sys/fs/cgroup")
     assert bound.side == (HOST if user else INIT)
 
@@ -166,18 +174,19 @@ def test_the_device_filter_is_attached_before_any_hook(point: str) -> None:
 def test_slots_of_exec_are_filled_before_they_are_used(path: Path) -> None:
     config = json.loads(path.read_text())
     program = {**config["process"], "apparmorProfile": "docker-default", "selinuxLabel": "a:b:c:d", "terminal": True}
-    filled = GIVEN | {"cgroup", "target"}
-    for step in inputs_for(config).exec(program, config):
-        for arg in step.args:
-            if isinstance(arg, Slot):
-                assert arg.name in filled, step
-        if step.into:
-            filled.add(step.into)
+    assert_filled(inputs_for(config).exec(program, config), GIVEN | {"cgroup", "target"})
 
 
 def test_the_invariants_see_a_bad_plan() -> None:
-    bad = Plan([Step(INIT, "", "close", Slot("nowhere"))])
-    assert all(arg.name not in GIVEN for step in bad for arg in step.args)
+    use, fill = Step(INIT, "", "use", Slot("x")), Step(INIT, "", "open", into="x")
+    assert_filled(Plan([fill, use]), set())
+    assert_filled(Plan([use]), {"x"})
+    for bad in ([use], [use, fill], [Step(INIT, "", "use", Slot("x"), into="x")]):
+        with pytest.raises(AssertionError, match=r"use\(<x>\)"):
+            assert_filled(Plan(bad), {"y"})
+    assert_open(Plan([fill, use, Step(INIT, "", "close", Slot("x"), closes=("x",))]))
+    with pytest.raises(AssertionError, match=r"use\(<x>\)"):
+        assert_open(Plan([fill, Step(INIT, "", "close", Slot("x"), closes=("x",)), use]))
 
 
 def test_capabilities_are_the_headers() -> None:

@@ -126,7 +126,7 @@ def test_an_address_of_another_process_is_refused(snapshot: ModuleType, tmp_path
 def test_a_program_that_fails_stays_as_it_is(snapshot: ModuleType, tmp_path: Path) -> None:
     program = build(tmp_path, "return 3")
     before = program.read_bytes()
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):
         snapshot.take(program, KEY)
     assert program.read_bytes() == before
 

@@ -106,13 +106,13 @@ def test_dumps_is_compact_ascii() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_dumps_refuses_what_is_no_json_number(value: float) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not JSON compliant"):
         dumps([value])
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
 def test_dumps_refuses_what_has_no_form(value: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"{type(value).__name__} has no JSON form"):
         dumps([value])
 
 

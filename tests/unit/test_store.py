@@ -207,7 +207,7 @@ class TestNothingIsLeft:
             raise RuntimeError("boom")
 
         monkeypatch.setattr(Container, "save", fail)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="boom"):
             store.create("c", record(), CONFIG)
         assert entries(store) == []
 

@@ -276,7 +276,7 @@ class TestCheckBeforeUpdate:
             changes({}, given, memory__current="90\n", memory__swap__current="50\n")
 
     def test_the_configs_word_stays(self) -> None:
-        with pytest.raises(InvalidConfig):
+        with pytest.raises(InvalidConfig, match=r"memory\.max 9: below the current use, 10 bytes"):
             changes({"memory": {"checkBeforeUpdate": True}}, {"memory": {"limit": 9}}, memory__current="10\n")
         given = {"memory": {"limit": 9, "checkBeforeUpdate": False}}
         assert changes({"memory": {"checkBeforeUpdate": True}}, given, memory__current="10\n", memory__max="max")

@@ -12,7 +12,7 @@ import pytest
 from support import leaks, paths, session
 from support.bundle import Bundle, Config, dict_of
 from support.fixtures import Make, lifecycle
-from support.runtime import Runtime, namespace, new_id, process_runs, wait_for
+from support.runtime import Runtime, namespace, new_id, process_runs, says, wait_for
 
 BEFORE_START = ["prestart", "createRuntime", "createContainer"]
 KINDS = [*BEFORE_START, "startContainer", "poststart", "poststop"]
@@ -141,7 +141,7 @@ class TestFailure:
         hook(kind, "echo words of the hook >&2; exit 7")
         footprint = leaks.Footprint(runtime.root)
         error = runtime.fails("create", "-b", bundle.save(), new_id())
-        assert "7" in error
+        says(error, "exit status 7", "words of the hook", f"/hooks/{kind}/0")
         footprint.check()
         assert runtime.ids() == []
 
@@ -151,21 +151,21 @@ class TestFailure:
     ) -> None:
         hook(kind, "exit 1")
         hook("poststop", f"echo ran > {shared}/poststop")
-        runtime.fails("create", "-b", bundle.save(), new_id())
+        says(runtime.fails("create", "-b", bundle.save(), new_id()), "exit status 1", f"/hooks/{kind}/0")
         assert (shared / "poststop").read_text() == "ran\n"
 
     def test_later_hooks_do_not_run(self, runtime: Runtime, bundle: Bundle, hook: AddHook, shared: Path) -> None:
         hook("prestart", "exit 1")
         hook("prestart", f"touch {shared}/second")
         hook("createRuntime", f"touch {shared}/other")
-        runtime.fails("create", "-b", bundle.save(), new_id())
+        says(runtime.fails("create", "-b", bundle.save(), new_id()), "exit status 1", "/hooks/prestart/0")
         assert list(shared.iterdir()) == []
 
     def test_start_container(self, container: Make, hook: AddHook, bundle: Bundle, shared: Path) -> None:
         hook("startContainer", "exit 7")
         bundle.sh(f"touch {shared}/program")
         box = container(start=False)
-        box.runtime.fails("start", box.id)
+        says(box.runtime.fails("start", box.id), "exit status 7", "/hooks/startContainer/0")
         assert list(shared.iterdir()) == [], "the program must not run"
         assert box.runtime.ids() == []
 
@@ -173,7 +173,7 @@ class TestFailure:
         hook("poststart", "exit 7")
         box = container(start=False)
         pid = box.pid
-        box.runtime.fails("start", box.id)
+        says(box.runtime.fails("start", box.id), "exit status 7", "/hooks/poststart/0")
         wait_for(lambda: not process_runs(pid), "the container is stopped")
 
     def test_poststop_is_a_warning(self, container: Make, hook: AddHook, shared: Path) -> None:
@@ -198,10 +198,11 @@ class TestFailure:
         hook("prestart", "", path="bin/sh")
         assert "path" in runtime.fails("create", "-b", bundle.save(), new_id())
 
-    @pytest.mark.parametrize("signal", ["KILL", "TERM"])
-    def test_killed_by_a_signal(self, runtime: Runtime, bundle: Bundle, hook: AddHook, signal: str) -> None:
+    @pytest.mark.parametrize("signal", [9, 15])
+    def test_killed_by_a_signal(self, runtime: Runtime, bundle: Bundle, hook: AddHook, signal: int) -> None:
         hook("createRuntime", f"kill -{signal} $$")
-        runtime.fails("create", "-b", bundle.save(), new_id())
+        error = runtime.fails("create", "-b", bundle.save(), new_id())
+        says(error, f"killed by signal {signal}", "/hooks/createRuntime/0")
 
 
 class TestTimeout:
@@ -212,8 +213,9 @@ class TestTimeout:
         hook(kind, f"sleep 1000 & echo $! $$ > {shared}/pids; wait", timeout=1)
         footprint = leaks.Footprint(runtime.root)
         begin = time.monotonic()
-        runtime.fails("create", "-b", bundle.save(), new_id(), seconds=15)
+        error = runtime.fails("create", "-b", bundle.save(), new_id(), seconds=15)
         assert time.monotonic() - begin >= 1
+        says(error, "longer than its timeout of 1 s and was killed", f"/hooks/{kind}/0")
         footprint.check()
 
     def test_a_hook_in_time_is_left_alone(self, container: Make, hook: AddHook, shared: Path) -> None:

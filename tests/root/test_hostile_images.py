@@ -13,7 +13,7 @@ from support import mountinfo, session
 from support.bundle import Bundle
 from support.cgroup import cgroup_of
 from support.fixtures import Inside, Make
-from support.runtime import Runtime, new_id
+from support.runtime import Runtime, new_id, says
 
 ROUNDS = 40
 SWAP = "import ctypes, sys\nc = ctypes.CDLL(None)\n" + (
@@ -50,7 +50,7 @@ class TestPasswd:
     def home(self, runtime: Runtime, bundle: Bundle) -> str:
         """Return HOME as the program has it; busybox's shell would read the file itself."""
         bundle.args("env")
-        shown = runtime.ok("run", "--bundle", bundle.save(), new_id(), seconds=10)
+        shown = runtime.ok("run", "--bundle", bundle.save(), new_id())
         (home,) = [line for line in shown.splitlines() if line.startswith("HOME=")]
         return home
 
@@ -196,12 +196,12 @@ def test_clean_up_removes_nothing_below_the_rootfs(runtime: Runtime, bundle: Bun
     bundle.mount("/mnt/made/by/create", "tmpfs", "canary")
     bundle.mount("/home", "tmpfs", "canary")
     (bundle.rootfs / "home").mkdir(exist_ok=True)
-    for wrong in ("args", "hook"):
-        if wrong == "args":
+    for pointer in ("/process/args/0", "/hooks/createContainer/0"):
+        if pointer.startswith("/process"):
             bundle.args("/no/such/program")
         else:
             bundle.config["hooks"] = {"createContainer": [{"path": "/bin/false"}]}
-        runtime.fails("create", "--bundle", bundle.save(), new_id())
+        says(runtime.fails("create", "--bundle", bundle.save(), new_id()), f"[config.json#{pointer}]")
         for name in ("home", "mnt/made/by/create", "proc", "sys", "dev"):
             assert (bundle.rootfs / name).is_dir(), name
 

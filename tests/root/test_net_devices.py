@@ -195,7 +195,8 @@ class TestRefused:
 
     def test_a_pid_file_that_can_not_be_written(self, runtime: Runtime, bundle: Bundle, host: Host) -> None:
         move(bundle, mine="eth7")
-        runtime.fails("create", "--pid-file", "/nowhere/pid", "--bundle", bundle.save(), new_id())
+        error = runtime.fails("create", "--pid-file", "/nowhere/pid", "--bundle", bundle.save(), new_id())
+        says(error, "write_pid_file", "/nowhere/pid", "ENOENT")
         assert "mine" in host.names() and host.is_up()
 
     def test_without_a_network_namespace(self, runtime: Runtime, bundle: Bundle, host: Host) -> None:

@@ -394,7 +394,8 @@ class TestStateRoot:
         os.chown(above, 1000, 0)
         self.refused(above / "root/here", f"{above} belongs to user 1000")
         self.refused(above / "not/there", f"{above} belongs to user 1000")
-        Runtime(above / "not/there").fails("create", "--bundle", bundle.save(), new_id())
+        error = Runtime(above / "not/there").fails("create", "--bundle", bundle.save(), new_id())
+        says(error, f"{above} belongs to user 1000")
         assert not (above / "not").exists()
 
     @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777])

@@ -93,7 +93,8 @@ class TestDescriptors:
             assert runtime.ok("run", "-b", bundle.save(), new_id(), fds=[file.fileno()]).split() == ["0", "1", "2", "3"]
 
     def test_preserving_a_descriptor_that_is_not_open(self, runtime: Runtime, bundle: Bundle) -> None:
-        runtime.fails("run", "--preserve-fds", "5", "-b", bundle.save(), new_id())
+        error = runtime.fails("run", "--preserve-fds", "5", "-b", bundle.save(), new_id())
+        says(error, "--preserve-fds: descriptor 3 is not open")
         assert runtime.ids() == []
 
 
@@ -162,7 +163,7 @@ class TestInformation:
 
     def test_spec_does_not_overwrite(self, runtime: Runtime, bundle: Bundle) -> None:
         text = (bundle.save() / "config.json").read_text()
-        runtime.fails("spec", "-b", bundle.path)
+        says(runtime.fails("spec", "-b", bundle.path), "config.json exists. Remove it first")
         assert (bundle.path / "config.json").read_text() == text
 
     def test_features(self, runtime: Runtime) -> None:

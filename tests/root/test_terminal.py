@@ -10,7 +10,7 @@ import pytest
 from support import mountinfo
 from support.bundle import Bundle
 from support.fixtures import Make
-from support.runtime import Runtime, new_id, wait_for
+from support.runtime import Runtime, new_id, says, wait_for
 from support.terminal import ConsoleSocket, console_socket, on_terminal
 
 
@@ -97,7 +97,8 @@ class TestRefused:
 
     def test_nobody_listens(self, runtime: Runtime, bundle: Bundle, console: ConsoleSocket) -> None:
         console.close()
-        runtime.fails("create", "-b", bundle.save(), "--console-socket", console.path, new_id())
+        error = runtime.fails("create", "-b", bundle.save(), "--console-socket", console.path, new_id())
+        says(error, str(console.path), "ECONNREFUSED")
         assert runtime.ids() == []
 
 

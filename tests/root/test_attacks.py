@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.bundle import Bundle
 from support.fixtures import Inside, Make
-from support.runtime import Runtime, new_id
+from support.runtime import Runtime, new_id, wait_for
 from support.terminal import console_socket
 
 
@@ -94,7 +94,10 @@ class TestJoining:
         box = container()
         for _ in range(200):
             box.exec("--", "true")
-        assert box.exec("--", "cat", "/tmp/met").stdout, "the joining process was met at least once"
+        wait_for(
+            lambda: box.exec("--", "true").status == 0 and box.exec("--", "cat", "/tmp/met").stdout != "",
+            "the joining process is met at least once",
+        )
         assert box.exec("--", "sh", "-c", "cat /tmp/seen 2>/dev/null; true").stdout == ""
 
     def test_with_ptrace_there_is_nothing_of_the_host_to_reach(self, container: Make, bundle: Bundle) -> None:
@@ -186,7 +189,7 @@ class TestLongMessages:
 def test_ids_stay_in_the_root_directory(runtime: Runtime, bundle: Bundle, name: str) -> None:
     path = bundle.save()
     for command in (["create", "--bundle", path, name], ["state", name], ["delete", "--force", name], ["kill", name]):
-        assert runtime.run(*command).status == 1
+        assert "container id" in runtime.fails(*command).lower()
     assert runtime.ids() == []
 
 

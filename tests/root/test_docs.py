@@ -12,6 +12,7 @@ from support.fixtures import Make
 from support.runtime import Runtime, wait_for
 
 DOCS = paths.REPO / "docs"
+PRINTED = r"print\(.*\) +# (/.*|RLIMIT.*)"
 EXAMPLES = re.findall(r"```python\n(.*?)```", (DOCS / "embedding.md").read_text(), re.DOTALL)
 
 
@@ -24,7 +25,7 @@ def test_embedding(container: Make, runtime: Runtime, bundle: Bundle, code: str)
         [sys.executable, "-P", "-c", prepared], capture_output=True, text=True, env=environment, timeout=60, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
-    for said in re.findall(r"print\(.*\) +# (/.*|RLIMIT.*)", code):
+    for said in re.findall(PRINTED, code):
         assert said in result.stdout.splitlines()
     if "print(document)" in code:
         assert box.id in result.stdout
@@ -34,6 +35,7 @@ def test_embedding(container: Make, runtime: Runtime, bundle: Bundle, code: str)
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) == 6
+    assert len(re.findall(PRINTED, "".join(EXAMPLES))) >= 2 and "print(document)" in "".join(EXAMPLES)
 
 
 def test_explain(runtime: Runtime) -> None:

@@ -187,7 +187,8 @@ def test_exec_in_another_cgroup(container: Make) -> None:
         result = box.exec(*options, "-d", "--pid-file", f"{box.bundle}/pid", "--", "sleep", "100")
         assert result.status == 0, result
         assert (box.bundle / "pid").read_text() in (top / found / "cgroup.procs").read_text().split()
-    assert box.exec("--cgroup", "nosuch", "--", "true").status != 0
+    result = box.exec("--cgroup", "nosuch", "--", "true")
+    assert result.status == 255 and "nosuch" in result.stderr and "ENOENT" in result.stderr, result
 
 
 class TestEnvironment:
@@ -294,7 +295,8 @@ class TestDebug:
         file = workdir / "log"
         bundle.args("nosuch")
         options = ["--debug", "--log", str(file), "--log-format", "json"]
-        assert Runtime(runtime.root, options=options).run("run", "-b", bundle.save(), new_id()).status == 1
+        said = Runtime(runtime.root, options=options).run("run", "-b", bundle.save(), new_id())
+        assert said.status == 1 and "executable file not found in $PATH" in said.stderr
         documents = [json.loads(line) for line in file.read_text().splitlines()]
         assert {"debug", "error"} == {document["level"] for document in documents}
         assert documents[-1]["level"] == "error"

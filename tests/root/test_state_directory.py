@@ -96,7 +96,7 @@ def test_init_dies_with_its_creator(interrupted: Callable[[str], Any], kind: str
         assert process_runs(init)
         creator.kill()
         creator.wait()
-        wait_for(lambda: not process_runs(init), "init is gone", 5)
+        wait_for(lambda: not process_runs(init), "init is gone")
 
 
 def test_an_init_that_dies_in_create_is_told(runtime: Runtime, bundle: Bundle) -> None:
@@ -104,7 +104,7 @@ def test_an_init_that_dies_in_create_is_told(runtime: Runtime, bundle: Bundle) -
     bundle.namespaces(pid=None)
     script = 'kill -KILL "$PPID"; sleep 0.1'
     bundle.config["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
-    error = runtime.fails("create", "--bundle", bundle.save(), new_id(), seconds=10)
+    error = runtime.fails("create", "--bundle", bundle.save(), new_id())
     assert "init died (killed by signal 9)" in error
 
 

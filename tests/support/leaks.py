@@ -35,6 +35,10 @@ DEFAULT_ROOT = Path("/run/pyruntime")
 DEFAULT_PARENT = "pyruntime"
 
 
+SETTLE_SECONDS = 5.0
+"""How long what was killed may take to be gone, on a machine that is busy with something else."""
+
+
 class Snapshot(NamedTuple):
     """What is there at the beginning."""
 
@@ -134,7 +138,7 @@ def describe(pid: int) -> str | None:
     return None if state in "ZX" else f"{pid} {command}"
 
 
-def settle(seconds: float = 2.0) -> None:
+def settle(seconds: float = SETTLE_SECONDS) -> None:
     """Give processes that are about to end the time to do so."""
     deadline = time.monotonic() + seconds
     while processes() and time.monotonic() < deadline:
@@ -194,8 +198,8 @@ class Footprint:
         return {kind: things - self.before[kind] for kind, things in now.items() if things - self.before[kind]}
 
     def check(self) -> None:
-        """Fail when anything was left; a process that is about to end gets a second."""
-        deadline = time.monotonic() + 1
+        """Fail when anything was left; a process that is about to end gets the time to do so."""
+        deadline = time.monotonic() + SETTLE_SECONDS
         while (left := self.left()) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not left, f"left behind: {left}"

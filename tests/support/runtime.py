@@ -17,7 +17,10 @@ from support.machine import guest
 
 SLOWNESS = 8 if guest.KIND else 1
 """How much more time things may take: the emulated machine is slow."""
-SECONDS = float(os.environ.get("PYRUNTIME_TEST_SECONDS", "30")) * SLOWNESS
+PATIENCE = float(os.environ.get("PYRUNTIME_TEST_SECONDS", "30"))
+"""Seconds for which a test waits in vain, on a machine of usual speed. What comes is there at once, or soon where the
+machine is busy: only a failure takes so long."""
+SECONDS = PATIENCE * SLOWNESS
 """The time after which a command that does not return is killed and its test fails."""
 
 ENVIRONMENT = {"PATH": paths.SYSTEM_PATH, "LANG": "C.UTF-8"}
@@ -133,6 +136,32 @@ def call(
         raise AssertionError(f"no end after {seconds} s: {' '.join(command)}; standard error: {said!r}") from None
 
 
+class Started:
+    """A command of the runtime that is still at work. Its stderr is a file: init keeps it, so a pipe would not end."""
+
+    def __init__(self, runtime: Runtime, *args: str | Path) -> None:
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
+            runtime.command(*args),
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+        )
+
+    def end(self, seconds: float = SECONDS) -> tuple[int, str]:
+        """Wait for it; return exit status and standard error."""
+        status = self.process.wait(seconds)
+        with self.errors as file:
+            file.seek(0)
+            return status, file.read().decode()
+
+    def kill(self) -> int:
+        """Kill it, if it has not ended by itself; return its exit status."""
+        self.process.kill()
+        return self.end()[0]
+
+
 def _number_from_3(fds: Sequence[int]) -> None:
     aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
     for number, fd in enumerate(aside, 3):
@@ -209,7 +238,7 @@ class Container:
         assert result.status == 0, result
         return result.stdout.removesuffix("\n")
 
-    def wait_stopped(self, seconds: float = 10.0) -> None:
+    def wait_stopped(self, seconds: float = PATIENCE) -> None:
         """Wait until the runtime says that it stopped."""
         wait_for(lambda: self.status == "stopped", f"{self.id} stops", seconds)
 
@@ -236,7 +265,7 @@ def _split(args: tuple[str | Path, ...]) -> tuple[tuple[str | Path, ...], tuple[
     return args[:at], args[at + 1 :]
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():

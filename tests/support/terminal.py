@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from support.runtime import ENVIRONMENT
+from support.runtime import ENVIRONMENT, SECONDS
 
 
 class Terminal:
@@ -28,7 +28,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
-    def read_until(self, text: str, seconds: float = 10.0) -> str:
+    def read_until(self, text: str, seconds: float = SECONDS) -> str:
         """Read until a text is shown; return all that was shown so far, line ends as written."""
         deadline = time.monotonic() + seconds
         while text not in self.shown:
@@ -36,7 +36,7 @@ class Terminal:
             assert left > 0 and self._read(left), f"waited in vain for {text!r}; shown: {self.shown!r}"
         return self.shown
 
-    def read_to_end(self, seconds: float = 10.0) -> str:
+    def read_to_end(self, seconds: float = SECONDS) -> str:
         """Read until the other end is closed."""
         deadline = time.monotonic() + seconds
         while self._read(max(0.0, deadline - time.monotonic())):
@@ -78,7 +78,7 @@ class ConsoleSocket:
         self._received: list[Terminal] = []
         self.name = ""
 
-    def receive(self, seconds: float = 10.0) -> Terminal:
+    def receive(self, seconds: float = SECONDS) -> Terminal:
         """Return the terminal that the runtime sends; `name` is the message's text."""
         self._socket.settimeout(seconds)
         connection, _ = self._socket.accept()
@@ -138,7 +138,7 @@ class OnTerminal:
         self.terminal.resize(rows, columns)
         self.process.send_signal(signal.SIGWINCH)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = SECONDS) -> int:
         return self.process.wait(seconds)
 
     def close(self) -> None:

@@ -58,7 +58,11 @@ class Failure(Exception):
     hint: what the user can do about it.
     status: the exit status of the command; 1 unless the caller's contract says otherwise.
     document: what the pointer points into; the process document of `exec` is another than config.json.
+    number: the errno behind it, where what names it already and there is no cause here.
+    call: the call of the step that failed, "" where it was no step.
     """
+
+    call = ""
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Failure(Exception):
         hint: str | None = None,
         status: int = 1,
         document: str = "config.json",
+        number: int | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -77,15 +82,20 @@ class Failure(Exception):
         self.hint = hint
         self.status = status
         self.document = document
+        self.number = number
 
     @property
     def errno(self) -> int | None:
-        return self.cause.errno if self.cause is not None else None
+        """The errno behind the failure, None when there is none; whoever asks for the reason compares this, no text."""
+        return self.cause.errno if self.cause is not None else self.number
+
+    @property
+    def reason(self) -> str:
+        """What was being done and why it failed, without the place in config.json and the hint."""
+        return self.what if self.cause is None else f"{self.what}: {os_error_text(self.cause)}"
 
     def __str__(self) -> str:
-        line = self.what
-        if self.cause is not None:
-            line += ": " + os_error_text(self.cause)
+        line = self.reason
         if self.pointer is not None:
             line += f" [{self.document}#{self.pointer}]"
         if self.hint:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MEMORY, PIDS = "/linux/resources/memory/limit", "/linux/resources/pids/limit"
 
-SECOND_CLONE = "clone_into_pid_namespace("
+SECOND_CLONE = "clone_into_pid_namespace"
 """The step by which a process that was made in the cgroup makes the one that stays: for a moment there are two."""
 
 
@@ -26,18 +26,13 @@ def explain(error: BaseException, group: Cgroup, kills: int) -> None:
     memory = (group.read("memory.max") or "max").strip()
     killed = group.oom_kills() > kills
     # An allocation may also just fail, and nothing is killed.
-    if memory != "max" and (killed or is_reason(error, "ENOMEM")):
+    if memory != "max" and (killed or error.errno == errno.ENOMEM):
         blame(error, f"out of memory: memory.max is {memory} bytes", MEMORY)
     elif killed:
         error.what += ": out of memory, by a limit above the container's cgroup or of the whole machine"
         error.hint = None
-    elif is_reason(error, "EAGAIN") and tasks_are_used_up(group, 1 + (SECOND_CLONE in error.what)):
+    elif error.errno == errno.EAGAIN and tasks_are_used_up(group, 1 + (error.call == SECOND_CLONE)):
         blame(error, f"too many tasks: pids.max is {(group.read('pids.max') or '').strip()}", PIDS)
-
-
-def is_reason(error: Failure, name: str) -> bool:
-    """Whether an errno is behind the failure, also when it was init that told it."""
-    return error.errno == getattr(errno, name) or f"({name})" in error.what
 
 
 def blame(error: Failure, why: str, pointer: str) -> None:

@@ -96,7 +96,7 @@ def spawn(
             what = f"it can't be executed: {errno_text(error.errno)}"
         else:
             what = os_error_text(error)
-        raise Failure(f'error running hook "{hook.path}": {what}') from None
+        raise Failure(f'error running hook "{hook.path}": {what}', number=error.errno) from None
 
 
 def wait(pid: int, timeout: int | None) -> int | None:

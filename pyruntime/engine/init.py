@@ -52,7 +52,8 @@ def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> Non
 
 def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
     """Run init's steps from position first on; never returns. A failure is reported to the host, or to `start`."""
-    position = first
+    # The step to report: clone3 until the first of its own, and never one of the host's.
+    current = first - 1
     try:
         seal()
         gc.disable()
@@ -61,11 +62,13 @@ def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
         run_start = first
         for position in range(first, len(steps)):
             step = steps[position]
+            if step.side == INIT:
+                current = position
             if position > first and steps[position - 1].side != step.side:
                 if step.side == HOST:
                     channel.send_go(channel_fd, channel.shared_names(plan, run_start, position), slots)
                 else:
-                    channel.receive_go(channel_fd, slots, channel.shared_names(plan, run_start, position))
+                    channel.receive_go(channel_fd, slots, channel.shared_names(plan, run_start, position), plan, HOST)
                 run_start = position
             if step.call == "clone_into_pid_namespace":
                 close_the_rest(plan, position, slots, channel_fd)
@@ -78,6 +81,6 @@ def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
         posix._exit(1)
     except BaseException as error:
         # Once `start` has asked, it is the one who waits for an answer.
-        channel.send_error(slots.get("starter", channel_fd), position, plan.steps[position], error)
+        channel.send_error(slots.get("starter", channel_fd), current, plan.steps[current], error)
     finally:
         posix._exit(1)

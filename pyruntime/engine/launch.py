@@ -88,17 +88,17 @@ def run_before_clone(plan: Plan, slots: Slots) -> int:
         if step.call == "clone3":
             return position
         if step.side == HOST:
-            apply(step, slots)
+            apply(step, slots, position)
     raise Failure("internal error: the plan has no clone3 step")
 
 
-def apply(step: Step, slots: Slots) -> None:
-    """Run one step on the host; raise the Failure that names it."""
+def apply(step: Step, slots: Slots, position: int | None = None) -> None:
+    """Run one step on the host; raise the Failure that names it. position: in its plan, if it is one of a plan's."""
     tell(step)
     try:
         step.apply(calls, slots)
     except (OSError, Failure) as error:
-        raise channel.failure_of(step, error) from error
+        raise channel.failure_of(step, error, position) from error
 
 
 def preload(plan: Plan) -> None:
@@ -126,16 +126,16 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     gc.disable()
     gc.freeze()
     try:
-        joins = [step for step in plan.steps[:position] if step.side == JOIN]
+        joins = [at for at, each in enumerate(plan.steps[:position]) if each.side == JOIN]
         if joins:
-            clone_through(joins, step, flags, cgroup, plan, position, slots, launched)
+            clone_through(joins, flags, cgroup, plan, position, slots, launched)
         else:
             launched.pid, launched.pidfd = kernel.clone3(flags, cgroup)
             if launched.pid == 0:
                 posix.close(host_end)
                 init.run(plan, position + 1, slots, init_end)
     except OSError as error:
-        raise channel.failure_of(step, error) from error
+        raise channel.failure_of(step, error, position) from error
     finally:
         posix.close(init_end)
     slots["init_pid"] = launched.pid
@@ -143,41 +143,43 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
 
 
 def clone_through(
-    joins: list[Step], step: Step, flags: int, cgroup: int, plan: Plan, position: int, slots: Slots, launched: Launched
+    joins: list[int], flags: int, cgroup: int, plan: Plan, position: int, slots: Slots, launched: Launched
 ) -> None:
-    """Make init from a process in between that has joined other namespaces; init is still the host's child."""
+    """Make init from a process in between that has joined other namespaces; init is still the host's child.
+
+    joins: the positions of the steps by which it joins them.
+    """
     receive, send = kernel.socketpair()
     between = posix.fork()
     if between == 0:
         status = 1
-        current = step
+        current = position
         try:
             for current in joins:
-                current.apply(calls, slots)
-            current = step
+                plan.steps[current].apply(calls, slots)
+            current = position
             pid, pidfd = kernel.clone3(flags, cgroup)
             if pid == 0:
                 posix.close(launched.channel)
                 posix.close(receive)
                 posix.close(send)
                 init.run(plan, position + 1, slots, slots["channel"])
-            kernel.send_message(send, b"%d" % pid, [pidfd])
+            kernel.send_message(send, channel.CHILD + b"%d" % pid, [pidfd])
             status = 0
         except BaseException as error:
-            channel.send_error(send, position, current, error)
+            channel.send_error(send, current, plan.steps[current], error)
         finally:
             posix._exit(status)
     posix.close(send)
     try:
-        message, fds = kernel.recv_message(receive, channel.MAX_MESSAGE, 1)
+        launched.pid, launched.pidfd = channel.receive_child(receive, plan, JOIN)
+    except channel.PeerDied:
+        step = plan.steps[position]
+        what = f"{step.called()}: the process that joins the user namespace died"
+        raise Failure(what, pointer=step.pointer) from None
     finally:
         posix.close(receive)
         posix.waitpid(between, 0)
-    if message[:1] == channel.ERROR:
-        raise channel.read_error(message)
-    if not message:
-        raise Failure(f"{step.called()}: the process that joins the user namespace died", pointer=step.pointer)
-    launched.pid, launched.pidfd = int(message), fds[0]
 
 
 def tell(step: Step) -> None:
@@ -225,7 +227,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
             take_over(plan, begun, position, slots, launched)
             wait_for_init(plan, begun, position, slots, launched)
         if position >= done:
-            apply_beside(step, slots, launched)
+            apply_beside(plan, position, slots, launched)
     take_over(plan, run_start, len(steps), slots, launched)
 
 
@@ -235,20 +237,21 @@ def run_meanwhile(plan: Plan, first: int, slots: Slots, launched: Launched) -> i
     while plan.steps[position].side != HOST:
         position += 1
     while position < len(plan) and plan.steps[position].meanwhile:
-        apply_beside(plan.steps[position], slots, launched)
+        apply_beside(plan, position, slots, launched)
         position += 1
     return position
 
 
-def apply_beside(step: Step, slots: Slots, launched: Launched) -> None:
+def apply_beside(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     """Run one step on the host while init is there; that init has ended is told, not what is no longer found of it."""
+    step = plan.steps[position]
     try:
-        apply(step, slots)
-    except Failure as failure:
+        apply(step, slots, position)
+    except channel.StepFailure as failure:
         if failure.errno not in (errno.ENOENT, errno.ESRCH) or not kernel.poll([(launched.pidfd, POLLIN)], 0):
             raise
         try:
-            channel.receive(launched.channel)  # what init had to say itself, raised as a Failure
+            channel.receive(launched.channel, plan, INIT)  # what init had to say itself, raised as a Failure
         except channel.PeerDied:
             pass
         text = f"init died ({death(launched)}) before {step.called()}"
@@ -260,7 +263,7 @@ def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched
     for step in plan.steps[begun:end]:
         if step.call == "clone_into_pid_namespace":
             try:
-                launched.replace(*channel.receive_child(launched.channel))
+                launched.replace(*channel.receive_child(launched.channel, plan, INIT))
             except channel.PeerDied:
                 raise init_died(plan.steps[begun], launched) from None
             slots["init_pid"], slots["init_pidfd"] = launched.pid, launched.pidfd
@@ -269,7 +272,7 @@ def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched
 def wait_for_init(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:
     """Wait for init's go; when it died instead, say how and during which steps."""
     try:
-        channel.receive_go(launched.channel, slots, channel.shared_names(plan, begun, end))
+        channel.receive_go(launched.channel, slots, channel.shared_names(plan, begun, end), plan, INIT)
     except channel.PeerDied:
         raise init_died(plan.steps[begun], launched) from None
 

@@ -2,11 +2,13 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pyruntime.container import limits
 from pyruntime.container.cgroup import Cgroup
+from pyruntime.engine import hooks
 from pyruntime.engine.channel import failure_of
 from pyruntime.errors import Failure
 from pyruntime.step import INIT, Step
@@ -87,3 +89,11 @@ def test_a_cgroup_that_is_gone_or_counts_nothing(tmp_path: Path) -> None:
     limits.explain(failure, Cgroup(str(tmp_path)), 0)
     limits.explain(KeyboardInterrupt(), group(tmp_path, 1, "5"), 0)
     assert str(failure) == "init died"
+
+
+def test_the_errno_of_a_hook_that_can_not_be_started() -> None:
+    """Which may be that of too many tasks, or of too little memory."""
+    hook = SimpleNamespace(path="/is/not/there", args=["x"], env=[], timeout=None)
+    with pytest.raises(Failure, match=r'"/is/not/there": it can\'t be executed: .*\(ENOENT\)$') as caught:
+        hooks.run(hook, b"{}", "/")
+    assert caught.value.errno == errno.ENOENT

@@ -102,7 +102,11 @@ def move_below(cgroup: int, path: str, pid: int) -> int:
         finally:
             posix.close(directory)
         directory = below
-    write_any_at(directory, "cgroup.procs", str(pid))
+    try:
+        write_any_at(directory, "cgroup.procs", str(pid))
+    except BaseException:
+        posix.close(directory)
+        raise
     return directory
 
 

@@ -1,13 +1,17 @@
 """start, told by an init that is gone at the worst moment."""
 
+import errno
 import os
 import select
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.recording import Recorder
 
 from pyruntime.engine import channel, start
 from pyruntime.errors import Failure
@@ -52,3 +56,77 @@ def test_init_has_ended_when_its_failure_is_reported(tmp_path: Path, monkeypatch
         os.waitpid(init, 0)
         os.close(pidfd)
         os.close(directory)
+
+
+class TestAgainstAnInit:
+    """start across a real socket in a state directory; init is a thread of the test."""
+
+    @pytest.fixture
+    def listener(self, tmp_path: Path) -> Iterator[socket.socket]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(tmp_path / "start.sock"))
+            listening.listen()
+            listening.settimeout(10)
+            yield listening
+
+    @pytest.fixture
+    def state_dir(self, tmp_path: Path) -> Iterator[int]:
+        fd = os.open(tmp_path, os.O_RDONLY)
+        yield fd
+        os.close(fd)
+
+    def answer(self, listener: socket.socket, message: bytes, asked: list[bytes]) -> threading.Thread:
+        def work() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                asked.append(connection.recv(16))
+                if message:
+                    connection.send(message)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    def test_the_program_runs(self, listener: socket.socket, state_dir: int, tmp_path: Path) -> None:
+        asked: list[bytes] = []
+        thread = self.answer(listener, b"x", asked)
+        start.start(state_dir, -1)
+        thread.join()
+        assert asked == [b"s"]
+        assert not (tmp_path / "start.sock").exists(), "it can be started once"
+
+    def test_it_does_not(self, listener: socket.socket, state_dir: int, tmp_path: Path) -> None:
+        thread = self.answer(listener, b"E2 execve(/bin/sh)", [])
+        receive, send = os.pipe()
+        os.close(send)
+        with pytest.raises(Failure, match=r"^execve\(/bin/sh\): no such file or directory \(ENOENT\)"):
+            start.start(state_dir, receive)
+        thread.join()
+        os.close(receive)
+        assert (tmp_path / "start.sock").exists()
+
+    def test_it_waits_for_the_end_for_a_second_at_most(
+        self, listener: socket.socket, state_dir: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kernel = Recorder(start.kernel, poll=[[]])
+        monkeypatch.setattr(start, "kernel", kernel)
+        thread = self.answer(listener, b"", [])
+        with pytest.raises(Failure, match="init died before it could execute"):
+            start.start(state_dir, 77)
+        thread.join()
+        assert kernel.calls == [("poll", [(77, select.POLLIN)], 1000)]
+
+    def test_nobody_listens(self, state_dir: int, tmp_path: Path) -> None:
+        with pytest.raises(Failure, match=r"^the container's init is gone; it can't be started$"):
+            start.start(state_dir, -1)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
+            gone.bind(str(tmp_path / "start.sock"))
+        with pytest.raises(Failure, match=r"^the container's init is gone; it can't be started$"):
+            start.start(state_dir, -1)
+
+    def test_another_error(self, state_dir: int, tmp_path: Path) -> None:
+        """A link in the way, or too many descriptors, is what it is."""
+        (tmp_path / "start.sock").symlink_to("start.sock")
+        with pytest.raises(OSError) as caught:
+            start.start(state_dir, -1)
+        assert caught.value.errno == errno.ELOOP

@@ -5,10 +5,12 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.recording import Recorder
 
 from pyruntime import kernel, log
 from pyruntime.engine import calls, channel, launch
@@ -62,6 +64,23 @@ class TestJoin:
         assert init == (launched.pid, os.getpid()) == (slots["init_pid"], os.getpid())
         assert slots["init_pidfd"] == launched.pidfd
         signal.pidfd_send_signal(launched.pidfd, signal.SIGKILL)
+        launched.kill()
+        launched.close()
+        assert no_children()
+
+    def test_it_is_waited_for(self, pids: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        """However slowly it ends."""
+
+        def exit_slowly(status: int) -> None:
+            time.sleep(0.1)
+            os._exit(status)
+
+        monkeypatch.setattr(launch, "posix", Recorder(launch.posix, _exit=exit_slowly))
+        recorder = Recorder(kernel, recv_message=kernel.recv_message)
+        monkeypatch.setattr(launch, "kernel", recorder)
+        parent = Step(HOST, "", "clone3", Flags("CLONE_PARENT"), -1)
+        launched = launch.launch(Plan([write_pid(JOIN), parent, write_pid(INIT)]), {"pids": pids[1]})
+        assert [rest for _, *rest in recorder.named("recv_message")] == [[channel.MAX_MESSAGE, 1]]
         launched.kill()
         launched.close()
         assert no_children()
@@ -154,15 +173,14 @@ class TestReplace:
     def test_a_host_that_is_gone(self) -> None:
         """Nobody would know the child: it ends before it has done anything."""
         ours, theirs = kernel.socketpair()
+        os.close(ours)
         told, held = os.pipe()
         between = os.fork()
         if between == 0:
-            os.close(ours)
             os.close(told)
             calls.clone_into_pid_namespace(theirs)
             os.write(held, b"the child went on")
             os._exit(0)
-        os.close(ours)
         os.close(theirs)
         os.close(held)
         assert os.read(told, 99) == b""
@@ -177,13 +195,15 @@ class TestReplace:
         told, held = os.pipe()
         between = os.fork()
         if between == 0:
-            os.write(held, b"%d" % calls.clone_into_pid_namespace(theirs))
+            before = len(os.listdir("/proc/self/fd"))
+            pid = calls.clone_into_pid_namespace(theirs)
+            os.write(held, b"%d %d" % (pid, len(os.listdir("/proc/self/fd")) - before))
             os._exit(6)
         pid, pidfd = channel.receive_child(ours)
         assert pid != between
         ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         assert ended is not None and (ended.si_pid, ended.si_status) == (pid, 6)
-        assert os.read(told, 99) == b"%d" % pid
+        assert os.read(told, 99) == b"%d 0" % pid, "and it has no more descriptors than the one before it"
         os.waitpid(between, 0)
         for fd in (ours, theirs, told, held, pidfd):
             os.close(fd)

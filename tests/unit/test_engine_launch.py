@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from support.recording import Recorder
 
-from pyruntime.engine import calls, launch
+from pyruntime.engine import calls, foreground, hooks, init, launch, start
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Flags, Plan, Slot, Step
 
@@ -288,9 +289,21 @@ class TestLaunched:
         assert launch.death(launched) == "status unknown"
         os.close(pidfd)
 
-    def test_none(self) -> None:
+    def test_kill_waits_for_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernel = Recorder(pidfd_send_signal=None)
+        posix = Recorder(waitpid=(1, 0))
+        monkeypatch.setattr(launch, "kernel", kernel)
+        monkeypatch.setattr(launch, "posix", posix)
+        launch.Launched(1, 8, -1).kill()
+        assert (kernel.calls, posix.calls) == ([("pidfd_send_signal", 8, signal.SIGKILL)], [("waitpid", 1, 0)])
+
+    def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        posix = Recorder()
+        monkeypatch.setattr(launch, "posix", posix)
+        monkeypatch.setattr(launch, "kernel", Recorder())
         launch.Launched(-1, -1, -1).kill()
         launch.Launched(0, -1, -1).kill()
+        assert posix.calls == []
         launch.Launched(-1, -1, -1).close()
 
     def test_a_process_that_takes_the_place(self) -> None:
@@ -324,5 +337,14 @@ class TestLaunched:
         assert posix.calls == [("close", 0)] * 4
 
 
+def test_numbers_of_the_system() -> None:
+    assert launch.SIGKILL == hooks.SIGKILL == signal.SIGKILL
+    assert launch.POLLIN == hooks.POLLIN == start.POLLIN == foreground.POLLIN == select.POLLIN
+    assert foreground.GONE == select.POLLERR | select.POLLHUP
+    assert foreground.SIGWINCH == signal.SIGWINCH
+    assert init.NUMBERS == ("umask", "host_pid", "clone_into_pid_namespace")
+
+
 def test_what_is_offered_is_there() -> None:
+    assert launch.__all__ == ["Launched", "launch", "wait_for_exec"]
     assert [name for name in launch.__all__ if not hasattr(launch, name)] == []

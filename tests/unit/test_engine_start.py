@@ -22,6 +22,7 @@ def test_init_dies_between_connect_and_request(tmp_path: Path, monkeypatch: pyte
     ours, theirs = socket.socketpair()
     theirs.close()
     monkeypatch.setattr(start.kernel, "unix_connect", lambda *_: ours.detach())
+    monkeypatch.setattr(start.kernel, "poll", lambda *_: pytest.fail("there is nothing to wait for"))
     directory = os.open(tmp_path, os.O_RDONLY)
     died: list[int] = []
     before = signal.signal(signal.SIGPIPE, lambda number, _: died.append(number))

@@ -209,6 +209,31 @@ class TestTerminal:
         assert screen.read_until("end").endswith("got hello\r\n40 x 100\r\n" + "x" * 3000 + "end")
         assert termios.tcgetattr(0) == before
 
+    def test_what_is_written_is_shown_at_once(
+        self, caller: tuple[Screen, int], stdio: Any, pty: tuple[int, int], signals: Signals
+    ) -> None:
+        """The program waits for an answer to it."""
+        screen, tty = caller
+        stdio(tty, tty, tty)
+
+        def work() -> int:
+            os.write(1, b"name? ")
+            return len(os.read(0, 99))
+
+        program = Program(work, pty[1])
+
+        def answer() -> None:
+            try:
+                screen.read_until("name? ")
+                screen.type("abc\n")
+            except AssertionError:
+                os.kill(program.pid, signal.SIGKILL)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert program.wait(signals, Terminal(pty[0])) == 4
+        thread.join()
+
     def test_what_is_left_when_the_program_has_ended(self, stdio: Any, pty: tuple[int, int], signals: Signals) -> None:
         """More than one read of a terminal returns."""
         shown, stdout = os.pipe()

@@ -172,13 +172,21 @@ class TestTimeout:
         assert time.monotonic() - began < 50
         assert "exit status 2" in failure_of(shell("exit 2", timeout=100))
 
-    def test_one_that_takes_longer_ends_with_all_that_it_has_started(self) -> None:
+    def test_one_that_takes_longer_ends_with_all_that_it_has_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its group is killed: the pipe closes only when the last process that has it is gone."""
         told, held = os.pipe()
-        line = failure_of(shell("(echo up; sleep 1000) & sleep 1000", timeout=1), streams=(held, -1))
+        limits: list[int] = []
+
+        def ends_within(_pid: int, milliseconds: int) -> bool:
+            limits.append(milliseconds)
+            assert os.read(told, 9) == b"up\n"
+            return False
+
+        monkeypatch.setattr(hooks, "ends_within", ends_within)
+        line = failure_of(shell("trap '' USR1; (echo up; sleep 1000) & sleep 1000", timeout=7), streams=(held, -1))
         os.close(held)
-        assert line == 'error running hook "/bin/sh": it took longer than its timeout of 1 s and was killed'
-        assert os.read(told, 9) == b"up\n"
+        assert line == 'error running hook "/bin/sh": it took longer than its timeout of 7 s and was killed'
+        assert limits == [7000]
         assert select.select([told], [], [], 10)[0] and os.read(told, 1) == b""
         os.close(told)
         with pytest.raises(ChildProcessError):

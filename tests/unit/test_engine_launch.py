@@ -2,6 +2,7 @@
 
 import errno
 import os
+import posix
 import select
 import signal
 from collections.abc import Iterator
@@ -92,6 +93,13 @@ def test_what_runs_meanwhile_runs_once_and_in_its_order(notes: int) -> None:
     assert found.index("m1") < found.index("h2")
 
 
+def test_what_runs_meanwhile_may_be_the_last(notes: int) -> None:
+    steps = [CLONE, note(HOST, "h1"), note(INIT, "i1"), note(HOST, "m1", meanwhile=True)]
+    launched = launch.launch(Plan(steps), {"notes": notes})
+    assert sorted(words(notes)) == ["h1", "i1", "m1"]
+    finish(launched)
+
+
 def test_the_walk_ends_with_inits_last_steps(notes: int) -> None:
     """The host does not wait for them: they may wait for `start`."""
     steps = [CLONE, note(HOST, "h1"), Step(INIT, "", "read", Slot("wait"), 1), note(INIT, "i1")]
@@ -135,6 +143,26 @@ def test_descriptors_travel_both_ways(notes: int, tmp_path: Any) -> None:
     assert os.pread(slots["a"], 99, 0) == b"of the host"
     os.close(slots["a"])
     os.close(slots["b"])
+
+
+def test_init_has_not_the_hosts_end_of_the_channel(notes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it init would wait for ever for a host that is gone. Descriptors below the caller's own stay otherwise."""
+
+    def note_all(fd: int) -> None:
+        for name in posix.listdir("/proc/self/fd"):
+            try:
+                os.write(fd, f"{posix.readlink(f'/proc/self/fd/{name}')} ".encode())
+            except OSError:  # listdir's own
+                continue
+
+    monkeypatch.setattr(calls, "note_all", note_all, raising=False)
+    callers = Step(HOST, "", "close_range", 1000, 1001, 0)
+    steps = [callers, CLONE, Step(INIT, "", "note_all", Slot("notes")), Step(HOST, "", "getpid")]
+    launched = launch.launch(Plan(steps), {"notes": notes})
+    host_end = os.readlink(f"/proc/self/fd/{launched.channel}")
+    finish(launched)
+    found = words(notes)
+    assert any(word.startswith("socket:") for word in found) and host_end not in found
 
 
 class TestFailures:

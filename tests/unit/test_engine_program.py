@@ -136,6 +136,19 @@ class TestFindProgram:
     def test_a_path_that_is_right(self, folders: Path) -> None:
         assert program.find_program(f"{folders}/b/tool", []) == f"{folders}/b/tool"
 
+    @pytest.mark.parametrize("name", ["tool", "{0}/b/tool"])
+    def test_whether_this_process_may_as_it_is(self, folders: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """By its effective user: the real one may still be root."""
+        asked: list[Any] = []
+
+        def access(*args: Any, **named: Any) -> bool:
+            asked.append((*args, named))
+            return True
+
+        monkeypatch.setattr(posix, "access", access)
+        program.find_program(name.format(folders), [f"PATH={folders}/b"])
+        assert asked == [(f"{folders}/b/tool", os.X_OK, {"effective_ids": True})]
+
     def test_early(self, folders: Path) -> None:
         """Before the pid namespace is entered what is not found is left for later, as is all with the directory."""
         env = [f"PATH={folders}/b"]

@@ -46,8 +46,8 @@ class TestTerminal:
         off = (termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
                | termios.ICRNL | termios.IXON)  # fmt: skip
         local = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-        (fd, when, raw), (_, after, restored) = wanted
-        assert (fd, when, after) == (0, termios.TCSANOW, termios.TCSADRAIN)
+        (fd, when, raw), (same, after, restored) = wanted
+        assert (fd, when, same, after) == (0, termios.TCSANOW, 0, termios.TCSADRAIN)
         assert raw[:6] == [0x1FFFF & ~off, 0x2FFFF, (0x4FFFF & ~termios.PARENB) | termios.CS8, 0x8FFFF & ~local, 13, 13]
         assert [(i, each) for i, each in enumerate(raw[6]) if each != b"x"] == [(termios.VTIME, 0), (termios.VMIN, 1)]
         assert restored == mode

@@ -76,7 +76,7 @@ def noticed(mutant: Mutant | None, base: copies.Prefix, scratch: Path, *, whole:
         if mutant is None:
             return quick.run(place, every, 3 * SECONDS)
         copies.replace(place.packages / mutant.file, mutant.apply((paths.REPO / mutant.file).read_text()))
-        return quick.run(place, near(mutant), SECONDS) or (run_tests(place, every) if whole else None)
+        return quick.run(place, near(mutant), SECONDS / 3) or (run_tests(place, every) if whole else None)
     finally:
         shutil.rmtree(place.path, ignore_errors=True)
 

@@ -248,8 +248,11 @@ class TestProcesses:
 class TestSignal:
     def test_a_process_is_killed(self) -> None:
         with subprocess.Popen(["sleep", "1000"]) as child:
-            module.signal_process(child.pid, signal.SIGTERM)
-            assert child.wait(10) == -signal.SIGTERM
+            try:
+                module.signal_process(child.pid, signal.SIGTERM)
+                assert child.wait(5) == -signal.SIGTERM
+            finally:
+                child.kill()
 
     def test_one_that_is_gone(self) -> None:
         module.signal_process(1 << 22, signal.SIGTERM)

@@ -190,7 +190,8 @@ def test_a_long_string_is_shortened() -> None:
     assert linux.shown("x" * 61) == f'"{"x" * 60}..."'
     assert schema.found("x" * 46) == f'the string "{"x" * 46}"'
     assert schema.found("x" * 47) == f'the string "{"x" * 47}...'
-    assert [schema.found(each) for each in (None, True, 1, 1.5, [], {})] == [
+    values: list[Any] = [None, True, 1, 1.5, [], {}]
+    assert [schema.found(each) for each in values] == [
         *("null", "true", "the number 1", "the number 1.5", "the list []", "the object {}")
     ]
 
@@ -271,7 +272,7 @@ class TestReading:
 class TestJson:
     def test_nulls_go_but_from_lists_and_maps_of_anybodys_keys(self) -> None:
         text = b'{"a": null, "b": [null, {"c": null}], "annotations": {"x": null, "y": {"z": null}}, "d": {"e": null}}'
-        value = {"b": [None, {}], "annotations": {"x": None, "y": {}}, "d": {}}
+        value: dict[str, Any] = {"b": [None, {}], "annotations": {"x": None, "y": {}}, "d": {}}
         assert jsontext.load_document(text, "x") == value
         for name in ("annotations", "sysctl", "timeOffsets", "netDevices", "unified", "rdma"):
             assert jsontext.load_document(f'{{"{name}": {{"x": null}}}}'.encode(), "x") == {name: {"x": None}}

@@ -249,9 +249,13 @@ class TestConnect:
                 raise OSError(errno.ENOENT, "no")
             return 77
 
+        def connection(*given: Any) -> Bus:
+            log.append(given)
+            return Bus()
+
         monkeypatch.setattr("posix.environ", {b"XDG_RUNTIME_DIR": b"/r"})
         monkeypatch.setattr(client, "open_address", open_address)
-        monkeypatch.setattr(client, "Connection", lambda *given: log.append(given) or Bus())
+        monkeypatch.setattr(client, "Connection", connection)
         return log
 
     @pytest.mark.parametrize("user", [False, True])
@@ -314,8 +318,13 @@ class TestConnection:
             raise OSError(number, os.strerror(number))
 
         polled: list[Any] = []
+
+        def poll(*given: Any) -> list[int]:
+            polled.append(given)
+            return [1]
+
         monkeypatch.setattr("time.monotonic", lambda: 10.0)
-        monkeypatch.setattr(kernel, "poll", lambda *given: polled.append(given) or [1])
+        monkeypatch.setattr(kernel, "poll", poll)
         monkeypatch.setattr("posix.read", fail)
         with pytest.raises(Failure) as caught:
             self.connection(-1)._receive(10.25)

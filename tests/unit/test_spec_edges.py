@@ -197,6 +197,19 @@ def test_a_long_string_is_shortened() -> None:
 
 
 @pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"type": "integer"}, "an integer"),
+        ({"type": ["integer", "null"], "minimum": 1, "maximum": 5}, "an integer from 1 to 5"),
+        ({"type": "boolean"}, "true or false"),
+        ({"type": ["array", "null"]}, "a list"),
+    ],
+)
+def test_what_is_expected(about: dict[str, Any], words: str) -> None:
+    assert schema.expected("type", about["type"], about) == words
+
+
+@pytest.mark.parametrize(
     ("path", "clean"),
     [("/a/../b", "/b"), ("/../a", "/a"), ("/..", "/"), ("a/./b//c/", "/a/b/c"), ("", "/"), ("/a/b/../..", "/")],
 )

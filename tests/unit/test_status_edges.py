@@ -52,6 +52,7 @@ class TestStatus:
         assert status.stat_of(os.getpid()) == ("R", int(fields[19]))
         assert status.start_time(os.getpid()) == int(fields[19])
         assert status.parent_of(os.getpid()) == os.getppid() and status.parent_of(1) == 0
+        assert status.stat_fields(1 << 22) == []
         assert (status.stat_of(1 << 22), status.parent_of(1 << 22)) == (("X", -1), 0)
 
     def test_what_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:

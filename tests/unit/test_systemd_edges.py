@@ -161,7 +161,10 @@ class TestRefusal:
         Property("X", "s", "x", "/annotations/x"),
     )
 
-    @pytest.mark.parametrize("text", ["MemoryMax, Memory", "'MemoryMax' is", "MemoryMax=9", "bad:MemoryMax:Memory"])
+    @pytest.mark.parametrize(
+        "text",
+        ["MemoryMax, Memory", "'MemoryMax' is", "MemoryMax=9", "bad:MemoryMax:Memory", "x,MemoryMax", "x=MemoryMax"],
+    )
     def test_the_longest_name_counts(self, text: str) -> None:
         assert client.named_property(error("x", text), self.LIMITS) == self.LIMITS[1]
 

@@ -15,7 +15,7 @@ from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
 LARGEST = 64 << 20
@@ -94,9 +94,7 @@ def _unreadable(what: str, error: OSError) -> InvalidConfig:
     return InvalidConfig(what, plain)
 
 
-def validate(
-    config: dict[str, Any], host_namespaces: Callable[[dict[str, Any]], frozenset[str]] | None = None
-) -> list[str]:
+def validate(config: Mapping[str, Any], host_namespaces: Callable[[Any], frozenset[str]] | None = None) -> list[str]:
     """Check a config by the schema and by the spec's rules; return warnings to log. Raises InvalidConfig.
 
     host_namespaces: returns, for a config whose form is right, the types of the namespaces that it joins by a path and
@@ -110,7 +108,7 @@ def validate(
     return warnings + names.near_misses(config)
 
 
-def validate_process(process: dict[str, Any], what: str = "process") -> list[str]:
+def validate_process(process: Mapping[str, Any], what: str = "process") -> list[str]:
     """Check a process document of `exec`; return warnings to log. what: its name, for errors. Raises InvalidConfig."""
     from . import _validator, checks, names
 
@@ -123,7 +121,7 @@ def validate_process(process: dict[str, Any], what: str = "process") -> list[str
     return names.near_misses(process, what)
 
 
-def validate_resources(resources: dict[str, Any], what: str | None = "resources") -> list[str]:
+def validate_resources(resources: Mapping[str, Any], what: str | None = "resources") -> list[str]:
     """Check a document of `update --resources`; return warnings to log. Raises InvalidConfig.
 
     what: its name, for errors; None leaves the pointer, which is relative to the document, to the caller.

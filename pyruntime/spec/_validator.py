@@ -8,7 +8,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeGuard
+
+    from ._config import Config, Process, Resources
 
 
 def _strings(values: Any) -> bool:
@@ -531,7 +533,7 @@ def _WeightDevice(o: Any) -> bool:
     )
 
 
-def is_valid(o: Any) -> bool:
+def is_valid(o: Any) -> TypeGuard[Config]:
     return (
         type(o) is dict
         and type(o.get("ociVersion")) is str
@@ -551,9 +553,9 @@ def is_valid(o: Any) -> bool:
     )
 
 
-def is_valid_process(o: Any) -> bool:
+def is_valid_process(o: Any) -> TypeGuard[Process]:
     return _Process(o)
 
 
-def is_valid_resources(o: Any) -> bool:
+def is_valid_resources(o: Any) -> TypeGuard[Resources]:
     return _Resources(o)

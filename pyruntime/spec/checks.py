@@ -14,9 +14,10 @@ from .options import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-    Config = dict[str, Any]
+    from ._config import Config, Mount, Process
 
 OLDEST = "1.0.0"
 NEWEST = SPEC_VERSION
@@ -47,7 +48,7 @@ def check(config: Config, host_namespaces: frozenset[str] = frozenset()) -> list
     return [line for warn in WARNINGS for line in warn(config)]
 
 
-def check_process(process: Config, at: str = "/process") -> None:
+def check_process(process: Process, at: str = "/process") -> None:
     """Run the checks of a process document; `at` is its own JSON pointer. Raises InvalidConfig."""
     for one in PROCESS_CHECKS:
         one(process, at)
@@ -96,7 +97,8 @@ def check_program(config: Config) -> None:
 
 def check_hooks(config: Config) -> None:
     """config.md "POSIX-platform Hooks": path MUST be absolute."""
-    for point, hooks in (config.get("hooks") or {}).items():
+    points: Mapping[str, Any] = config.get("hooks") or {}
+    for point, hooks in points.items():
         if point in HOOKS:
             for index, hook in enumerate(hooks or ()):
                 absolute(hook["path"], f"/hooks/{point}/{index}/path")
@@ -107,24 +109,24 @@ def check_mounts(config: Config) -> None:
     for index, mount in enumerate(config.get("mounts") or ()):
         if "proc" in mount["destination"]:
             _check_proc(mount, f"/mounts/{index}/destination")
-        maps = [key for key in ("uidMappings", "gidMappings") if mount.get(key)]
-        if len(maps) == 1:
-            other = "gidMappings" if maps[0] == "uidMappings" else "uidMappings"
-            raise InvalidConfig(f"{maps[0]} without {other}", pointer=f"/mounts/{index}/{maps[0]}")
-        for key in maps:
-            linux.check_mappings(mount[key], f"/mounts/{index}/{key}")
+        uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+        if bool(uids) != bool(gids):
+            key, other = ("uidMappings", "gidMappings") if uids else ("gidMappings", "uidMappings")
+            raise InvalidConfig(f"{key} without {other}", pointer=f"/mounts/{index}/{key}")
+        for key, maps in (("uidMappings", uids), ("gidMappings", gids)):
+            linux.check_mappings(maps or [], f"/mounts/{index}/{key}")
         bind = mount.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(words(mount.get("options")))
         place, word = _idmap_option(mount)
-        if not bind and (maps or word):
+        if not bind and (uids or word):
             raise InvalidConfig("only bind mounts can be idmapped", pointer=f"/mounts/{index}")
-        if word in ("idmap", "ridmap") and not maps and "user" not in linux.namespaces(config):
+        if word in ("idmap", "ridmap") and not uids and "user" not in linux.namespaces(config):
             raise InvalidConfig(
                 f'"{word}" without uidMappings and gidMappings needs a user namespace',
                 pointer=f"/mounts/{index}/options/{place}",
             )
 
 
-def _idmap_option(mount: Config) -> tuple[int, str]:
+def _idmap_option(mount: Mount) -> tuple[int, str]:
     """Return the place of the option that asks for an idmapped mount, and its words; "" when there is none."""
     for place, option in enumerate(mount.get("options") or ()):
         for word in words([option]):
@@ -133,7 +135,7 @@ def _idmap_option(mount: Config) -> tuple[int, str]:
     return 0, ""
 
 
-def _check_proc(mount: Config, pointer: str) -> None:
+def _check_proc(mount: Mount, pointer: str) -> None:
     """Only procfs on /proc, and nothing below it but some harmless files (CVE-2019-16884).
 
     A bind mount on /proc passes here: that its source is procfs is seen when it is opened. So is where a symbolic link
@@ -150,18 +152,18 @@ def _check_proc(mount: Config, pointer: str) -> None:
         raise InvalidConfig(f"nothing can be mounted on {shown(destination)}, below /proc", pointer=pointer)
 
 
-def check_cwd(process: Config, at: str) -> None:
+def check_cwd(process: Process, at: str) -> None:
     """config.md "Process": cwd MUST be an absolute path."""
     absolute(process["cwd"], f"{at}/cwd")
 
 
-def check_args(process: Config, at: str) -> None:
+def check_args(process: Process, at: str) -> None:
     """config.md "Process": at least one entry is REQUIRED."""
     if not process.get("args"):
         raise InvalidConfig("args is missing or empty: there is no program to run", pointer=f"{at}/args")
 
 
-def check_env(process: Config, at: str) -> None:
+def check_env(process: Process, at: str) -> None:
     """Each entry is NAME=VALUE (environ(7)). The entry is not shown: it may be a secret."""
     for index, entry in enumerate(process.get("env") or ()):
         if entry.find("=") < 1:
@@ -169,7 +171,7 @@ def check_env(process: Config, at: str) -> None:
             raise InvalidConfig(f"the environment entry {what}", pointer=f"{at}/env/{index}")
 
 
-def check_rlimits(process: Config, at: str) -> None:
+def check_rlimits(process: Process, at: str) -> None:
     """config.md "POSIX process": no type twice; setrlimit(2): soft is at most hard."""
     seen = set()
     for index, limit in enumerate(process.get("rlimits") or ()):
@@ -181,15 +183,16 @@ def check_rlimits(process: Config, at: str) -> None:
         seen.add(kind)
 
 
-def check_console_size(process: Config, at: str) -> None:
+def check_console_size(process: Process, at: str) -> None:
     """config.md "Process": the size is ignored without a terminal."""
     if process.get("terminal"):
-        for key, value in (process.get("consoleSize") or {}).items():
+        size: Mapping[str, Any] = process.get("consoleSize") or {}
+        for key, value in size.items():
             if key in ("height", "width") and value > LARGEST_TERMINAL:
                 raise InvalidConfig(f"{key} {value} is above {LARGEST_TERMINAL}", pointer=f"{at}/consoleSize/{key}")
 
 
-def check_scheduler(process: Config, at: str) -> None:
+def check_scheduler(process: Process, at: str) -> None:
     """config.md "Linux Process", sched_setattr(2): which numbers go with which policy."""
     scheduler = process.get("scheduler")
     if not scheduler:
@@ -209,16 +212,18 @@ def check_scheduler(process: Config, at: str) -> None:
             f"priority {priority} goes with SCHED_FIFO and SCHED_RR, not with {policy}",
             pointer=f"{at}/scheduler/priority",
         )
+    times: Mapping[str, Any] = scheduler
     for key in ("runtime", "deadline", "period"):
-        if scheduler.get(key) and policy != "SCHED_DEADLINE":
+        if times.get(key) and policy != "SCHED_DEADLINE":
             raise InvalidConfig(
-                f"{key} {scheduler[key]} goes with SCHED_DEADLINE, not with {policy}", pointer=f"{at}/scheduler/{key}"
+                f"{key} {times[key]} goes with SCHED_DEADLINE, not with {policy}", pointer=f"{at}/scheduler/{key}"
             )
 
 
-def check_cpu_affinity(process: Config, at: str) -> None:
+def check_cpu_affinity(process: Process, at: str) -> None:
     """config.md "Linux Process": execCPUAffinity holds lists of CPUs."""
-    for key, cpus in (process.get("execCPUAffinity") or {}).items():
+    lists: Mapping[str, Any] = process.get("execCPUAffinity") or {}
+    for key, cpus in lists.items():
         if key in ("initial", "final"):
             number_list(cpus, f"{at}/execCPUAffinity/{key}")
 

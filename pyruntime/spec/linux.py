@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Config = dict[str, Any]
+    from ._config import Config, IDMapping, Linux, Resources
 
 SHOWN = 60
 """Characters of an offending string that a message shows."""
@@ -78,20 +78,21 @@ def _is_number(text: str) -> bool:
     return len(text) <= 6 and text.isascii() and text.isdigit()
 
 
-def section(config: Config, name: str) -> Any:
-    """Return linux.<name>, or an empty object."""
-    return (config.get("linux") or {}).get(name) or {}
+def section(config: Config) -> Linux:
+    """Return /linux, or an empty object."""
+    return config.get("linux") or {}
 
 
 def namespaces(config: Config) -> dict[str, str]:
     """Return the namespaces that are listed: type -> path, "" for a new one."""
-    return {entry["type"]: entry.get("path", "") for entry in section(config, "namespaces")}
+    return {entry["type"]: entry.get("path", "") for entry in section(config).get("namespaces") or ()}
 
 
-def without_namespaces(config: Config, kinds: frozenset[str]) -> Config:
-    """Return a config that does not list the namespaces of these types; what is given stays as it is."""
-    entries = [entry for entry in section(config, "namespaces") if entry["type"] not in kinds]
-    return {**config, "linux": {**config["linux"], "namespaces": entries}}
+def without_namespaces(config: Any, kinds: frozenset[str]) -> Any:
+    """Return a Config that does not list the namespaces of these types; what is given stays as it is."""
+    linux = section(config)
+    entries = [entry for entry in linux.get("namespaces") or () if entry["type"] not in kinds]
+    return {**config, "linux": {**linux, "namespaces": entries}}
 
 
 def escaped(key: str) -> str:
@@ -102,7 +103,7 @@ def escaped(key: str) -> str:
 def check_namespaces(config: Config) -> None:
     """Namespaces: no type twice; path MUST be absolute."""
     seen = set()
-    for index, entry in enumerate(section(config, "namespaces")):
+    for index, entry in enumerate(section(config).get("namespaces") or ()):
         if entry["type"] in seen:
             raise InvalidConfig(f"namespace {entry['type']} is there twice", pointer=f"/linux/namespaces/{index}/type")
         seen.add(entry["type"])
@@ -112,8 +113,7 @@ def check_namespaces(config: Config) -> None:
 
 def check_names(config: Config) -> None:
     """config.md "Hostname", "Domainname": without a uts namespace they would change the host's."""
-    for key in ("hostname", "domainname"):
-        name = config.get(key)
+    for key, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
         if name:
             if "uts" not in namespaces(config):
                 raise InvalidConfig(f"{key} {shown(name)} needs a uts namespace", pointer=f"/{key}")
@@ -126,9 +126,8 @@ def check_user_namespace(config: Config) -> None:
 
     With a user namespace that is joined they are passed over: containerd and CRI-O write both, and mean the same.
     """
-    found = namespaces(config)
-    for key in ("uidMappings", "gidMappings"):
-        maps = section(config, key)
+    found, linux = namespaces(config), section(config)
+    for key, maps in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
         if maps:
             if "user" not in found:
                 raise InvalidConfig(f"{key} needs a user namespace", pointer=f"/linux/{key}")
@@ -137,13 +136,14 @@ def check_user_namespace(config: Config) -> None:
             raise InvalidConfig(f"a new user namespace needs {key}", pointer=f"/linux/{key}")
 
 
-def check_mappings(maps: list[Config], pointer: str) -> None:
+def check_mappings(maps: list[IDMapping], pointer: str) -> None:
     """user_namespaces(7): sizes above 0, nothing beyond the last id, no overlap on either side."""
     if len(maps) > MAPPINGS:
         raise InvalidConfig(f"{len(maps)} mappings are more than {MAPPINGS}", pointer=pointer)
-    for side in ("containerID", "hostID"):
+    sides = {"containerID": [each["containerID"] for each in maps], "hostID": [each["hostID"] for each in maps]}
+    for side, starts in sides.items():
         taken = 0
-        for start, index in sorted((entry[side], index) for index, entry in enumerate(maps)):
+        for start, index in sorted((start, index) for index, start in enumerate(starts)):
             size = maps[index]["size"]
             if size == 0:
                 raise InvalidConfig("size 0 maps nothing", pointer=f"{pointer}/{index}/size")
@@ -159,7 +159,7 @@ def check_mappings(maps: list[Config], pointer: str) -> None:
 
 def check_time_offsets(config: Config) -> None:
     """Offset for Time Namespace: only a new one has offsets (time_namespaces(7)), for two clocks."""
-    offsets = section(config, "timeOffsets")
+    offsets = section(config).get("timeOffsets") or {}
     if offsets and namespaces(config).get("time") != "":
         raise InvalidConfig("timeOffsets needs a new time namespace", pointer="/linux/timeOffsets")
     for clock in offsets:
@@ -181,7 +181,7 @@ def check_sysctl(config: Config) -> None:
 
     An empty value is none: write(2) of no bytes does not reach the sysctl, and all would seem well.
     """
-    for name, value in section(config, "sysctl").items():
+    for name, value in (section(config).get("sysctl") or {}).items():
         path, pointer = sysctl_path(name), f"/linux/sysctl/{escaped(name)}"
         if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
             raise InvalidConfig(f"{shown(name)} is not the name of a sysctl", pointer=pointer)
@@ -207,9 +207,9 @@ def check_sysctl(config: Config) -> None:
 
 def check_paths(config: Config) -> None:
     """Masked Paths, Readonly Paths: MUST be absolute; without a mount namespace they would cover the host's."""
-    for key in ("maskedPaths", "readonlyPaths"):
-        paths = section(config, key)
-        for index, path in enumerate(paths):
+    linux = section(config)
+    for key, paths in (("maskedPaths", linux.get("maskedPaths")), ("readonlyPaths", linux.get("readonlyPaths"))):
+        for index, path in enumerate(paths or ()):
             absolute(path, f"/linux/{key}/{index}")
             if clean(path) == "/":
                 words = f"{key} can't cover the root itself; root.readonly makes it read-only"
@@ -221,17 +221,18 @@ def check_paths(config: Config) -> None:
 def check_devices(config: Config) -> None:
     """Devices: a full path, numbers unless it is a fifo, and no two devices in one place."""
     seen: dict[str, tuple[Any, ...]] = {}
-    for index, device in enumerate(section(config, "devices")):
+    for index, device in enumerate(section(config).get("devices") or ()):
         pointer = f"/linux/devices/{index}"
         path, kind = device["path"], device["type"]
         absolute(path, f"{pointer}/path")
         number: tuple[Any, ...] = ("p",)
         if kind != "p":
-            for key, last in (("major", LAST_MAJOR), ("minor", LAST_MINOR)):
-                if key not in device:
+            numbers = (("major", device.get("major"), LAST_MAJOR), ("minor", device.get("minor"), LAST_MINOR))
+            for key, value, last in numbers:
+                if value is None:
                     raise InvalidConfig(f"device {shown(path)} has no {key} number", pointer=f"{pointer}/{key}")
-                if not 0 <= device[key] <= last:
-                    raise InvalidConfig(f"{key} number {device[key]} is not in 0..{last}", pointer=f"{pointer}/{key}")
+                if not 0 <= value <= last:
+                    raise InvalidConfig(f"{key} number {value} is not in 0..{last}", pointer=f"{pointer}/{key}")
             number = ("b" if kind == "b" else "c", device["major"], device["minor"])
         if seen.setdefault(path, number) != number:
             raise InvalidConfig(f"another device is at {shown(path)} already", pointer=f"{pointer}/path")
@@ -239,7 +240,7 @@ def check_devices(config: Config) -> None:
 
 def check_net_devices(config: Config) -> None:
     """Network Devices: valid names (netdevice(7)), and a network namespace to move them to."""
-    devices = section(config, "netDevices")
+    devices = section(config).get("netDevices") or {}
     if devices and "network" not in namespaces(config):
         raise InvalidConfig("netDevices needs a network namespace", pointer="/linux/netDevices")
     for name, device in devices.items():
@@ -257,7 +258,7 @@ def _check_device_name(name: str, pointer: str) -> None:
 
 def check_seccomp(config: Config) -> None:
     """Seccomp: an errno only where an action takes one; the rules of SCMP_ACT_NOTIFY (seccomp_unotify(2))."""
-    seccomp, at = section(config, "seccomp"), "/linux/seccomp"
+    seccomp, at = section(config).get("seccomp"), "/linux/seccomp"
     if not seccomp:
         return
     default = seccomp["defaultAction"]
@@ -287,7 +288,7 @@ def check_seccomp(config: Config) -> None:
 
 def check_memory_policy(config: Config) -> None:
     """Memory policy, set_mempolicy(2): which modes go with nodes and with which flags."""
-    policy, at = section(config, "memoryPolicy"), "/linux/memoryPolicy"
+    policy, at = section(config).get("memoryPolicy"), "/linux/memoryPolicy"
     if not policy:
         return
     mode, nodes, flags = policy["mode"], policy.get("nodes", ""), policy.get("flags") or ()
@@ -304,7 +305,8 @@ def check_memory_policy(config: Config) -> None:
 
 def check_personality(config: Config) -> None:
     """Personality: no flag is supported."""
-    flags = section(config, "personality").get("flags")
+    personality = section(config).get("personality")
+    flags = personality.get("flags") if personality else None
     if flags:
         raise InvalidConfig(
             f"the personality flag {shown(flags[0])} is not known", pointer="/linux/personality/flags/0"
@@ -313,7 +315,7 @@ def check_personality(config: Config) -> None:
 
 def check_intel_rdt(config: Config) -> None:
     """IntelRdt: a closID is one directory's name, or "/" for the root; an entry of schemata is one line."""
-    rdt = section(config, "intelRdt")
+    rdt = section(config).get("intelRdt")
     if not rdt:
         return
     clos = rdt.get("closID", "")
@@ -328,15 +330,15 @@ def check_intel_rdt(config: Config) -> None:
 
 def check_limits(config: Config) -> None:
     """Control groups: the resources of the config."""
-    resources = section(config, "resources")
+    resources = section(config).get("resources")
     if resources:
         check_resources(resources)
 
 
-def check_resources(resources: Config, at: str = "/linux/resources") -> None:
+def check_resources(resources: Resources, at: str = "/linux/resources") -> None:
     """The same for a document of `update --resources`; `at` is its own JSON pointer. Raises InvalidConfig."""
-    for index, device in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
-        if "weight" not in device and "leafWeight" not in device:
+    for index, weights in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
+        if "weight" not in weights and "leafWeight" not in weights:
             raise InvalidConfig("neither weight nor leafWeight", pointer=f"{at}/blockIO/weightDevice/{index}")
     for index, device in enumerate(resources.get("devices") or ()):
         if device.get("access") == "":

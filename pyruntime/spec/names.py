@@ -11,11 +11,11 @@ from .jsontext import MAPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 
-def near_misses(document: dict[str, Any], what: str = "config.json") -> list[str]:
+def near_misses(document: Mapping[str, Any], what: str = "config.json") -> list[str]:
     """Return a warning for every such property of a valid document. what: the document's name."""
     if not has_unknown(document):
         return []
@@ -30,7 +30,7 @@ def near_misses(document: dict[str, Any], what: str = "config.json") -> list[str
     ]
 
 
-def has_unknown(document: dict[str, Any]) -> bool:
+def has_unknown(document: Mapping[str, Any]) -> bool:
     """Whether any object of a document has a property that the spec does not know. On the path of every create."""
     todo: list[Any] = [document]
     for one in todo:  # it grows meanwhile
@@ -45,7 +45,7 @@ def has_unknown(document: dict[str, Any]) -> bool:
     return False
 
 
-def objects(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every object of a document that is none of the spec's maps, with its JSON pointer, in order.
 
     Without recursion, which ends sooner in Python than in the scanner.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 from jsonschema import Draft4Validator
@@ -17,6 +17,9 @@ from jsonschema import Draft4Validator
 from pyruntime.errors import InvalidConfig
 from pyruntime.spec import _validator, schema
 from pyruntime.spec.jsontext import load_document
+
+if TYPE_CHECKING:
+    from pyruntime.spec._config import Config, Mount, Namespace
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -285,9 +288,72 @@ def generator() -> Any:
     return module
 
 
-def test_the_validator_is_up_to_date() -> None:
-    committed = (ROOT / "pyruntime/spec/_validator.py").read_text()
-    assert generator().generate((ROOT / "specs/config.schema.json").read_text()) == committed
+def test_what_is_made_of_the_schema_is_up_to_date() -> None:
+    made = generator().generate((ROOT / "specs/config.schema.json").read_text())
+    assert {path.name for path in made} == {"_validator.py", "_config.pyi"}
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path}: run scripts/generate-validator"
+
+
+def config_types(schema: str | None = None) -> dict[str, Any]:
+    """Return the types of a config by their names, of the committed file or of what is made of another schema."""
+    path = ROOT / "pyruntime/spec/_config.pyi"
+    text = path.read_text() if schema is None else generator().generate(schema)[path]
+    types: dict[str, Any] = {}
+    exec(compile(text, str(path), "exec"), types)
+    return types
+
+
+def assert_same(node: dict[str, Any], found: Any, where: str) -> set[str]:
+    """Compare a type with what the schema says of the place; return the names of the TypedDicts on the way."""
+    node = resolve(node)
+    kind = node["type"][0] if isinstance(node["type"], list) else node["type"]
+    if "properties" in node:
+        assert set(found.__required_keys__) == set(node.get("required", ())), where
+        hints = get_type_hints(found)
+        assert hints.keys() == node["properties"].keys(), where
+        below = (assert_same(part, hints[key], f"{where}/{key}") for key, part in node["properties"].items())
+        return {found.__name__}.union(*below)
+    if "enum" in node:
+        assert get_args(found) == tuple(node["enum"]), where
+    elif kind == "array":
+        assert get_origin(found) is list, where
+        return assert_same(node["items"], get_args(found)[0], f"{where}/0")
+    elif kind == "object":
+        key, value = get_args(found)
+        assert get_origin(found) is dict and key is str, where
+        if "additionalProperties" in node:
+            return assert_same(node["additionalProperties"], value, f"{where}/*")
+        assert value is Any, where
+    else:
+        assert found is {"string": str, "integer": int, "boolean": bool}[kind], where
+    return set()
+
+
+def test_types_say_what_the_schema_says() -> None:
+    types = config_types()
+    names = assert_same(SCHEMA, types["Config"], "")
+    assert names >= {"Config", "Process", "Mount", "Linux", "Resources", "Namespace", "Hook", "Seccomp", "IDMapping"}
+    assert names == {name for name, each in types.items() if is_typeddict(each)}
+
+
+def test_a_property_of_the_schema_that_is_no_longer_required_changes_its_type() -> None:
+    changed = deepcopy(SCHEMA)
+    changed["$defs"]["Root"]["required"] = []
+    assert config_types(json.dumps(changed))["Root"].__required_keys__ == frozenset()
+    assert config_types()["Root"].__required_keys__ == {"path"}
+
+
+def test_type_checkers_see_mistakes() -> None:
+    """scripts/lint fails when one of these lines is no error: the comment to ignore it is then one too many."""
+    config: Config = {"ociVersion": "1.0.0", "root": {"path": "r"}}
+    with pytest.raises(KeyError):
+        config["mouns"]  # type: ignore[typeddict-item]
+    wrong: Config = {"ociVersion": "1.0.0"}  # type: ignore[typeddict-item]
+    mount: Mount = {"destination": "/", "options": "ro"}  # type: ignore[typeddict-item]
+    namespace: Namespace = {"type": "net"}  # type: ignore[typeddict-item]
+    for document in (wrong, {**config, "mounts": [mount]}, {**config, "linux": {"namespaces": [namespace]}}):
+        assert not _validator.is_valid(document)
 
 
 def test_the_generator_passes_over_nothing() -> None:

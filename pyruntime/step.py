@@ -13,9 +13,17 @@ from .text import decode, quoted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
     Slots = dict[str, Any]
+
+    class Kernel(Protocol):
+        """What steps are applied to, and has their calls besides, by their names: engine.calls, a test's recorder."""
+
+        def close(self, fd: int, /) -> object: ...
+        def flags(self, names: str, /) -> int: ...
+        def errno_name(self, number: int | None, /) -> str: ...
+
 
 HOST = "host"
 """The side that runs in the process the caller started, in the caller's namespaces."""
@@ -111,7 +119,7 @@ class Step:
         """Return the call alone, for an error: what did not work has no result."""
         return f"{self.call}({', '.join(map(show, self.args))})"
 
-    def apply(self, kernel: Any, slots: Slots) -> None:
+    def apply(self, kernel: Kernel, slots: Slots) -> None:
         """Run the step; raise OSError (or what the kernel layer raises) when it fails."""
         try:
             args = [resolve(arg, kernel, slots) for arg in self.args]
@@ -148,7 +156,7 @@ class EmptySlot(Exception):
     """The step's input was left out because its producer was allowed to fail."""
 
 
-def resolve(arg: Any, kernel: Any, slots: Slots) -> Any:
+def resolve(arg: Any, kernel: Kernel, slots: Slots) -> Any:
     """Return the value that the kernel layer gets for an argument of a step.
 
     Raises EmptySlot for a slot left empty on purpose, KeyError for one that no step fills (a fault of the plan).

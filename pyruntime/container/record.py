@@ -11,9 +11,41 @@ from ..text import decode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypedDict
 
-    Record = dict[str, Any]
+    class Record(TypedDict, total=False):
+        """What a state record holds. Of a sound one NEEDED is there, of a damaged one nothing or what was found anew.
+
+        mounts: pairs of a place and the id of the mount that was there before. note: what the container's cgroup is
+        marked with; the file's own is not believed. oom_kills: of the cgroup, before the container was in it.
+        systemd_user: whether a user's systemd has the scope. later_hooks: kinds of hooks that start and delete run.
+        """
+
+        id: str
+        ociVersion: str
+        bundle: str
+        rootfs: str
+        annotations: dict[str, str]
+        status: str
+        created: str
+        boot_id: str
+        owner_uid: int
+        pid: int
+        start_time: int
+        cgroup: str
+        cgroup_mount: str
+        cgroup_made: list[str]
+        cgroup_id: int
+        note: str
+        oom_kills: int
+        systemd_unit: str
+        systemd_user: bool
+        keyring: str
+        mounts: list[list[Any]]
+        own_pid_namespace: bool
+        shared_namespaces: list[str]
+        has_process: bool
+        later_hooks: list[str]
 
 
 def is_cgroup_path(path: object) -> bool:
@@ -104,14 +136,14 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
         data = read_file(dirfd, name)
     except OSError as error:
         raise Failure(f"{what} can't be read", error) from None
-    record = loads(data, what, raw_bytes=True)
+    record: Record = loads(data, what, raw_bytes=True)
     if not isinstance(record, dict):
         raise Failure(f"{what} is not an object")
     for key, is_sound in NEEDED.items():
         if not is_sound(record.get(key)):
             raise Failure(f"{what} has no sound {key!r}")
     for key, is_sound in OPTIONAL.items():
-        if key in record and not is_sound(record[key]):
+        if key in record and not is_sound(record.get(key)):
             raise Failure(f"{what} has no sound {key!r}")
     for path in record["cgroup_made"]:
         if not f"{record['cgroup']}/".startswith(f"{path}/"):

@@ -25,10 +25,11 @@ from .root import trusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from .record import Record
+    from .systemd import Property
 
 RECORD = "state.json"
 CONFIG = "config.json"
@@ -156,13 +157,13 @@ class Container:
         """Write the record: complete, to a temporary file, synced, renamed."""
         write_file(self.dirfd, RECORD, encode(dumps(self.record)))
 
-    def start_scope(self, unit: str, properties: Any, pid: int) -> None:
+    def start_scope(self, unit: str, properties: Iterable[Property], pid: int) -> None:
         """Let systemd make the container's cgroup, as a scope with the process in it. Raises Failure."""
         from .systemd import start_scope
 
         start_scope(self.record, unit, properties, pid)
 
-    def set_unit_properties(self, properties: Any) -> None:
+    def set_unit_properties(self, properties: Iterable[Property]) -> None:
         """Tell systemd other limits of the container's scope. Raises Failure; then none has changed."""
         from .systemd import set_unit_properties
 

@@ -43,7 +43,25 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
+
+    from ..kernel import close, errno_name, flags
+    from .hooks import Hook
+
+    __all__ += ["close", "errno_name", "flags"]  # by __getattr__; step.Kernel asks for them
+
+    class State(Protocol):
+        """A document for a hook or an agent (plan.hooks, plan.seccomp), but for what is only known at run time."""
+
+        fields: dict[str, Any]
+
+    class Container(Protocol):
+        """The container whose record the plan writes (container.store). properties: those of plan.systemd."""
+
+        def start_scope(self, unit: str, properties: Any, pid: int) -> None: ...
+        def set_unit_properties(self, properties: Any) -> None: ...
+        def save_cgroup(self, cgroup: int) -> None: ...
+        def save_created(self, pid: int) -> None: ...
 
 
 def __getattr__(name: str) -> Any:
@@ -67,8 +85,8 @@ def exec_program(
 
 
 def run_hook(
-    hook: Any,
-    state: Any,
+    hook: Hook,
+    state: State,
     pid: int | None,
     directory: str | int | None,
     env: list[str] | None = None,
@@ -88,7 +106,7 @@ def run_hook(
     run(hook, encode(dumps(document)), directory, env, filter_, flags, (stdout, stderr))
 
 
-def listener_state(state: Any, pid: int) -> bytes:
+def listener_state(state: State, pid: int) -> bytes:
     """Return the message that goes to a seccomp agent with the listener; pid: of the process that the filter is for."""
     document = {**state.fields, "pid": pid}
     if not document["state"]["pid"]:
@@ -146,22 +164,22 @@ def pass_on(first: int, count: int) -> None:
         posix.set_inheritable(fd, True)
 
 
-def systemd_start_scope(container: Any, unit: str, properties: Any, pid: int) -> None:
+def systemd_start_scope(container: Container, unit: str, properties: Any, pid: int) -> None:
     """Call StartTransientUnit over D-Bus: systemd makes the scope's cgroup and moves the process into it."""
     container.start_scope(unit, properties, pid)
 
 
-def systemd_set_properties(container: Any, unit: str, properties: Any) -> None:
+def systemd_set_properties(container: Container, unit: str, properties: Any) -> None:
     """Call SetUnitProperties over D-Bus, for as long as the unit lives."""
     container.set_unit_properties(properties)
 
 
-def save_cgroup(container: Any, cgroup: int) -> None:
+def save_cgroup(container: Container, cgroup: int) -> None:
     """Note that the cgroup is the container's own: it was made for it, or had no processes."""
     container.save_cgroup(cgroup)
 
 
-def save_record(container: Any, pid: int) -> None:
+def save_record(container: Container, pid: int) -> None:
     """Write the container's record with init's pid, complete before init is let go."""
     container.save_created(pid)
 

@@ -13,7 +13,15 @@ from .. import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Notify(Protocol):
+        """What hears the program say that it is ready. fd: -1 when there is nothing more to wait for."""
+
+        fd: int
+
+        def read(self, main_pid: int) -> bool: ...
+
 
 POLLIN = 1
 GONE = 0x18
@@ -40,10 +48,10 @@ class Signals:
         posix.close(self.fd)
 
 
-def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None, notify: Any = None) -> int:
+def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None, notify: Notify | None = None) -> int:
     """Wait for the program and return its exit status: its own, or 128+signal.
 
-    notify: what hears the program say that it is ready (fd, read); this process is then the service manager's to watch.
+    notify: what hears the program say that it is ready; this process is then the service manager's to watch.
     """
     stdin_open = terminal is not None
     if terminal is not None:

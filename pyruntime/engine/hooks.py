@@ -14,7 +14,16 @@ from ..text import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Protocol
+
+    class Hook(Protocol):
+        """A hook of the config (plan.hooks). env: None when it names none; timeout: None for no limit (s)."""
+
+        path: str
+        args: list[str]
+        env: list[str] | None
+        timeout: int | None
+
 
 TAIL = 1024
 """Bytes of a failed hook's output that the error shows."""
@@ -25,7 +34,7 @@ LONGEST_POLL = 0x7FFFFFFF
 
 
 def run(
-    hook: Any,
+    hook: Hook,
     state: bytes,
     directory: str | int | None,
     env: list[str] | None = None,
@@ -70,7 +79,7 @@ def memory_file(name: str, content: bytes) -> int:
 
 
 def spawn(
-    hook: Any,
+    hook: Hook,
     stdio: tuple[int, int, int],
     directory: str | int | None,
     env: list[str] | None,
@@ -82,7 +91,7 @@ def spawn(
     A bundle that is gone or can't be entered, as it may be for the hooks of later commands, keeps none from running.
     """
     place = (directory, None) if isinstance(directory, int) else (-1, directory)
-    environment = env if hook.env is None else hook.env
+    environment: list[str] | list[bytes] | None = env if hook.env is None else hook.env
     if environment is None:
         environment = [name + b"=" + value for name, value in posix.environ.items()]
     try:

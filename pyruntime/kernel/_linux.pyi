@@ -110,8 +110,8 @@ def bpf_prog_get_fd_by_id(number: int, /) -> int: ...
 # spawn.c
 def spawn(
     path: Text,
-    argv: list[str],
-    envp: list[str],
+    argv: Sequence[str | bytes],
+    envp: Sequence[str | bytes],
     directory_fd: int,
     directory: Text | None,
     stdin: int,

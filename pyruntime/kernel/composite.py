@@ -62,6 +62,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .network import NetDevice
+    from .seccomp import Profile
+
 
 def find(name: str) -> Any:
     """Return the function of that name; raise AttributeError when there is none, in the name of `kernel`."""
@@ -71,7 +74,7 @@ def find(name: str) -> Any:
     raise AttributeError(f"module 'pyruntime.kernel' has no attribute {name!r}")
 
 
-def seccomp_compile(profile: Any) -> bytes:
+def seccomp_compile(profile: Profile) -> bytes:
     """Compile a profile (plan.seccomp.Profile) to a BPF program with libseccomp; loaded only when it is needed."""
     from .seccomp import seccomp_compile as compile_profile
 
@@ -120,7 +123,7 @@ def replace_device_filter(cgroup: int, old: int, new: int) -> None:
     replace(cgroup, old, new)
 
 
-def move_net_device(name: str, wanted: str, namespace: int) -> Any:
+def move_net_device(name: str, wanted: str, namespace: int) -> NetDevice:
     """Move a network device into another network namespace; what is returned can be given back."""
     from .network import move_net_device as move
 

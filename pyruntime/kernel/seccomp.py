@@ -12,7 +12,19 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Profile(Protocol):
+        """A profile as plan.seccomp makes it of the config; see there."""
+
+        strict: bool
+        default: tuple[str, int]
+        arches: list[str]
+        entries: list[dict[str, Any]]
+
+        def rules(self) -> list[tuple[tuple[str, int], str, list[tuple[int, str, int, int]]]]: ...
+        def named(self) -> list[str] | None: ...
+
 
 CACHE = "/run/pyruntime-seccomp"
 CACHE_FORMAT = 3
@@ -46,7 +58,7 @@ OPERATORS = {
 }
 
 
-def seccomp_compile(profile: Any, cache: str = CACHE) -> bytes:
+def seccomp_compile(profile: Profile, cache: str = CACHE) -> bytes:
     """Return the BPF program of a plan.seccomp.Profile, from the cache when it is there.
 
     Raises OSError with the libseccomp call that refused.
@@ -68,7 +80,7 @@ def seccomp_compile(profile: Any, cache: str = CACHE) -> bytes:
         posix.close(directory)
 
 
-def compile_profile(profile: Any) -> bytes:
+def compile_profile(profile: Profile) -> bytes:
     """Compile with libseccomp."""
     from ._seccomp import compile as compile_rules
 
@@ -107,7 +119,7 @@ def open_cache(path: str) -> int:
     return directory
 
 
-def cache_name(profile: Any) -> str:
+def cache_name(profile: Profile) -> str:
     """Return the file's name: a hash of the profile, of libseccomp's version and of how it is used here."""
     from _blake2 import blake2b
 

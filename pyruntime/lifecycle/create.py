@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from ..container.record import Record
     from ..container.store import Container
     from ..host.data import Host, Place
     from ..step import Plan, Slots
@@ -242,12 +243,12 @@ def give_back_devices(slots: Slots, error: BaseException) -> None:
                 error.what += f" (and network device {device.name} is lost: {os_error_text(second)})"
 
 
-def record_of(request: Request) -> dict[str, Any]:
+def record_of(request: Request) -> Record:
     """The `creating` record: what delete needs, written before the first process exists."""
     host, place, wishes = request.host, request.place, request.wishes
     has_mount_namespace = "mount" in host.namespaces.new or "mount" in host.namespaces.joined
     # Before the unit exists: whenever create is killed, delete knows what to look for.
-    unit = {"systemd_unit": place.unit, "systemd_user": host.rootless} if place.unit else {}
+    unit: Record = {"systemd_unit": place.unit, "systemd_user": host.rootless} if place.unit else {}
     return {
         "id": wishes.id,
         "ociVersion": request.config["ociVersion"],
@@ -255,7 +256,7 @@ def record_of(request: Request) -> dict[str, Any]:
         "rootfs": host.rootfs,
         "annotations": request.config.get("annotations") or {},
         "cgroup": place.path,
-        "cgroup_mount": place.mount,
+        "cgroup_mount": place.mount or "",
         "cgroup_made": place.missing,
         **unit,
         "keyring": "" if wishes.no_new_keyring else f"_ses.{wishes.id}.{posix.urandom(16).hex()}",

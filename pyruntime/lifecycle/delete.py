@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..container.record import Record
     from ..container.store import Container
     from ..step import Slots, Step
 
@@ -112,7 +113,7 @@ def destroy(container: Container) -> None:
     container.close()
 
 
-def remove_cgroup(record: dict[str, Any]) -> None:
+def remove_cgroup(record: Record) -> None:
     """Remove what create made; with the systemd driver the cgroup is a scope, and systemd removes it."""
     if "systemd_unit" in record:
         from ..container import systemd
@@ -132,7 +133,7 @@ def clean_up(container: Container, error: BaseException) -> None:
             error.what += f" (and the clean-up failed: {words})"
 
 
-def record_from_config(container: Container) -> dict[str, Any]:
+def record_from_config(container: Container) -> Record:
     """Return what a damaged record must have said of the cgroup: the config, as create read it, names it.
 
     The cgroup itself must bear the container's note: a name alone may be that of somebody else's, or of the parent of
@@ -149,8 +150,8 @@ def record_from_config(container: Container) -> dict[str, Any]:
         except (AttributeError, TypeError, Failure):
             continue
         if found.mount is not None and note_on(found.directory) == container.note():
-            unit = {"systemd_unit": found.unit, "systemd_user": euid != 0} if systemd else {}
-            names = {"cgroup": found.path, "cgroup_mount": found.mount}
+            unit: Record = {"systemd_unit": found.unit, "systemd_user": euid != 0} if systemd else {}
+            names: Record = {"cgroup": found.path, "cgroup_mount": found.mount}
             return {**names, "cgroup_id": cgroup.identity(found.directory), "note": container.note(), **unit}
     return {}
 

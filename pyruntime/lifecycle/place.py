@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..container.record import Record
+
 
 def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool) -> Place:
     """Return the place that a config asks for, with what is there now. systemd: which driver makes the cgroup, and so
@@ -41,7 +43,7 @@ def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool
     )
 
 
-def of_record(record: dict[str, Any]) -> Place:
+def of_record(record: Record) -> Place:
     """Return the place of a container that exists."""
     mount, path = record["cgroup_mount"], record["cgroup"]
     controllers = tuple(probe.read_text(f"{mount}/cgroup.controllers").split())

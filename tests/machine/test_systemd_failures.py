@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import session, systemd
@@ -20,6 +20,9 @@ from support.runtime import ENVIRONMENT, Runtime, new_id, process_runs, says
 
 from pyruntime.container import systemd as client
 from pyruntime.plan import unit_properties
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 pytestmark = pytest.mark.systemd
 
@@ -148,8 +151,8 @@ def test_a_scope_around_a_process_that_had_ended() -> None:
     """What a create leaves that is killed while systemd makes the scope: the kernel does not move a zombie."""
     name = new_id()
     unit = systemd.scope_of(name)
-    record = {"systemd_unit": unit, "systemd_user": False}
-    record |= {"cgroup_mount": str(session.CGROUP_ROOT), "cgroup": f"/system.slice/{unit}"}
+    record: Record = {"systemd_unit": unit, "systemd_user": False}
+    record.update({"cgroup_mount": str(session.CGROUP_ROOT), "cgroup": f"/system.slice/{unit}"})
     zombie = subprocess.Popen(["true"])
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     with client.connect(user=False) as manager:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support import leaks, session
@@ -17,6 +18,9 @@ from pyruntime.container import cgroup as module
 from pyruntime.container import exec_cgroup
 from pyruntime.container.cgroup import Cgroup
 from pyruntime.errors import Failure
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 Run = Callable[[Path], int]
 
@@ -200,9 +204,9 @@ class TestRemove:
             Cgroup(str(top)).remove()
 
 
-def record_of(path: Path, made: list[Path], identity: int | None) -> dict[str, object]:
+def record_of(path: Path, made: list[Path], identity: int | None) -> "Record":
     root = str(session.CGROUP_ROOT)
-    record: dict[str, object] = {
+    record: Record = {
         "cgroup_mount": root,
         "cgroup": str(path).removeprefix(root),
         "cgroup_made": [str(each).removeprefix(root) for each in made],

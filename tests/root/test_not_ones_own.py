@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import leaks, session
@@ -21,6 +21,9 @@ from pyruntime.container.store import Container as State
 from pyruntime.container.store import Store
 from pyruntime.errors import Failure
 from pyruntime.lifecycle import delete
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 ROOT = session.CGROUP_ROOT
 
@@ -233,7 +236,8 @@ class TestAnothersCgroup:
     def test_the_mounts_root(self) -> None:
         """As the mechanism has it, whatever the reader of records lets through."""
         for path in ("", "/", "/..", f"/{session.TOKEN}/.."):
-            record = {"cgroup_mount": str(ROOT), "cgroup": path, "cgroup_id": ROOT.stat().st_ino, "note": "1:1"}
+            inode = ROOT.stat().st_ino
+            record: Record = {"cgroup_mount": str(ROOT), "cgroup": path, "cgroup_id": inode, "note": "1:1"}
             assert cgroup.owned(record) is None, path
             fd = os.open(ROOT, os.O_RDONLY)
             assert not ownership.is_of(fd, record)
@@ -241,7 +245,8 @@ class TestAnothersCgroup:
 
     def test_what_is_no_cgroup(self, workdir: Path) -> None:
         (workdir / "a/b").mkdir(parents=True)
-        record = {"cgroup_mount": str(workdir), "cgroup": "/a/b", "cgroup_id": (workdir / "a/b").stat().st_ino}
+        inode = (workdir / "a/b").stat().st_ino
+        record: Record = {"cgroup_mount": str(workdir), "cgroup": "/a/b", "cgroup_id": inode}
         assert cgroup.owned(record) is None
         cgroup.remove_made({**record, "cgroup_made": ["/a", "/a/b"]})
         assert (workdir / "a/b").exists(), "an empty directory of a file system"
@@ -252,7 +257,7 @@ class TestAnothersCgroup:
         for path in (top, other):
             path.mkdir()
         try:
-            record = {
+            record: Record = {
                 "cgroup_mount": str(ROOT),
                 "cgroup": f"/{top.name}/a",
                 "cgroup_made": [made.format(*2 * [top.name])],
@@ -335,7 +340,7 @@ class TestProcesses:
         started = int(Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19])
         init = box.pid
         file = box.runtime.root / box.id / "state.json"
-        record = {**json.loads(file.read_text()), "pid": 1, "start_time": started}
+        record: Record = json.loads(file.read_text()) | {"pid": 1, "start_time": started}
         from pyruntime.container.status import GONE, open_init
 
         assert open_init(record) == GONE

@@ -1,5 +1,6 @@
 """The state directory: exactly one creator, complete records, locks, and nothing left of what failed."""
 
+import ast
 import json
 import os
 import resource
@@ -9,19 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyruntime.container import record as record_module
 from pyruntime.container import store as store_module
-from pyruntime.container.record import write_file
+from pyruntime.container.record import NEEDED, OPTIONAL, write_file
 from pyruntime.container.store import Container, Store
 from pyruntime.errors import Failure, NotFound
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 CONFIG = b'{"ociVersion": "1.2.0", "x": [1]}'
 
 
-def record(container_id: str = "c") -> dict[str, Any]:
+def record(container_id: str = "c") -> "Record":
     """Return what create puts into the record."""
     return {
         "id": container_id,
@@ -227,7 +232,7 @@ class TestNothingIsLeft:
         made(store, "other")
         pid = os.fork()
         if pid == 0:
-            store_module.write_file = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            monkeypatch.setattr(store_module, "write_file", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
             store.create("c", record(), CONFIG)
         os.waitpid(pid, 0)
         assert len(entries(store)) == 2 and store.ids() == ["other"]
@@ -305,7 +310,7 @@ class TestOpen:
         os.close(copy)
 
 
-WRONG = (None, "1", 1.5, True, [], {})
+WRONG: tuple[Any, ...] = (None, "1", 1.5, True, [], {})
 
 
 class TestDamagedRecord:
@@ -341,7 +346,7 @@ class TestDamagedRecord:
         file.write_bytes(text.encode("latin-1"))
         self.refused(store)
 
-    @pytest.mark.parametrize("key", sorted(store_module.read_record.__globals__["NEEDED"]))
+    @pytest.mark.parametrize("key", sorted(NEEDED))
     @pytest.mark.parametrize("value", [None, 7])
     def test_a_member_of_another_type(self, store: Store, file: Path, key: str, value: Any) -> None:
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
@@ -433,3 +438,23 @@ class TestRemove:
 
     def test_ids_without_a_root(self, store: Store) -> None:
         assert store.ids() == []
+
+
+def test_the_type_of_a_record_names_what_is_checked() -> None:
+    """The class is for type checkers alone, so it is read, and not imported."""
+    tree = ast.parse(Path(record_module.__file__).read_text())
+    (record_class,) = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Record")
+    fields = {
+        ast.unparse(each.target): ast.unparse(each.annotation)
+        for each in record_class.body
+        if isinstance(each, ast.AnnAssign)
+    }
+    checked = {**NEEDED, **OPTIONAL}
+    assert fields.keys() - checked.keys() == {"status", "own_pid_namespace"}, "what nobody is led astray by"
+    assert checked.keys() <= fields.keys()
+    sound = {"str": "/a/x.scope", "int": 3, "bool": True, "list[str]": [], "dict[str, str]": {}, "list[list[Any]]": []}
+    for key, is_sound in checked.items():
+        wrong = [kind for kind, value in sound.items() if kind != fields[key] and value not in ([], {})]
+        if key != "systemd_unit":  # a name without a slash
+            assert is_sound(sound[fields[key]]), key
+        assert not any(is_sound(sound[kind]) for kind in wrong), key

@@ -14,7 +14,7 @@ def test_every_tier_has_to_run_and_nothing_is_read(tmp_path: Path) -> None:
     stand_in = tmp_path / "scripts/test"
     stand_in.write_text('#!/bin/bash\nread -r line || echo "CI=$CI, $# arguments, nothing to read"\nexit 3\n')
     stand_in.chmod(0o755)
-    command = ["bash", tmp_path / ".ci/run"]
+    command = ["bash", f"{tmp_path}/.ci/run"]
     done = subprocess.run(
         command, env={"PATH": "/usr/bin:/bin"}, input="y\n", capture_output=True, text=True, check=False
     )

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import posix
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ CRIU_CREATE = (
     " --page-server 1.2.3.4:5 --file-locks --manage-cgroups-mode soft --empty-ns network --lazy-pages --status-fd 3"
 )
 CONTAINERD = "--root /r/k8s.io --log /b/log.json --log-format json"
-CALLERS = {
+CALLERS: dict[str, dict[str, Any]] = {
     # containerd's shim, through go-runc
     f"{CONTAINERD} create --bundle /b --pid-file /b/init.pid --console-socket /s --pidfd-socket /p --no-pivot"
     " --no-new-keyring --preserve-fds 2 id": {"bundle": "/b", "preserve_fds": 2, "no_pivot": True, "args": ["id"]},
@@ -205,7 +206,7 @@ UNPROTECTED = (
 @pytest.mark.parametrize("name", options.COMMANDS)
 def test_what_enters_a_container_refuses_where_the_binary_is_not_protected(name: str, tmp_path: Path) -> None:
     """The kernel is asked about the binary, here Python's own. Variables and arguments are the caller's to choose."""
-    command = [sys.executable, "-P", "-m", "pyruntime", "--root", tmp_path / "root", name, "no-container"]
+    command = [sys.executable, "-P", "-m", "pyruntime", "--root", f"{tmp_path}/root", name, "no-container"]
     environment = {
         "_PYRUNTIME_HANDED_OVER": f"{os.getpid()} 3",
         "_PYRUNTIME_HOME": "/usr/bin/pyruntime",
@@ -304,7 +305,7 @@ class TestRoot:
 
     def test_default_of_a_user(self, called: list[Options], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("posix.geteuid", lambda: 1000)
-        monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
+        monkeypatch.setitem(posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
         cli.main(["state", "x"])
         assert called[0].root == "/run/user/1000/pyruntime"
 
@@ -316,7 +317,7 @@ class TestRoot:
         status = SimpleNamespace(st_uid=1000 + theirs, st_mode=0o40755)
         monkeypatch.setattr("posix.geteuid", lambda: 1000)
         monkeypatch.setattr("posix.lstat", lambda _: status)
-        monkeypatch.delitem(cli.posix.environ, b"XDG_RUNTIME_DIR", raising=False)
+        monkeypatch.delitem(posix.environ, b"XDG_RUNTIME_DIR", raising=False)
         assert cli.main(["state", "x"]) == theirs
         if theirs:
             assert "not a directory of this user's" in capfd.readouterr().err

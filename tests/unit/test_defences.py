@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import paths
@@ -47,8 +48,8 @@ def test_every_known_attack_and_hazard_has_an_entry_or_a_reason() -> None:
     assert [name for name in names if name.startswith("hazard ")] == [f"hazard {number}" for number in range(1, 24)]
 
 
-def defence(old: str = "    b()", new: str = "", file: str = "pyruntime/x.py", **more: object) -> Defence:
-    return Defence("f.toml", "a-name", "something", ("tests/x.py::test_x",), (Edit(file, old, new),), **more)  # type: ignore[arg-type]
+def defence(old: str = "    b()", new: str = "", file: str = "pyruntime/x.py", **more: Any) -> Defence:
+    return Defence("f.toml", "a-name", "something", ("tests/x.py::test_x",), (Edit(file, old, new),), **more)
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ SMOKE = outcome.Ran(passed=True)
 TEST = "tests/x.py::test_x"
 
 
-def judged(ran: outcome.Ran | None, *, ended: bool = True, smoke: outcome.Ran = SMOKE, **more: object) -> str:
+def judged(ran: outcome.Ran | None, *, ended: bool = True, smoke: outcome.Ran = SMOKE, **more: Any) -> str:
     """Return why a defence is not proven, "" when it is."""
     report = outcome.Report(tests={runner.SMOKE: smoke} if ran is None else {runner.SMOKE: smoke, TEST: ran})
     try:
@@ -201,8 +202,8 @@ def test_skips(): pytest.skip("no")
 def test_the_plugin_tells_an_assertion_from_everything_else(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     environment = {**os.environ, outcome.FILE: str(tmp_path / "report"), "PYTHONPATH": f"{paths.REPO / 'tests'}"}
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", tmp_path]
-    command += ["-p", "no:cacheprovider", "-p", outcome.__name__, tmp_path / "test_it.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(tmp_path)]
+    command += ["-p", "no:cacheprovider", "-p", outcome.__name__, f"{tmp_path}/test_it.py"]
     subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
     report = outcome.read(tmp_path / "report")
     found = {}

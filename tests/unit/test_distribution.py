@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support import sources
+from support import paths, sources
 
 import pyruntime
 
@@ -62,7 +62,7 @@ def test_it_can_be_installed(sdist: Path, tmp_path: Path) -> None:
     """By pip, into a prefix of its own; what is installed starts, loads its extension modules, and knows its commit."""
     given = {"PYRUNTIME_HASH_KEY": "00" * 24, "TMPDIR": str(tmp_path)}
     # Else pip would first remove what is installed beside the tests.
-    where = ["--ignore-installed", "--prefix", tmp_path / "prefix"]
+    where = ["--ignore-installed", "--prefix", f"{tmp_path}/prefix"]
     run(*PIP, "install", *OFFLINE, *where, sdist, cwd=tmp_path, **given)
     command = tmp_path / "prefix/bin/pyruntime"
     packages = tmp_path / f"prefix/lib/python{sysconfig.get_python_version()}/site-packages"
@@ -96,7 +96,7 @@ def test_the_wheel_is_for_this_python_only(tmp_path: Path) -> None:
 
 
 def test_the_first_section_of_the_changelog_is_this_version() -> None:
-    lines = (sources.paths.REPO / "CHANGELOG.md").read_text().splitlines()
+    lines = (paths.REPO / "CHANGELOG.md").read_text().splitlines()
     first = next(line for line in lines if line.startswith("## "))
     assert first.split()[1] == pyruntime.__version__
 
@@ -105,7 +105,7 @@ COMMIT_OF = "import pathlib, sys; from building.commit import commit; print(comm
 
 
 def commit_of(tree: Path, **environment: str) -> str:
-    return run(sys.executable, "-c", COMMIT_OF, tree, cwd=sources.paths.REPO, **environment).strip()
+    return run(sys.executable, "-c", COMMIT_OF, tree, cwd=paths.REPO, **environment).strip()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyruntime import kernel
 from pyruntime.engine import program
 from pyruntime.errors import Failure
 
@@ -186,7 +187,7 @@ class TestDirectory:
 
     def test_one_outside_of_the_root(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """CVE-2024-21626: what the kernel calls unreachable."""
-        monkeypatch.setattr(program.kernel, "getcwd_raw", lambda: "(unreachable)/x")
+        monkeypatch.setattr(kernel, "getcwd_raw", lambda: "(unreachable)/x")
         with pytest.raises(Failure, match=r'working directory ".*" is outside the container'):
             program.enter_directory(str(tmp_path), False)
 
@@ -231,16 +232,16 @@ class TestEarlyFilter:
     @pytest.fixture
     def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
-        monkeypatch.setattr(program.kernel, "seccomp_load", lambda *args: found.append(("load", *args)))
-        monkeypatch.setattr(program.kernel, "capset", lambda *args: found.append(("capset", *args)))
+        monkeypatch.setattr(kernel, "seccomp_load", lambda *args: found.append(("load", *args)))
+        monkeypatch.setattr(kernel, "capset", lambda *args: found.append(("capset", *args)))
         return found
 
     def test_one_that_permits_the_rest(self, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[Any, ...]]) -> None:
-        monkeypatch.setattr(program.kernel, "seccomp_permits_exec", lambda filter_: True)
+        monkeypatch.setattr(kernel, "seccomp_permits_exec", lambda filter_: True)
         assert program.load_filter_early(b"f", 3, 1, 2, 4) is None
         assert calls == [("load", b"f", 3), ("capset", 1, 2, 4)]
 
     def test_one_that_does_not(self, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[Any, ...]]) -> None:
-        monkeypatch.setattr(program.kernel, "seccomp_permits_exec", lambda filter_: False)
+        monkeypatch.setattr(kernel, "seccomp_permits_exec", lambda filter_: False)
         assert program.load_filter_early(b"f", 3, 1, 2, 4) == b"f"
         assert calls == []

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.recording import Recorder
 
+from pyruntime import kernel
 from pyruntime.engine import channel, start
 from pyruntime.errors import Failure
 
@@ -21,8 +22,8 @@ def test_init_dies_between_connect_and_request(tmp_path: Path, monkeypatch: pyte
     """An error, not a death by SIGPIPE: the launcher's Python doesn't set the signal's action."""
     ours, theirs = socket.socketpair()
     theirs.close()
-    monkeypatch.setattr(start.kernel, "unix_connect", lambda *_: ours.detach())
-    monkeypatch.setattr(start.kernel, "poll", lambda *_: pytest.fail("there is nothing to wait for"))
+    monkeypatch.setattr(kernel, "unix_connect", lambda *_: ours.detach())
+    monkeypatch.setattr(kernel, "poll", lambda *_: pytest.fail("there is nothing to wait for"))
     directory = os.open(tmp_path, os.O_RDONLY)
     died: list[int] = []
     before = signal.signal(signal.SIGPIPE, lambda number, _: died.append(number))
@@ -38,7 +39,7 @@ def test_init_dies_between_connect_and_request(tmp_path: Path, monkeypatch: pyte
 def test_init_has_ended_when_its_failure_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks for the container's state after a start that failed finds it stopped, however slowly init ends."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monkeypatch.setattr(start.kernel, "unix_connect", lambda *_: ours.detach())
+    monkeypatch.setattr(kernel, "unix_connect", lambda *_: ours.detach())
     init = os.fork()
     if init == 0:
         ours.close()

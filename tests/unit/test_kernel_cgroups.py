@@ -10,25 +10,23 @@ import pytest
 from support.recording import Recorder
 
 from pyruntime.errors import Failure
-from pyruntime.kernel import cgroups
+from pyruntime.kernel import _linux, cgroups
 
 
 def test_parents_that_are_gone_again_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a delete removes them that has just found them empty."""
-    real = cgroups._linux.mkdir
-    removed: list[str] = []
+    removed: list[Path] = []
 
     class Racing:
         def __getattr__(self, name: str) -> Any:
-            return getattr(cgroups_linux, name)
+            return getattr(_linux, name)
 
         def mkdir(self, path: str, mode: int) -> None:
             if path.endswith("/own") and not removed:
-                removed.append(path)
-                (tmp_path / "a/b").rmdir()
-            real(path, mode)
+                removed.append(tmp_path / "a/b")
+                removed[0].rmdir()
+            _linux.mkdir(path, mode)
 
-    cgroups_linux = cgroups._linux
     (tmp_path / "a/b").mkdir(parents=True)
     monkeypatch.setattr(cgroups, "_linux", Racing())
     try:

@@ -1,6 +1,6 @@
 """Mount options: which join, which replace each other, and which of them are refused. docs/mount-options.md."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import plans
@@ -10,6 +10,9 @@ from pyruntime.plan import idmaps, mount_options, mounts, old_mount
 from pyruntime.spec import checks
 from pyruntime.spec.options import split, words
 from pyruntime.step import Step
+
+if TYPE_CHECKING:
+    from pyruntime.spec._config import Config, Mount
 
 BINDS = [
     (["bind"], False),
@@ -157,7 +160,7 @@ class TestLongValues:
             steps({"type": "tmpfs", "source": "t", "options": [f"x={'y' * 5000}"]})
 
 
-MAPS = {
+MAPS: dict[str, Any] = {
     "uidMappings": [{"containerID": 0, "hostID": 5000, "size": 100}],
     "gidMappings": [{"containerID": 0, "hostID": 6000, "size": 100}],
 }
@@ -204,11 +207,12 @@ class TestIdmap:
 
     @pytest.mark.parametrize("option", ["idmap", "ridmap", "idmap=", "ro,idmap"])
     def test_without_mappings_it_needs_a_user_namespace(self, option: str) -> None:
-        mount = {"destination": "/mnt", "type": "bind", "source": "/x", "options": ["bind", option]}
+        mount: Mount = {"destination": "/mnt", "type": "bind", "source": "/x", "options": ["bind", option]}
+        config: Config = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "mounts": [mount]}
         with pytest.raises(InvalidConfig, match="needs a user namespace"):
-            checks.check_mounts({"mounts": [mount]})
+            checks.check_mounts(config)
         mount["options"] = ["bind", f"{option.removesuffix('=')}=uids=0-1-1;gids=0-1-1"]
-        checks.check_mounts({"mounts": [mount]})
+        checks.check_mounts(config)
 
 
 REFUSED = [

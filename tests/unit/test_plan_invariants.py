@@ -211,7 +211,11 @@ def test_what_another_user_namespace_may_own_is_joined_before_it(user: dict[str,
     joined = [{"type": kind, "path": f"/proc/1/ns/{link}"} for kind, link in links.items()]
     config["linux"]["namespaces"] = [*joined, {"type": "user", **user}, {"type": "pid", **pid}]
     plan = inputs_for(config).create(config)
-    entered = {kind: plan.index(lambda s, k=kind: s.describe().startswith(f"setns(<ns_{k}>")) for kind in links}
+    descriptions = [step.describe() for step in plan]
+    entered = {
+        kind: next(at for at, text in enumerate(descriptions) if text.startswith(f"setns(<ns_{kind}>"))
+        for kind in links
+    }
     user_entered = plan.index(lambda s: "CLONE_NEWUSER" in s.describe())
     assert max(at for kind, at in entered.items() if kind != "mount") < user_entered < entered["mount"]
     sides = {plan.steps[at].side for kind, at in entered.items() if kind != "mount"}

@@ -136,9 +136,9 @@ int main(int argc, char **argv)
 
 def test_s390_where_an_unknown_number_arrives_as_0(tmp_path: Path) -> None:
     """libseccomp makes no filter for two byte orders, so the prologue alone is run."""
-    sources = paths.REPO / "pyruntime/kernel/src"
-    program = tmp_path / "prologue"
-    command = ["gcc", "-Wall", "-I", sources, "-o", program, "-x", "c", "-", sources / "enosys.c"]
+    sources = str(paths.REPO / "pyruntime/kernel/src")
+    program = f"{tmp_path}/prologue"
+    command = ["gcc", "-Wall", "-I", sources, "-o", program, "-x", "c", "-", f"{sources}/enosys.c"]
     subprocess.run(command, input=PROLOGUE, text=True, check=True)
     known = [hex(S390X), "435", hex(X86_64), "450", hex(AARCH64), "-1"]
     prologue = subprocess.run([program, *known], check=True, capture_output=True).stdout

@@ -95,7 +95,7 @@ class TestFeatures:
         """The words that `features` prints are valid in a config; the versions are accepted."""
         linux = printed["linux"]
         for version in (printed["ociVersionMin"], printed["ociVersionMax"]):
-            checks.check_version({"ociVersion": version})
+            checks.check_version({"ociVersion": version, "root": {"path": "rootfs"}})
         assert printed["ociVersionMax"] == SPEC_VERSION
         assert set(linux["namespaces"]) == _validator.NAMESPACE_TYPE
         assert set(linux["seccomp"]["actions"]) == _validator.SECCOMP_ACTION

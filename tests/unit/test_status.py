@@ -7,14 +7,18 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyruntime import kernel
 from pyruntime.container import status as status_module
 from pyruntime.container.status import state_document, status_of
 from pyruntime.container.store import Container, Store
 from pyruntime.errors import Failure
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 
 @pytest.fixture
@@ -29,8 +33,10 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 def container(tmp_path: Path) -> Iterator[Container]:
     """A container whose record is `creating` and whose creator has let go of it."""
     (tmp_path / "cgroup/c").mkdir(parents=True)
-    record = {
-        **dict.fromkeys(("ociVersion", "bundle", "rootfs"), "/x"),
+    record: Record = {
+        "ociVersion": "/x",
+        "bundle": "/x",
+        "rootfs": "/x",
         "id": "c",
         "annotations": {"a": "b"},
         "cgroup": "/c",
@@ -159,13 +165,13 @@ class TestStopped:
         self, container: Container, process: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the pidfd refers to is what is compared: a look at the pid before it says nothing."""
-        real, started = status_module.kernel.pidfd_open, [container.record["start_time"]]
+        real, started = kernel.pidfd_open, [container.record["start_time"]]
 
         def pidfd_open(pid: int) -> int:
             started[0] += 1
             return real(pid)
 
-        monkeypatch.setattr(status_module.kernel, "pidfd_open", pidfd_open)
+        monkeypatch.setattr(kernel, "pidfd_open", pidfd_open)
         monkeypatch.setattr(status_module, "stat_of", lambda pid: ("S", started[0]))
         assert now(container) == ("stopped", 0)
 

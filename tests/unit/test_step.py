@@ -1,10 +1,15 @@
 """A step describes itself as strace does, runs against any kernel, and skips what depends on an allowed failure."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pyruntime.step import EMPTY, INIT, Flags, Octal, Slot, Step
+
+if TYPE_CHECKING:
+    from pyruntime.step import Slots
 
 
 class Recorder:
@@ -17,10 +22,13 @@ class Recorder:
     def flags(self, names: str) -> int:
         return {"": 0, "A": 1, "A|B": 3}[names]
 
-    def errno_name(self, number: int) -> str:
-        return {2: "ENOENT", 13: "EACCES"}[number]
+    def errno_name(self, number: int | None) -> str:
+        return {2: "ENOENT", 13: "EACCES"}[number or 0]
 
-    def __getattr__(self, name: str):
+    def close(self, fd: int) -> None:
+        self.calls.append(("close", fd))
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
         def call(*args: object) -> str:
             self.calls.append((name, *args))
             if name in self.fail:
@@ -57,7 +65,7 @@ def test_long_arguments_are_shortened() -> None:
 
 def test_apply_resolves_and_fills_its_slot() -> None:
     kernel = Recorder()
-    slots = {"fd": 7}
+    slots: Slots = {"fd": 7}
     Step(INIT, "", "open", Slot("fd"), Flags("A"), Octal(0o755), "p", into="new").apply(kernel, slots)
     assert kernel.calls == [("open", 7, 1, 0o755, "p")]
     assert slots["new"] == "result of open"
@@ -65,7 +73,7 @@ def test_apply_resolves_and_fills_its_slot() -> None:
 
 def test_closes_after_the_call_and_forgets() -> None:
     kernel = Recorder()
-    slots = {"fd": 7}
+    slots: Slots = {"fd": 7}
     Step(INIT, "", "move", Slot("fd"), closes=("fd",)).apply(kernel, slots)
     assert kernel.calls == [("move", 7), ("close", 7)]
     assert slots == {}
@@ -73,7 +81,7 @@ def test_closes_after_the_call_and_forgets() -> None:
 
 def test_an_ignored_errno_leaves_the_slot_empty_and_skips_what_needs_it() -> None:
     kernel = Recorder(open=2)
-    slots: dict[str, object] = {}
+    slots: Slots = {}
     Step(INIT, "", "open", "p", into="fd", ignore=("ENOENT",)).apply(kernel, slots)
     assert slots["fd"] is EMPTY
     Step(INIT, "", "mask", Slot("fd"), into="later", closes=("fd",)).apply(kernel, slots)
@@ -94,7 +102,7 @@ def test_a_slot_that_no_step_fills_is_a_fault_of_the_plan() -> None:
 
 
 def test_any_object_with_the_calls_can_be_the_kernel() -> None:
-    seen = []
+    seen: list[str] = []
     kernel = SimpleNamespace(flags=len, errno_name=str, sethostname=seen.append)
     Step(INIT, "", "sethostname", "h").apply(kernel, {})
     assert seen == ["h"]

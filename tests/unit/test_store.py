@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,7 +141,8 @@ class TestCreate:
 
     @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a b", "ä", "a\n", "~x", "x" * 256, "a\0b", "a:b"])
     def test_bad_id(self, store: Store, bad: str) -> None:
-        for call in (lambda: store.create(bad, record(bad), CONFIG), lambda: store.open(bad)):
+        calls: list[Callable[[], object]] = [lambda: store.create(bad, record(bad), CONFIG), lambda: store.open(bad)]
+        for call in calls:
             with pytest.raises(Failure, match="invalid container ID format" if bad else "container id cannot be empty"):
                 call()
         assert entries(store) == []

@@ -1,7 +1,7 @@
 """The client of systemd without systemd: addresses, starting, stopping, removing, and what is said of refusals."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,6 +9,9 @@ from pyruntime.container import systemd as client
 from pyruntime.container.dbus import CallFailed
 from pyruntime.errors import Failure
 from pyruntime.plan import unit_properties
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 
 class TestAddresses:
@@ -192,7 +195,7 @@ class FakeGroup:
 class TestRemove:
     GONE = error("systemd1.NoSuchUnit", "Unit x.scope not loaded.")
 
-    def remove(self, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], fake: Any, *, owned: bool) -> list[str]:
+    def remove(self, monkeypatch: pytest.MonkeyPatch, record: "Record", fake: Any, *, owned: bool) -> list[str]:
         log: list[str] = []
         monkeypatch.setattr("pyruntime.container.cgroup.owned", lambda _: FakeGroup(log) if owned else None)
 
@@ -202,7 +205,8 @@ class TestRemove:
             return manager(fake)
 
         monkeypatch.setattr(client, "connect", connect)
-        whole = {"systemd_unit": "x.scope", "systemd_user": False, "cgroup_mount": "/no/such", "cgroup": "/cgroup"}
+        whole: Record = {"systemd_unit": "x.scope", "systemd_user": False}
+        whole.update({"cgroup_mount": "/no/such", "cgroup": "/cgroup"})
         client.remove_scope({**whole, **record})
         return log
 
@@ -226,14 +230,14 @@ class TestRemove:
         assert fake.called == [("GetUnit", "x.scope")]
 
     @pytest.fixture
-    def cgroup(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    def cgroup(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Record":
         """A record of a create that was killed before it noted its cgroup, which exists."""
         monkeypatch.setattr(client, "VANISH_SECONDS", 0)
         (tmp_path / "x.scope").mkdir()
         return {"cgroup_mount": str(tmp_path), "cgroup": "/x.scope"}
 
     def test_a_scope_that_may_be_anothers_is_never_stopped(
-        self, monkeypatch: pytest.MonkeyPatch, cgroup: dict[str, str], tmp_path: Path
+        self, monkeypatch: pytest.MonkeyPatch, cgroup: "Record", tmp_path: Path
     ) -> None:
         (tmp_path / "x.scope/cgroup.events").write_text("populated 1\nfrozen 0\n")
         fake = Fake(["/u"], [], self.GONE)
@@ -241,7 +245,7 @@ class TestRemove:
         assert "StopUnit" not in [each[0] for each in fake.called]
 
     def test_a_scope_that_never_had_a_process_is_stopped(
-        self, monkeypatch: pytest.MonkeyPatch, cgroup: dict[str, str], tmp_path: Path
+        self, monkeypatch: pytest.MonkeyPatch, cgroup: "Record", tmp_path: Path
     ) -> None:
         (tmp_path / "x.scope/cgroup.events").write_text("populated 0\nfrozen 0\n")
         fake = Fake(["/job/9"], self.GONE, jobs=(("/job/9", "done"),))

@@ -124,7 +124,7 @@ class TestWrites:
 
 def test_what_unified_once_said_of_a_file_is_forgotten() -> None:
     current = {"unified": {"pids.max": "7", "memory.high": "5"}}
-    wanted = {"pids": {"limit": 9}}
+    wanted: dict[str, Any] = {"pids": {"limit": 9}}
     merged = plan.merge(current, wanted)
     plan.forget_overwritten(merged, plan.writes_of(wanted, merged))
     assert merged == {"unified": {"memory.high": "5"}, "pids": {"limit": 9}}
@@ -149,8 +149,8 @@ def changes(current: dict[str, Any], given: dict[str, Any], **files: str | None)
     return [(each.step.describe(), [step.describe() for step in each.undo]) for each in found]
 
 
-def order(*args: Any, **files: str | None) -> list[str]:
-    return [text.split('"')[1] for text, _ in changes(*args, **files) if "write_at" in text]
+def order(current: dict[str, Any], given: dict[str, Any], **files: str | None) -> list[str]:
+    return [text.split('"')[1] for text, _ in changes(current, given, **files) if "write_at" in text]
 
 
 class TestChanges:

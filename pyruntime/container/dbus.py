@@ -54,7 +54,10 @@ def open_address(address: str) -> int:
     problem: OSError | None = None
     for transport in address.split(";"):
         method, _, text = transport.partition(":")
-        keys = dict(part.partition("=")[::2] for part in text.split(","))
+        keys: dict[str, str] = {}
+        for part in text.split(","):
+            key, _, value = part.partition("=")
+            keys[key] = value
         try:
             if method == "unix" and "path" in keys:
                 return int(kernel.unix_connect(kernel.flags("AT_FDCWD"), unescape(keys["path"])))

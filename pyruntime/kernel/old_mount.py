@@ -41,6 +41,7 @@ def mount_by_data(source: str, kind: str, flags: int, data: str) -> int:
 
 def _answer(pipe: int, source: str, kind: str, flags: int, data: str) -> None:
     """The child: write the number of the descriptor, or a negative errno, and end."""
+    number = -errno.EIO
     try:
         root, recursive = C["AT_FDCWD"], C["AT_RECURSIVE"]
         _linux.mount_setattr(root, "/", recursive, 0, 0, C["MS_PRIVATE"])

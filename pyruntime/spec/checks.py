@@ -14,9 +14,6 @@ from .options import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from ._config import Config, Mount, Process
 
 OLDEST = "1.0.0"
@@ -91,14 +88,14 @@ def check_annotations(config: Config) -> None:
 
 def check_program(config: Config) -> None:
     """The process may be left out; what is there must be right."""
-    if config.get("process") is not None:
-        check_process(config["process"])
+    process = config.get("process")
+    if process is not None:
+        check_process(process)
 
 
 def check_hooks(config: Config) -> None:
     """config.md "POSIX-platform Hooks": path MUST be absolute."""
-    points: Mapping[str, Any] = config.get("hooks") or {}
-    for point, hooks in points.items():
+    for point, hooks in linux.members(config.get("hooks")):
         if point in HOOKS:
             for index, hook in enumerate(hooks or ()):
                 absolute(hook["path"], f"/hooks/{point}/{index}/path")
@@ -186,8 +183,7 @@ def check_rlimits(process: Process, at: str) -> None:
 def check_console_size(process: Process, at: str) -> None:
     """config.md "Process": the size is ignored without a terminal."""
     if process.get("terminal"):
-        size: Mapping[str, Any] = process.get("consoleSize") or {}
-        for key, value in size.items():
+        for key, value in linux.members(process.get("consoleSize")):
             if key in ("height", "width") and value > LARGEST_TERMINAL:
                 raise InvalidConfig(f"{key} {value} is above {LARGEST_TERMINAL}", pointer=f"{at}/consoleSize/{key}")
 
@@ -212,18 +208,17 @@ def check_scheduler(process: Process, at: str) -> None:
             f"priority {priority} goes with SCHED_FIFO and SCHED_RR, not with {policy}",
             pointer=f"{at}/scheduler/priority",
         )
-    times: Mapping[str, Any] = scheduler
-    for key in ("runtime", "deadline", "period"):
-        if times.get(key) and policy != "SCHED_DEADLINE":
+    times = (("runtime", scheduler.get("runtime")), ("deadline", scheduler.get("deadline")))
+    for key, value in (*times, ("period", scheduler.get("period"))):
+        if value and policy != "SCHED_DEADLINE":
             raise InvalidConfig(
-                f"{key} {times[key]} goes with SCHED_DEADLINE, not with {policy}", pointer=f"{at}/scheduler/{key}"
+                f"{key} {value} goes with SCHED_DEADLINE, not with {policy}", pointer=f"{at}/scheduler/{key}"
             )
 
 
 def check_cpu_affinity(process: Process, at: str) -> None:
     """config.md "Linux Process": execCPUAffinity holds lists of CPUs."""
-    lists: Mapping[str, Any] = process.get("execCPUAffinity") or {}
-    for key, cpus in lists.items():
+    for key, cpus in linux.members(process.get("execCPUAffinity")):
         if key in ("initial", "final"):
             number_list(cpus, f"{at}/execCPUAffinity/{key}")
 

@@ -8,7 +8,7 @@ from .jsontext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from ._config import Config, IDMapping, Linux, Resources
@@ -78,6 +78,11 @@ def _is_number(text: str) -> bool:
     return len(text) <= 6 and text.isascii() and text.isdigit()
 
 
+def members(of: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
+    """Return names and values of all that an object holds, also of properties that the spec does not know."""
+    return of.items() if of else ()
+
+
 def section(config: Config) -> Linux:
     """Return /linux, or an empty object."""
     return config.get("linux") or {}
@@ -107,8 +112,9 @@ def check_namespaces(config: Config) -> None:
         if entry["type"] in seen:
             raise InvalidConfig(f"namespace {entry['type']} is there twice", pointer=f"/linux/namespaces/{index}/type")
         seen.add(entry["type"])
-        if entry.get("path"):
-            absolute(entry["path"], f"/linux/namespaces/{index}/path")
+        path = entry.get("path")
+        if path:
+            absolute(path, f"/linux/namespaces/{index}/path")
 
 
 def check_names(config: Config) -> None:
@@ -227,13 +233,13 @@ def check_devices(config: Config) -> None:
         absolute(path, f"{pointer}/path")
         number: tuple[Any, ...] = ("p",)
         if kind != "p":
-            numbers = (("major", device.get("major"), LAST_MAJOR), ("minor", device.get("minor"), LAST_MINOR))
-            for key, value, last in numbers:
+            major, minor = device.get("major"), device.get("minor")
+            for key, value, last in (("major", major, LAST_MAJOR), ("minor", minor, LAST_MINOR)):
                 if value is None:
                     raise InvalidConfig(f"device {shown(path)} has no {key} number", pointer=f"{pointer}/{key}")
                 if not 0 <= value <= last:
                     raise InvalidConfig(f"{key} number {value} is not in 0..{last}", pointer=f"{pointer}/{key}")
-            number = ("b" if kind == "b" else "c", device["major"], device["minor"])
+            number = ("b" if kind == "b" else "c", major, minor)
         if seen.setdefault(path, number) != number:
             raise InvalidConfig(f"another device is at {shown(path)} already", pointer=f"{pointer}/path")
 
@@ -246,8 +252,9 @@ def check_net_devices(config: Config) -> None:
     for name, device in devices.items():
         pointer = f"/linux/netDevices/{escaped(name)}"
         _check_device_name(name, pointer)
-        if device.get("name"):
-            _check_device_name(device["name"], f"{pointer}/name")
+        wanted = device.get("name")
+        if wanted:
+            _check_device_name(wanted, f"{pointer}/name")
 
 
 def _check_device_name(name: str, pointer: str) -> None:
@@ -349,8 +356,9 @@ def check_resources(resources: Resources, at: str = "/linux/resources") -> None:
         if "hcaHandles" not in limits and "hcaObjects" not in limits:
             raise InvalidConfig("neither hcaHandles nor hcaObjects", pointer=f"{at}/rdma/{escaped(name)}")
     cpu = resources.get("cpu") or {}
-    if 0 < cpu.get("quota", 0) < cpu.get("burst", 0):
-        raise InvalidConfig(f"burst {cpu['burst']} is above quota {cpu['quota']}", pointer=f"{at}/cpu/burst")
+    quota, burst = cpu.get("quota", 0), cpu.get("burst", 0)
+    if 0 < quota < burst:
+        raise InvalidConfig(f"burst {burst} is above quota {quota}", pointer=f"{at}/cpu/burst")
     for name in resources.get("unified") or ():
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise InvalidConfig(f"{shown(name)} is not a file of a cgroup", pointer=f"{at}/unified/{escaped(name)}")

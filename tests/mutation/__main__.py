@@ -111,7 +111,7 @@ def end(running: subprocess.Popen[str]) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/test mutation --", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="scripts/test mutation --", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", default=["spec", "plan", "container", "engine"])
     parser.add_argument("--count", type=int, default=100, help="how many mutants, 0 for all (100)")
     parser.add_argument("--seed", type=int, default=1)

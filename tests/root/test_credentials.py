@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from support.bundle import Bundle
@@ -40,9 +41,10 @@ class TestGroupsOfTheCaller:
     @pytest.mark.parametrize("groups", [None, []])
     @pytest.mark.parametrize("uid", [0, 1000])
     def test_run(self, runtime: Runtime, bundle: Bundle, groups: list[int] | None, uid: int) -> None:
-        bundle.process["user"] = {"uid": uid, "gid": 5}
+        user: dict[str, Any] = {"uid": uid, "gid": 5}
         if groups is not None:
-            bundle.process["user"]["additionalGids"] = groups
+            user["additionalGids"] = groups
+        bundle.process["user"] = user
         bundle.args("grep", "Groups:", "/proc/self/status")
         shown = self.as_member(runtime.command("run", "--bundle", bundle.save(), new_id()))
         assert shown.split() == ["Groups:"]

@@ -49,7 +49,7 @@ def test_config_of_an_engine(
     name: str, container: Make, runtime: Runtime, bundle: Bundle, console: ConsoleSocket, pod: Callable[[], Container]
 ) -> None:
     config = engine_configs.load(name)
-    joins = [entry["type"] for entry in config["linux"]["namespaces"] if entry.get("path")]
+    joins: list[str] = [entry["type"] for entry in config["linux"]["namespaces"] if entry.get("path")]
     # What Docker calls its default network namespace is the host's.
     other = pod().pid if joins and name != "docker-hostns" else None
     controllers = frozenset((session.CGROUP_ROOT / "cgroup.controllers").read_text().split())
@@ -67,7 +67,8 @@ def test_config_of_an_engine(
     assert Path(f"/proc/{box.pid}/cmdline").read_bytes() == b"/bin/sleep\x001000\x00"
     files = {"network": "net", "mount": "mnt"}
     for kind in joins:
-        assert namespace(box.pid, files.get(kind, kind)) == namespace(other or "self", files.get(kind, kind)), kind
+        file = files.get(kind, kind)
+        assert namespace(box.pid, file) == namespace(other or "self", file), kind
     box.kill("KILL")
     box.wait_stopped()
     box.delete()

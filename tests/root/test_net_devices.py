@@ -27,7 +27,7 @@ class Host:
 
     def index(self, name: str) -> int:
         with IPRoute() as ip:
-            return int(ip.link_lookup(ifname=name)[0])
+            return int(next(iter(ip.link_lookup(ifname=name))))
 
     def give(self, *addresses: str, **more: Any) -> None:
         """Add addresses, such as 10.0.0.1/24, to the device that is moved."""

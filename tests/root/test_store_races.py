@@ -79,6 +79,7 @@ def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
     path = bundle.save()
     footprint = Footprint(runtime.root)
     random.seed(20)
+    id = ""
     for number in range(40):
         id = new_id("killed")
         creator = Started(runtime, "create", "-b", path, id)

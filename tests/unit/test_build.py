@@ -114,6 +114,7 @@ def test_the_extension_is_fortified_and_its_functions_begin_with_a_landing_pad()
         return
     line = next(line for line in symbols.splitlines() if line.endswith(" PyInit__linux"))
     begin = int(line.split()[1], 16)
+    code = b""
     for row in readelf("-l", linux).splitlines():
         if row.split()[:1] == ["LOAD"]:
             offset, address, _, size = (int(word, 16) for word in row.split()[1:5])

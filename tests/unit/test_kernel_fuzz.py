@@ -154,11 +154,11 @@ def test_seccomp_profiles_of_anything() -> None:
     rng = random.Random(5)
     compiled = 0
     for _ in range(ROUNDS):
-        arches = rng.choice([[], ["x86_64"], ["no"], [value(rng)], [None]])
+        arches: Any = rng.choice([[], ["x86_64"], ["no"], [value(rng)], [None]])
         condition = (rng.choice([0, 5, 6, 1 << 31]), rng.choice([0, 4, 7, 99, -1]), 1, rng.choice([0, 1 << 63]))
         conditions = rng.choice([[], [condition], [condition] * 8, [value(rng)], value(rng)])
         name = rng.choice(["read", "no_such_call", "", "a\0b", value(rng)])
-        rules = rng.choice([[], [(0x7FFF0000, name, conditions)], [value(rng)], value(rng)])
+        rules: Any = rng.choice([[], [(0x7FFF0000, name, conditions)], [value(rng)], value(rng)])
         try:
             named = rng.choice([None, [], ["read", "clone3", "no_such_call"], [value(rng)], value(rng)])
             _seccomp.compile(rng.choice([0x7FFF0000, 0, 0x00050001]), arches, rules, named)

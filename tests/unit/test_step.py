@@ -1,7 +1,6 @@
 """A step describes itself as strace does, runs against any kernel, and skips what depends on an allowed failure."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +102,18 @@ def test_a_slot_that_no_step_fills_is_a_fault_of_the_plan() -> None:
 
 def test_any_object_with_the_calls_can_be_the_kernel() -> None:
     seen: list[str] = []
-    kernel = SimpleNamespace(flags=len, errno_name=str, sethostname=seen.append)
-    Step(INIT, "", "sethostname", "h").apply(kernel, {})
+
+    class Other:
+        def close(self, fd: int) -> None:
+            raise AssertionError("nothing is open")
+
+        def flags(self, names: str) -> int:
+            return len(names)
+
+        def errno_name(self, number: int | None) -> str:
+            return str(number)
+
+        sethostname = seen.append
+
+    Step(INIT, "", "sethostname", "h").apply(Other(), {})
     assert seen == ["h"]

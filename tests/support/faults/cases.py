@@ -160,6 +160,7 @@ def call_faults(calls: list[list[str]], kinds: list[str]) -> Iterator[Fault]:
     """Every call once with an errno, some with one that a full machine gives, and a death before each."""
     sampled = 0
     seen: Counter[tuple[str, str]] = Counter()
+    call: inject.Call | None = None
     for at, (name, callers, *_) in enumerate(calls):
         call = inject.Call(name, callers, seen[name, callers])
         seen[name, callers] += 1
@@ -173,7 +174,7 @@ def call_faults(calls: list[list[str]], kinds: list[str]) -> Iterator[Fault]:
         if "host" in kinds:
             yield Fault("call", at, "before", "host", call=call)
     if "host" in kinds:
-        yield Fault("call", at, "after", "host", call=call)
+        yield Fault("call", len(calls) - 1, "after", "host", call=call)
     if "limit" in kinds:
         yield from (Fault("limit", number, "before", "errno", errno.EMFILE) for number in LIMITS)
 

@@ -15,7 +15,7 @@ nothing: Any = _nothing
 
 def no_clean_up() -> None:
     """A create that fails leaves everything."""
-    vars(create)["clean_up"] = nothing
+    create.__dict__["clean_up"] = nothing
 
 
 def no_parents() -> None:

@@ -3,46 +3,19 @@
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 from support import session
 from support.bundle import Bundle
 from support.fixtures import Make
 from support.leaks import Footprint
-from support.runtime import ENVIRONMENT, Container, Runtime, new_id, process_runs, wait_for
-
-
-class Started:
-    """A command of the runtime that is still at work. Its stderr is a file: init keeps it, so a pipe would not end."""
-
-    def __init__(self, runtime: Runtime, *args: str | Path) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            runtime.command(*args),
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self.errors,
-        )
-
-    def end(self, seconds: float = 20) -> tuple[int, str]:
-        """Wait for it; return exit status and standard error."""
-        status = self.process.wait(seconds)
-        with self.errors as file:
-            file.seek(0)
-            return status, file.read().decode()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.end()
+from support.moments import Moments
+from support.runtime import ENVIRONMENT, Container, Runtime, Started, new_id, process_runs, wait_for
 
 
 def test_two_creates_of_one_id(runtime: Runtime, bundle: Bundle) -> None:
@@ -51,6 +24,8 @@ def test_two_creates_of_one_id(runtime: Runtime, bundle: Bundle) -> None:
         id = new_id()
         ends = [each.end() for each in [Started(runtime, "create", "-b", bundle.path, id) for _ in range(4)]]
         assert sorted(status for status, _ in ends) == [0, 1, 1, 1], ends
+        for status, said in ends:
+            assert said == "" if status == 0 else f'container with given ID already exists: "{id}"' in said, ends
         box = Container(runtime, bundle.path, id)
         assert box.status == "created" and process_runs(box.pid), "a refused create had an effect on the other"
         box.start()
@@ -78,18 +53,20 @@ def test_create_killed_at_any_moment(runtime: Runtime, bundle: Bundle) -> None:
     bundle.sh("exec sleep 1000")
     path = bundle.save()
     footprint = Footprint(runtime.root)
-    random.seed(20)
-    id = ""
-    for number in range(40):
+    moments = Moments(runtime, path, 20)
+    at_work, id = 0, ""
+    for _ in range(40):
         id = new_id("killed")
+        moment = moments.choose()
         creator = Started(runtime, "create", "-b", path, id)
-        time.sleep(random.random() * 0.06 if number else 0)
-        creator.kill()
+        time.sleep(moment)
+        at_work += creator.kill() == -signal.SIGKILL and runtime.ids() != []
         # An init that was just born has a copy of the creator's lock until it notices that it is alone.
         wait_for(lambda: statuses(runtime) <= {"stopped", "created"}, "nobody creates any more")
         assert runtime.ok("delete", "--force", id) == ""
         assert runtime.ids() == []
     footprint.check()
+    assert at_work, "no create was killed that had left something"
     assert runtime.run("run", "-d", "-b", path, id).status == 0
     runtime.ok("delete", "--force", id)
 
@@ -140,21 +117,23 @@ def test_delete_by_force_of_a_container_that_is_being_created(runtime: Runtime, 
     id = new_id()
     creator = Started(runtime, "create", "-b", bundle.save(), id)
     wait_for(ready.exists, "the hook runs")
-    runtime.ok("delete", "--force", id, seconds=10)
+    runtime.ok("delete", "--force", id)
     status, said = creator.end()
     assert status == 1 and len(said.splitlines()) == 1, said
     assert runtime.ids() == []
 
 
 def test_kill_while_start_waits_for_a_hook(container: Make, bundle: Bundle, workdir: Path) -> None:
-    ready = workdir / "ready"
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"> {ready}; sleep 3"]}
-    bundle.config["hooks"] = {"poststart": [hook]}
+    ready, go_on = workdir / "ready", workdir / "go-on"
+    wait = f"> {ready}; until [ -e {go_on} ]; do sleep 0.05; done"
+    bundle.config["hooks"] = {"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", wait]}]}
     box = container(start=False)
     starter = Started(box.runtime, "start", box.id)
     wait_for(ready.exists, "the hook runs")
-    box.runtime.ok("kill", box.id, "KILL", seconds=2)
-    starter.end()
+    box.runtime.ok("kill", box.id, "KILL")
+    assert starter.process.poll() is None, "kill has waited for the hook"
+    go_on.touch()
+    assert starter.end() == (0, "")
     box.wait_stopped()
 
 
@@ -353,7 +332,7 @@ def test_many_looks_at_a_stopped_init_do_not_block(container: Make) -> None:
     box = container(start=False)
     box.kill("STOP")
     for _ in range(25):
-        assert box.runtime.run("state", box.id, seconds=5).status == 0
+        assert box.runtime.run("state", box.id).status == 0
     assert box.status == "created"
     box.kill("CONT")
     box.start()
@@ -363,7 +342,7 @@ def test_a_frozen_container_that_was_not_started(container: Make) -> None:
     box = container(start=False)
     box.runtime.ok("pause", box.id)
     assert box.status == "paused"
-    assert "paused" in box.runtime.fails("start", box.id, seconds=5)
+    assert "paused" in box.runtime.fails("start", box.id)
     box.runtime.ok("resume", box.id)
     assert box.status == "created"
     box.start()

@@ -66,13 +66,15 @@ class TestStatus:
 
     def test_no_command(self, box: Container) -> None:
         result = box.runtime.run("exec", box.id)
-        assert result.status in (1, 255) and result.stderr
+        assert result.status in (1, 255)
+        says(result.stderr, "exec args cannot be empty")
 
     def test_stopped_container(self, box: Container) -> None:
         box.kill()
         box.wait_stopped()
         result = box.exec("true")
-        assert result.status in (1, 255) and result.stderr
+        assert result.status in (1, 255)
+        says(result.stderr, "cannot exec in a stopped container", "container not running")
         assert box.status == "stopped"
 
     def test_the_container_goes_on(self, box: Container) -> None:
@@ -247,11 +249,20 @@ class TestProcessFile:
         assert result.status == 0, result
         assert process_runs(int((workdir / "pid").read_text()))
 
-    @pytest.mark.parametrize("text", ["", "[]", '{"args": 5, "cwd": "/"}', '{"cwd": "/"}'])
-    def test_bad_file(self, box: Container, workdir: Path, text: str) -> None:
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "process.json is not valid JSON: it is empty"),
+            ("[]", "process.json: expected an object, found the list []"),
+            ('{"args": 5, "cwd": "/"}', "expected a list, found the number 5 [process#/args]"),
+            ('{"cwd": "/"}', "args is missing or empty: there is no program to run [process#/args]"),
+        ],
+    )  # fmt: skip
+    def test_bad_file(self, box: Container, workdir: Path, text: str, words: str) -> None:
         (workdir / "process.json").write_text(text)
         result = box.exec("--process", str(workdir / "process.json"), "--")
         assert result.status in (1, 255) and result.stderr and "Traceback" not in result.stderr
+        says(result.stderr, words)
 
     def test_missing_file(self, box: Container, workdir: Path) -> None:
         result = box.exec("--process", str(workdir / "nowhere"), "--")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import mountinfo
+from support import leaks, mountinfo
+from support.cgroup import cgroup_of
 from support.docker import PRINT_SIZE, SERVE, Docker, privileged_capabilities
 from support.runtime import host_status, namespace, process_runs, wait_for
 from support.terminal import on_terminal
@@ -58,10 +59,15 @@ class TestRun:
         docker.ok("rm", id)
 
     def test_nothing_is_left(self, docker: Docker) -> None:
-        root = Path("/sys/fs/cgroup" + docker.cgroup)
-        docker.once("--", "true")
-        # The parent goes too when the runtime made it and nobody else is in it.
-        wait_for(lambda: not list(root.glob("*/")), "the container's cgroup is gone")
+        id = docker.background("--rm", "--", "sleep", "1000")
+        pid = docker.pid(id)
+        own = cgroup_of(pid)
+        assert own == Path("/sys/fs/cgroup" + docker.cgroup) / id
+        mounts = [line for line in leaks.mounts() if id in line]
+        docker.ok("kill", id)
+        wait_for(lambda: docker.run("inspect", id).status == 1, "the container is gone")
+        assert not process_runs(pid) and not own.exists()
+        assert [line for line in leaks.mounts() if id in line] == [], f"there were {mounts}"
 
 
 HARDENED = [
@@ -194,10 +200,10 @@ class TestOptions:
         status = host_status(docker.pid(id))
         assert status["Seccomp"] == "2"
         assert int(status["CapEff"], 16) == 0xA80425FB, "Docker's list"
-        refused = docker.ok(
-            "exec", id, "sh", "-c", "mount -t tmpfs x /mnt 2>&1; cat /proc/keys; unshare -m true 2>&1; true"
-        )
-        assert "permission denied" in refused.lower() and "Operation not permitted" in refused
+        for command, words in (("mount -t tmpfs x /mnt", "permission denied"), ("unshare -m true", "not permitted")):
+            assert words in docker.ok("exec", id, "sh", "-c", f"! {command} 2>&1").lower()
+        if Path("/proc/keys").exists():
+            assert docker.ok("exec", id, "stat", "-c", "%t,%T", "/proc/keys") == "1,3", "masked by the null device"
         docker.ok("rm", "-f", id)
 
     def test_environment_and_directory(self, docker: Docker) -> None:
@@ -217,9 +223,11 @@ class TestOptions:
         assert int(text.split()[1], 16) == (0xA80425FB | 1 << 25) & ~1
 
     def test_device(self, docker: Docker) -> None:
-        command = "stat -c '%t,%T' /dev/mine; head -c 3 /dev/mine | wc -c; true > /dev/mine"
+        command = "stat -c '%t,%T' /dev/mine; head -c 3 /dev/mine | wc -c; (true > /dev/mine) 2>&1"
         result = docker.run(*docker.run_command("--device", "/dev/zero:/dev/mine:r", "--", "sh", "-c", command))
-        assert result.stdout.split() == ["1,5", "3"]
+        kind, read, refused = result.stdout.splitlines()
+        assert (kind, read) == ("1,5", "3")
+        assert "/dev/mine" in refused and "Operation not permitted" in refused
 
     def test_volume(self, docker: Docker, data: Path) -> None:
         docker.once("-v", f"{data}:/data", "--", "sh", "-c", "echo inside > /data/file")

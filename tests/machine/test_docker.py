@@ -57,13 +57,20 @@ def test_fork_bomb(docker: Docker) -> None:
 
 
 def test_out_of_memory_is_told(docker: Docker) -> None:
-    """Docker learns it from the cgroup's events."""
-    id = docker.background(
-        "--memory", "24m", "--memory-swap", "24m", "--", "sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=64M"
-    )
-    assert docker.ok("wait", id) == "137"
-    wait_for(lambda: docker.inspect(id)["State"]["OOMKilled"], "Docker says OOMKilled", 10)
-    docker.ok("rm", id)
+    """Docker learns it from the cgroup's events, and says so with the exit.
+
+    Its shim may miss the event of a container that ends at once. No later look at that one finds it then, so another
+    container is what may still show it.
+    """
+    told: list[bool] = []
+    while not any(told) and len(told) < 10:
+        id = docker.background(
+            "--memory", "24m", "--memory-swap", "24m", "--", "sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=64M"
+        )
+        assert docker.ok("wait", id) == "137"
+        told.append(docker.inspect(id)["State"]["OOMKilled"])
+        docker.ok("rm", id)
+    assert any(told), f"Docker has not said OOMKilled of any of {len(told)} containers"
 
 
 def test_stats(docker: Docker) -> None:

@@ -99,6 +99,26 @@ class TestStatus:
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                 status.open_init(container.record)
 
+    @pytest.mark.parametrize("letter", ["T", "t", "S"])
+    def test_the_socket_of_a_held_init_is_not_asked(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, letter: str
+    ) -> None:
+        asked: list[Any] = []
+
+        def connect(*given: Any) -> int:
+            asked.append(given)
+            return os.open("/dev/null", os.O_RDONLY)
+
+        monkeypatch.setattr(kernel, "unix_connect", connect)
+        with store.create("c", RECORD, b"{}") as container:
+            container.save_created(os.getpid())
+            Path(container.path, "start.sock").touch()
+            monkeypatch.setattr(status, "stat_of", lambda _: (letter, container.record["start_time"]))
+            found = status.status_of(container)
+            found.close()
+            assert found.status == "created"
+            assert asked == ([(container.dirfd, "start.sock")] if letter == "S" else [])
+
     @pytest.mark.parametrize("held", [False, True])
     def test_other_errors_of_the_socket(self, store: Store, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
         with store.create("c", RECORD, b"{}") as container:
@@ -162,6 +182,16 @@ class TestStatistics:
     def test_a_threaded_cgroup_counts_threads(self, tmp_path: Path) -> None:
         (tmp_path / "cgroup.threads").write_text("1\n2\n3\n")
         assert stats.pids(Cgroup(str(tmp_path))) == {"current": 3}
+
+    def test_swap_counts_with_memory(self, tmp_path: Path) -> None:
+        for name, text in {"memory.swap.current": "0", "memory.current": "7", "memory.swap.max": "5"}.items():
+            (tmp_path / name).write_text(f"{text}\n")
+        assert stats.memory(Cgroup(str(tmp_path)))["swap"] == {"limit": 5, "usage": 7, "failcnt": 0}
+        (tmp_path / "memory.swap.current").write_text("3\n")
+        (tmp_path / "memory.current").unlink()
+        found = stats.memory(Cgroup(str(tmp_path)))
+        assert found["swap"] == {"limit": 5, "usage": 3, "failcnt": 0}
+        assert found["usage"] == {"limit": 0, "failcnt": 0} and "cache" not in found and "raw" not in found
 
     def test_all_names(self) -> None:
         found = stats.statistics(Cgroup("/no/such"))

@@ -28,7 +28,7 @@ class TestPath:
         assert trusted(f"{tmp_path}/link") == (f"{tmp_path}/real", True)
         assert trusted(f"{tmp_path}/link/a/b") == (f"{tmp_path}/real/a/b", False)
 
-    @pytest.mark.parametrize("missing", ["/a", "/a/b", "/a/b/c"])
+    @pytest.mark.parametrize("missing", ["/a", "/a/b", "/a/b/c", "/X"])
     def test_one_that_does_not_exist_yet(self, tmp_path: Path, missing: str) -> None:
         assert trusted(f"{tmp_path}{missing}") == (f"{tmp_path}{missing}", False)
 

@@ -8,7 +8,8 @@ attribute `call`, the call and its main arguments as text.
 from __future__ import annotations
 
 import errno as _errno
-from posix import close, dup2, fchown, getpid, setsid, umask  # noqa: F401 - calls of steps
+from posix import close as close
+from posix import dup2, fchown, getpid, setsid, umask  # noqa: F401 - calls of steps
 
 from ._linux import *  # noqa: F403
 from ._linux import constants

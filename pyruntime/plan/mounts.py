@@ -77,7 +77,7 @@ def sources_for_host(config: dict[str, Any], listed: Namespaces, bundle: str) ->
     """Return the sources, by index, that the host would open before anything is mounted: for a user namespace, or to
     map owners. Whether they lead through the root file system is for the prober to find out (Host.inner_sources)."""
     found = {}
-    for index, mount in enumerate(config.get("mounts") or ()):
+    for index, mount in enumerate(config.get("mounts") or []):
         source, words = mount.get("source") or "", mount.get("options") or ()
         mapped = mount.get("uidMappings") or any("idmap" in word for word in words)
         if index and source and (listed.has_user or mapped) and is_bind(mount, mount_options.parse(words)):

@@ -154,10 +154,16 @@ def capabilities() -> tuple[int, int]:
 def cgroup_mount() -> tuple[str | None, tuple[str, ...]]:
     """Return where cgroup2 is mounted, None where it is not, and the controllers that it has."""
     for mount in CGROUP_MOUNTS:
-        text = read_text(f"{mount}/cgroup.controllers", missing=None)
-        if text is not None:
-            return mount, tuple(text.split())
+        found = controllers(mount)
+        if found is not None:
+            return mount, found
     return None, ()
+
+
+def controllers(mount: str) -> tuple[str, ...] | None:
+    """Return the controllers of a mount of cgroup2, None for one that is none."""
+    text = read_text(f"{mount}/cgroup.controllers", missing=None)
+    return None if text is None else tuple(text.split())
 
 
 def missing_cgroups(mount: str, path: str) -> list[str]:

@@ -46,10 +46,9 @@ def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool
 def of_record(record: Record) -> Place:
     """Return the place of a container that exists."""
     mount, path = record["cgroup_mount"], record["cgroup"]
-    controllers = tuple(probe.read_text(f"{mount}/cgroup.controllers").split())
     return Place(
         mount=mount,
-        controllers=controllers,
+        controllers=probe.controllers(mount) or (),
         path=path,
         missing=[],
         shared=probe.shared_controllers(mount, path, []),

@@ -10,6 +10,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure
+from ..state_files import START_SOCKET
 from ..text import decode, show
 from . import cgroup
 from .record import boot_id
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 DEAD = ("Z", "X", "x")
 HELD = ("T", "t")
 GONE = (0, -1, "X")
-SOCKET = "start.sock"
 LOCK_SHARED_NONBLOCKING = 1 | 4
 
 
@@ -154,9 +154,9 @@ def waits_for_start(container: Container, *, held: bool = False) -> bool:
     """
     try:
         if held:
-            posix.stat(SOCKET, dir_fd=container.dirfd)
+            posix.stat(START_SOCKET, dir_fd=container.dirfd)
             return True
-        fd = kernel.unix_connect(container.dirfd, SOCKET)
+        fd = kernel.unix_connect(container.dirfd, START_SOCKET)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
             return False

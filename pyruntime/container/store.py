@@ -17,6 +17,7 @@ import posix
 from .. import kernel
 from ..errors import Failure, NotFound
 from ..spec.jsontext import dumps, load_document
+from ..state_files import CONFIG, RECORD, RESOURCES
 from ..text import encode, quoted
 from .cgroup import attempts, identity
 from .ownership import write_note
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from .record import Record
     from .systemd import Property
 
-RECORD = "state.json"
-CONFIG = "config.json"
-RESOURCES = "resources.json"
 DAMAGE = (None, errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EIO, errno.EUCLEAN)
 """Why a record that can't be read will not be readable later either; None: it can be read, and is none."""
 LOCK_EXCLUSIVE, LOCK_NONBLOCKING, LOCK_UNLOCK = 2, 4, 8

@@ -7,10 +7,9 @@ import posix
 
 from .. import kernel
 from ..errors import Failure
+from ..state_files import START_SOCKET
 from . import channel
 
-SOCKET = "start.sock"
-"""Name of init's listening socket in the container's state directory; it is gone once the program was started."""
 END_LIMIT = 1000
 """Milliseconds that init may take to end after it has reported a failure."""
 POLLIN = 1
@@ -24,7 +23,7 @@ def start(state_dir: int, pidfd: int) -> None:
     container is `stopped` by then.
     """
     try:
-        connection = kernel.unix_connect(state_dir, SOCKET)
+        connection = kernel.unix_connect(state_dir, START_SOCKET)
     except OSError as error:
         if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
             raise Failure("the container's init is gone; it can't be started") from None
@@ -42,4 +41,4 @@ def start(state_dir: int, pidfd: int) -> None:
             raise
     finally:
         posix.close(connection)
-    posix.unlink(SOCKET, dir_fd=state_dir)
+    posix.unlink(START_SOCKET, dir_fd=state_dir)

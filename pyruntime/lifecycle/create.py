@@ -12,6 +12,7 @@ from ..errors import Failure, InvalidConfig, os_error_text
 from ..host import probe
 from ..plan import build, extensions, mounts
 from ..plan.wishes import Wishes
+from ..state_files import NOTIFY_DIRECTORY
 from . import protection
 from .delete import clean_up, mount_id
 from .place import place
@@ -138,7 +139,7 @@ def notify_directory(root: str, container_id: str, address: str | None, warnings
     if problem is not None:
         warnings.append(problem)
         return None
-    return f"{root}/{container_id}/{notify.DIRECTORY}"
+    return f"{root}/{container_id}/{NOTIFY_DIRECTORY}"
 
 
 def bundle_path(bundle: str) -> str:

@@ -12,7 +12,8 @@ import posix
 from .. import kernel, log
 from ..container.status import open_init
 from ..errors import Failure, os_error_text
-from ..plan.service_manager import INSIDE, NOTIFY_SOCKET
+from ..plan.service_manager import INSIDE
+from ..state_files import NOTIFY_DIRECTORY, NOTIFY_SOCKET
 from ..text import encode, shown
 
 TYPE_CHECKING = False
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..container.store import Container
 
-DIRECTORY = "notify"
-"""In the container's state directory; mounted in the container, and the socket comes into it with `start`."""
 POLLIN = 1
 LARGEST = 65536
 BARRIER_SECONDS = 30.0
@@ -61,8 +60,8 @@ def connect(address: str) -> _socket.socket:
 
 def make_directory(container: Container) -> None:
     """Make the directory that is mounted; the program's user may be anybody."""
-    posix.mkdir(DIRECTORY, 0o755, dir_fd=container.dirfd)
-    posix.chmod(DIRECTORY, 0o755, dir_fd=container.dirfd)
+    posix.mkdir(NOTIFY_DIRECTORY, 0o755, dir_fd=container.dirfd)
+    posix.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=container.dirfd)
 
 
 def listen(container: Container, address: str) -> Notify | None:
@@ -73,7 +72,9 @@ def listen(container: Container, address: str) -> Notify | None:
     import _socket
 
     try:
-        directory = posix.open(DIRECTORY, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
+        directory = posix.open(
+            NOTIFY_DIRECTORY, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd
+        )
     except FileNotFoundError:
         return None
     try:

@@ -102,14 +102,14 @@ def refuse_to_start(container: Container) -> None:
     import sys
 
     from .. import log
-    from ..engine.start import SOCKET
+    from ..state_files import START_SOCKET
     from .delete import end_processes
 
     text = f'cannot start container "{container.id}": config.json has no process [config.json#/process]'
     log.error(text)
     sys.stderr.write(f"pyruntime: {text}\n")
     end_processes(container)
-    posix.unlink(SOCKET, dir_fd=container.dirfd)
+    posix.unlink(START_SOCKET, dir_fd=container.dirfd)
 
 
 def run_poststart(container: Container, config: dict[str, object], pid: int) -> None:

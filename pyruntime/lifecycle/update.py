@@ -12,6 +12,7 @@ from ..engine import change
 from ..errors import Failure
 from ..host import probe
 from ..plan import update as plan
+from ..state_files import RESOURCES
 from ..text import quoted
 from .place import of_record
 
@@ -107,7 +108,7 @@ def note(container: Container, request: plan.Request, update_plan: plan.Update, 
     try:
         container.save_resources(request.merged)
     except OSError as error:
-        failure = Failure(f"write {container.path}/resources.json", error)
+        failure = Failure(f"write {container.path}/{RESOURCES}", error)
         change.take_back(update_plan.changes, slots, failure)
         raise failure from None
 

@@ -5,6 +5,7 @@ Read it from top to bottom: this list is what happens.
 
 from __future__ import annotations
 
+from ..state_files import START_SOCKET
 from ..step import HOST, INIT, Flags, Octal, Plan, Slot, Step
 from . import (
     capabilities,
@@ -61,7 +62,7 @@ def build_create(config: dict[str, Any], host: Host, place: Place, wishes: Wishe
         *hooks.stream_steps(config, EARLY_HOOKS),
         *mounts.host_mount_steps(parsed, config, host, wishes),
         *rootfs.host_device_steps(config, host),
-        Step(HOST, "", "unix_listen", Slot("state_dir"), "start.sock", into="start_listener"),
+        Step(HOST, "", "unix_listen", Slot("state_dir"), START_SOCKET, into="start_listener"),
         *namespaces.before_clone(config, host),
         namespaces.clone_step(config, host, place),
         Step(HOST, "", "close", Slot("start_listener")),

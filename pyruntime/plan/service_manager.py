@@ -5,6 +5,8 @@ Source: sd_listen_fds(3), sd_notify(3). config.json knows nothing of either, so 
 
 from __future__ import annotations
 
+from ..state_files import NOTIFY_SOCKET
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from ..step import Step
     from .wishes import Wishes
 
-NOTIFY_SOCKET = "notify.sock"
 INSIDE = "/run/notify"
 """Where the directory with the socket is mounted in the container."""
 MOUNT_OPTIONS = ("bind", "nosuid", "noexec", "nodev", "ro")

@@ -11,21 +11,22 @@ from pyruntime import options
 
 ROOT = Path(pyruntime.__file__).parent
 
-LIFECYCLE = {"errors", "log", "step", "kernel", "spec", "host", "plan", "engine", "container", "text"}
+LIFECYCLE = {"errors", "log", "step", "state_files", "kernel", "spec", "host", "plan", "engine", "container", "text"}
 ALLOWED = {
     "text": set(),
     "errors": {"text"},
     "log": {"text"},
     "options": set(),
+    "state_files": set(),
     "step": {"text"},
     "caller": {"errors", "text"},
     "trace": {"step", "kernel", "spec.jsontext", "errors", "text"},
     "kernel": {"errors", "text"},
     "spec": {"errors", "text"},
     "host": {"kernel", "errors", "text"},
-    "plan": {"step", "spec", "host.data", "errors", "text"},
-    "engine": {"step", "kernel", "errors", "log", "spec.jsontext", "text"},
-    "container": {"kernel", "spec.jsontext", "errors", "text"},
+    "plan": {"state_files", "step", "spec", "host.data", "errors", "text"},
+    "engine": {"state_files", "step", "kernel", "errors", "log", "spec.jsontext", "text"},
+    "container": {"state_files", "kernel", "spec.jsontext", "errors", "text"},
     "lifecycle": LIFECYCLE,
     "commands": {*LIFECYCLE, "lifecycle", "caller", "options"},
     "cli": {"errors", "log", "options", "caller", "commands", "lifecycle.protection", "trace", "kernel", "text"},

@@ -1,0 +1,11 @@
+"""Names of the files in a container's state directory, which several layers have to agree on."""
+
+START_SOCKET = "start.sock"
+"""Init's listening socket while it waits for `start`; it is gone once the program was started."""
+RECORD = "state.json"
+CONFIG = "config.json"
+RESOURCES = "resources.json"
+"""What linux.resources says since the last `update`."""
+NOTIFY_DIRECTORY = "notify"
+"""Mounted in the container; the socket of sd_notify(3) comes into it with `start`."""
+NOTIFY_SOCKET = "notify.sock"

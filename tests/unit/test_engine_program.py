@@ -48,6 +48,14 @@ class TestHome:
     def test_without_a_file(self, passwd: Path) -> None:
         assert program.home_of(0) == "/"
 
+    def test_a_file_that_can_not_be_read(self, passwd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def read(_fd: int, _size: int) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+        passwd.write_text("me:x:0:0::/home/me:\n")
+        monkeypatch.setattr(posix, "read", read)
+        assert program.home_of(0) == "/"
+
     def test_what_is_no_file(self, passwd: Path) -> None:
         """A fifo of the image does not hold init up, and a directory is no list of users."""
         os.mkfifo(passwd)

@@ -46,7 +46,7 @@ def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> Non
     for fd in kept:
         if fd > start:
             kernel.close_range(start, fd - 1, 0)
-        start = fd + 1
+        start = max(start, fd + 1)
     kernel.close_range(start, kernel.flags("UINT_MAX"), 0)
 
 

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import posix
 import signal
 import sys
 import time
@@ -84,6 +85,31 @@ class TestJoin:
         launched.kill()
         launched.close()
         assert no_children()
+
+    def test_init_has_one_socket(self, pids: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its end of the channel, none of those between host and process in between; the caller's own stay (1000)."""
+
+        def read_or_not(link: str) -> str:
+            try:
+                return posix.readlink(link)
+            except OSError:  # listdir's own
+                return ""
+
+        def count(fd: int) -> None:
+            names = posix.listdir("/proc/self/fd")
+            os.write(fd, b"%d" % sum(read_or_not(f"/proc/self/fd/{name}").startswith("socket:") for name in names))
+
+        monkeypatch.setattr(calls, "count", count, raising=False)
+        before = sum(read_or_not(f"/proc/self/fd/{name}").startswith("socket:") for name in os.listdir("/proc/self/fd"))
+        callers, parent = (
+            Step(HOST, "", "close_range", 1000, 1001, 0),
+            Step(HOST, "", "clone3", Flags("CLONE_PARENT"), -1),
+        )
+        steps = [callers, write_pid(JOIN), parent, Step(INIT, "", "count", Slot("pids")), Step(HOST, "", "getpid")]
+        launched = launch.launch(Plan(steps), {"pids": pids[1]})
+        launched.kill()
+        launched.close()
+        assert int(os.read(pids[0], 99).splitlines()[-1]) == before + 1
 
     def test_a_join_that_fails(self, pids: tuple[int, int]) -> None:
         bad = Step(JOIN, "/linux/namespaces/0", "close", 1 << 20, hint="join another")

@@ -78,6 +78,7 @@ class TestCloseTheRest:
         steps = [Step(HOST, "", "close_range", 6, 4294967295, 4), Step(INIT, "", "a", Slot("given"), Slot("x"))]
         slots = {"given": 5, "x": 6}
         assert self.closed(monkeypatch, steps, slots, 9) == [(7, 8, 0), (10, UINT_MAX, 0)]
+        assert self.closed(monkeypatch, steps, {}, 4) == [(6, UINT_MAX, 0)], "a channel among them changes nothing"
 
 
 class Ended(BaseException):

@@ -81,6 +81,11 @@ class TestWrittenByOthers:
         tmp_path.chmod(0o1777)
         assert trusted(f"{tmp_path}/new") == (f"{tmp_path}/new", False)
 
+    def test_the_first_directory_of_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = os.lstat
+        monkeypatch.setattr("posix.lstat", lambda path: status(0o040777) if path == "/" else real(path))
+        assert "/ can be written by others (mode 0777)" in refused(tmp_path)
+
     def test_a_file_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         (tmp_path / "file").chmod(0o666)

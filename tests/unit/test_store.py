@@ -97,7 +97,7 @@ class TestCreate:
         monkeypatch.setattr("posix.fsync", synced)
         monkeypatch.setattr("posix.rename", renamed)
         with store.create("c", record(), CONFIG) as container:
-            assert done[-3:] == ["sync state.json.tmp", "rename state.json", "rename c"]
+            assert done == ["rename config.json", "sync state.json.tmp", "rename state.json", "rename c"]
             container.save_created(os.getpid())
             assert done[-2:] == ["sync state.json.tmp", "rename state.json"]
 

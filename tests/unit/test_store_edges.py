@@ -290,6 +290,7 @@ class TestStore:
 
         monkeypatch.setattr(store_module, "attempts", attempts)
         with store.open("c"), store.open("c", lock=False) as second:
+            assert second.lock(wait=False) is False
             assert not second.lock_within(7) and not second.locked
         with store.open("c", lock=False) as second:
             assert second.lock_within(7) and second.locked

@@ -84,7 +84,7 @@ def test_the_second_clone_is_known_by_its_step(tmp_path: Path) -> None:
 
 
 def test_a_cgroup_that_is_gone_or_counts_nothing(tmp_path: Path) -> None:
-    failure = Failure("init died")
+    failure = Failure("init died", number=errno.ENOMEM)
     assert Cgroup(str(tmp_path / "none")).oom_kills() == 0
     limits.explain(failure, Cgroup(str(tmp_path)), 0)
     limits.explain(KeyboardInterrupt(), group(tmp_path, 1, "5"), 0)

@@ -207,10 +207,12 @@ COMMANDS = {
     "features": Command("features:features", "", "print what this runtime supports", least=0, most=0),
     "update": Command("update:update", "ID", "change the limits of a container", UPDATE, warns=True),
     "events": Command("events:events", "ID", "print resource statistics and events", EVENTS),
-    "checkpoint": Command("later:later", "ID", "checkpoint a container with criu", CHECKPOINT),
-    "mounts": Command("later:later", "add|remove ID", "change the mounts of a container", most=1 << 20, enters=True),
+    "checkpoint": Command("unimplemented:unimplemented", "ID", "checkpoint a container with criu", CHECKPOINT),
+    "mounts": Command(
+        "unimplemented:unimplemented", "add|remove ID", "change the mounts of a container", most=1 << 20, enters=True
+    ),
     "restore": Command(
-        "later:later",
+        "unimplemented:unimplemented",
         "ID",
         "restore a container with criu",
         {**CREATE, **CHECKPOINT, "detach": (FLAG, "d", "do not wait")},

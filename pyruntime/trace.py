@@ -257,7 +257,7 @@ def write(fd: int, path: str, text: str) -> None:
 
 def document(trace: Trace) -> str:
     """Return the trace as JSON; times in µs since the launcher's first instruction, as far as that is known."""
-    core: Any = sys.modules.get("pyruntime.core")
+    core: Any = sys.modules.get("pyruntime.bootstrap")
     modules = sorted(set(sys.modules) - core.preloaded if core else sys.modules)
     from .spec.jsontext import dumps
 

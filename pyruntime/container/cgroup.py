@@ -11,7 +11,7 @@ import posix
 
 from .. import kernel
 from ..errors import Failure
-from ..kernel.files import write_file
+from ..kernel.procfs import write_file
 from ..text import decode
 from .ownership import is_cgroup2, is_of, removable
 from .record import is_cgroup_path

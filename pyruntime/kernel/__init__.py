@@ -1,6 +1,6 @@
 """The kernel layer: one thin wrapper per system call that Python lacks, and safe work below a root directory.
 
-Functions have the names of the system calls; `_linux.pyi` lists those in C, `composite` offers the rest.
+Functions have the names of the system calls; `_linux.pyi` lists those in C, `operations` offers the rest.
 Descriptors are close-on-exec. A call that fails raises OSError (or its subclass for the errno) with the
 attribute `call`, the call and its main arguments as text.
 """
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .composite import *  # noqa: F403
+    from .operations import *  # noqa: F403
 
 _flags: dict[str, int] = {"": 0}
 
@@ -40,7 +40,7 @@ def errno_name(number: int | None) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of `composite`: half of the commands need none, and do not load them."""
-    from .composite import find
+    """Return a function of `operations`: half of the commands need none, and do not load them."""
+    from .operations import find
 
     return find(name)

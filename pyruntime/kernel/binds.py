@@ -11,8 +11,8 @@ import posix
 
 from ..errors import Failure
 from . import _linux
-from .files import PROCFS, named
 from .paths import IN_ROOT, NO_FOLLOW, below_root, link_target, mkdir_in_root, split
+from .procfs import PROCFS, named
 
 C = _linux.constants
 EMPTY = C["AT_EMPTY_PATH"]

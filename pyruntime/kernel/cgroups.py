@@ -11,8 +11,8 @@ import posix
 from ..errors import Failure
 from ..text import decode
 from . import _linux
-from .files import named, write_file
-from .files import write_at as write_any_at
+from .procfs import named, write_file
+from .procfs import write_at as write_any_at
 
 RACES = 16
 """How often a cgroup is tried to be made while others remove its parents."""

@@ -10,8 +10,8 @@ import errno
 import posix
 
 from . import _linux
-from .files import named
 from .paths import KINDS, open_device
+from .procfs import named
 
 C = _linux.constants
 NAME = "node"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from . import _linux
-from .files import write_proc_pid
+from .procfs import write_proc_pid
 
 CLONE_NEWUSER = _linux.constants["CLONE_NEWUSER"]
 

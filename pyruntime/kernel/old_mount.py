@@ -6,7 +6,7 @@ import errno
 import posix
 
 from . import _linux
-from .files import named
+from .procfs import named
 
 C = _linux.constants
 PRIVATE = C["CLONE_NEWNS"] | C["CLONE_FILES"]

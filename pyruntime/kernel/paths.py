@@ -11,7 +11,7 @@ import posix
 
 from ..errors import Failure
 from . import _linux
-from .files import PROCFS, named
+from .procfs import PROCFS, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

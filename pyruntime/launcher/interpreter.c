@@ -1,6 +1,6 @@
 /*
  * The embedded interpreter: started with everything said, so that it neither searches for itself nor reads the
- * environment, and at first no more of it than its core (core.py); or resumed from a snapshot of just that.
+ * environment, and at first no more of it than its core (bootstrap.py); or resumed from a snapshot of just that.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -269,7 +269,7 @@ static PyObject *attribute(const char *module_name, const char *name)
 
 static void call_core(const char *name)
 {
-	PyObject *function = attribute("pyruntime.core", name), *result = PyObject_CallNoArgs(function);
+	PyObject *function = attribute("pyruntime.bootstrap", name), *result = PyObject_CallNoArgs(function);
 	must(result != NULL);
 	Py_DECREF(result);
 	Py_DECREF(function);
@@ -307,7 +307,7 @@ void start_interpreter(const char *path)
 	if (makes_snapshot)
 		call_core("preload");
 	known_environment = attribute("posix", "environ");
-	main_function = attribute(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.core", "main");
+	main_function = attribute(frozen_modules[0].name == NULL ? "pyruntime.cli" : "pyruntime.bootstrap", "main");
 	if (makes_snapshot)
 		end_snapshot();
 }

@@ -250,7 +250,7 @@ def add_process(
     try:
         launched = launch.launch(plan, slots)
         try:
-            launch.wait_for_exec(launched.channel)
+            launch.wait_for_exec(launched.channel, plan)
         except BaseException:
             launched.kill()
             raise

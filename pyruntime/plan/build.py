@@ -15,9 +15,9 @@ from . import (
     extensions,
     hooks,
     labels,
+    masked_paths,
     mounts,
     namespaces,
-    paths,
     process,
     resources,
     rootfs,
@@ -198,15 +198,15 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, host: Host,
     cwd = (program or {}).get("cwd")
     return [
         *labels.procfs_steps(config),
-        *paths.prepare_steps(config),
+        *masked_paths.prepare_steps(config),
         *rootfs.bind_root(config, host),
         *mounts.mount_steps(parsed, config, host, wishes),
         *rootfs.device_steps(config, host, mounts.new_devs(parsed)),
         *console.terminal_steps(program, wishes, root=True, outside=namespaces.joins_pid(host)),
         *early_hook_steps(config, wishes),
         # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
-        *paths.readonly_steps(config),
-        *paths.masked_steps(config),
+        *masked_paths.readonly_steps(config),
+        *masked_paths.masked_steps(config),
         *rootfs.enter_root(host, wishes),
         *(
             [Step(INIT, "/process/cwd", "mkdir_in_root", Slot("root"), cwd, Octal(0o755), into="cwd", closes=("cwd",))]

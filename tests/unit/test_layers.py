@@ -30,7 +30,7 @@ ALLOWED = {
     "lifecycle": LIFECYCLE,
     "commands": {*LIFECYCLE, "lifecycle", "caller", "options"},
     "cli": {"errors", "log", "options", "caller", "commands", "lifecycle.protection", "trace", "kernel", "text"},
-    "core": {"cli", "options", "trace", "text"},
+    "bootstrap": {"cli", "options", "trace", "text"},
     "__main__": {"cli"},
 }
 """Package or module of the project -> what it may import of the project, itself excepted."""

@@ -12,7 +12,7 @@ import pyruntime
 PACKAGE = Path(__file__).resolve().parents[2] / "pyruntime"
 INSTALLED = Path(pyruntime.__file__).resolve().parents[1]
 """Where the modules have the extension modules beside them."""
-NOT_IN_THE_SNAPSHOT = ("__main__", "core", "spec.schema")
+NOT_IN_THE_SNAPSHOT = ("__main__", "bootstrap", "spec.schema")
 
 PROGRAM = """
 import _frozen_importlib_external, builtins, posix, sys, time, types

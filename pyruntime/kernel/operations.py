@@ -7,7 +7,6 @@ They are apart because `start`, `state`, `kill` and `delete` need none of them.
 
 from __future__ import annotations
 
-from .attributes import preload, set_dumpable, set_keepcaps, set_no_new_privs, set_pdeathsig
 from .binds import clone_unless_link, make_same_symlink, open_link_mountpoint, read_link, set_bind_attributes
 from .cgroups import (
     check_cgroup_free,
@@ -19,17 +18,6 @@ from .cgroups import (
     settle_cgroup_type,
     write_at,
     write_first_at,
-)
-from .files import (
-    check_procfs,
-    fsopen_proc,
-    host_pid,
-    open_namespace,
-    open_proc_pid,
-    open_procfs,
-    write_file,
-    write_proc_pid,
-    write_procfs,
 )
 from .paths import (
     check_proc,
@@ -45,6 +33,18 @@ from .paths import (
     open_device,
     open_in_root,
     open_own_dev,
+)
+from .prctl import preload, set_dumpable, set_keepcaps, set_no_new_privs, set_pdeathsig
+from .procfs import (
+    check_procfs,
+    fsopen_proc,
+    host_pid,
+    open_namespace,
+    open_proc_pid,
+    open_procfs,
+    write_file,
+    write_proc_pid,
+    write_procfs,
 )
 from .rootfs import (
     close_covers,

@@ -18,9 +18,9 @@ launcher.extension = lambda name: asked.append(name)
 launcher.complete = lambda: said.append("completed")
 asked, said = [], []
 sys.modules["_pyruntime"] = launcher
-from pyruntime import core
+from pyruntime import bootstrap
 from pyruntime.engine import init
-core.prepare()
+bootstrap.prepare()
 sys.stdout = sys.__stdout__
 {code}
 print(asked, said)
@@ -46,8 +46,8 @@ def test_sealed_nothing_is_looked_for() -> None:
 
 
 def test_streams_take_any_text() -> None:
-    code = "core.Stream(1, core.text.encode).write('a\\udcff\\n')\n"
-    code += "core.Stream(1, core.text.encode_shown).write('\\udcff\\ud800\\n')"
+    code = "bootstrap.Stream(1, bootstrap.text.encode).write('a\\udcff\\n')\n"
+    code += "bootstrap.Stream(1, bootstrap.text.encode_shown).write('\\udcff\\ud800\\n')"
     program = PROGRAM.format(folder=str(Path(pyruntime.__file__).parents[1]), code=code)
     said = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, check=True).stdout
     assert said == b"a\xff\n\\xff\\ud800\n[] []\n"

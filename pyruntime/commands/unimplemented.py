@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from ..options import Options
 
 
-def later(options: Options) -> int:
+def unimplemented(options: Options) -> int:
     """Say so."""
     raise Failure(f"{options.command} is not implemented yet")

@@ -1,6 +1,7 @@
 """Files of procfs and other directories: written whole, checked to be what they should be, named in the error."""
 
 import ast
+import ctypes
 import errno
 import os
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from support.recording import Recorder
 
 from pyruntime import kernel
 from pyruntime.errors import Failure
-from pyruntime.kernel import attributes, composite, files, idmap, old_mount
+from pyruntime.kernel import idmap, old_mount, operations, prctl, procfs
 
-C = files.C
+C = procfs.C
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, module: Any, **answers: Any) -> Recorder:
@@ -37,26 +38,26 @@ def folder(tmp_path: Path) -> Iterator[int]:
 class TestWrite:
     def test_an_existing_file(self, tmp_path: Path, folder: int) -> None:
         (tmp_path / "f").touch()
-        files.write_file(f"{tmp_path}/f", "n\udcff")
+        procfs.write_file(f"{tmp_path}/f", "n\udcff")
         assert (tmp_path / "f").read_bytes() == b"n\xff"
-        files.write_at(folder, "f", "x")
+        procfs.write_at(folder, "f", "x")
         assert (tmp_path / "f").read_bytes() == b"x\xff", "it is written to, not made anew"
 
     def test_none_is_made(self, tmp_path: Path, folder: int) -> None:
         with pytest.raises(FileNotFoundError) as caught:
-            files.write_file(f"{tmp_path}/none", "x")
+            procfs.write_file(f"{tmp_path}/none", "x")
         assert call_of(caught) == f'open("{tmp_path}/none", O_WRONLY)'
         with pytest.raises(FileNotFoundError) as caught:
-            files.write_at(folder, "none", "x")
+            procfs.write_at(folder, "none", "x")
         assert call_of(caught) == 'openat("none", O_WRONLY)'
         assert list(tmp_path.iterdir()) == []
 
     def test_a_write_that_fails(self) -> None:
         with pytest.raises(OSError) as caught:
-            files.write_file("/dev/full", "x" * 100 + "\n")
+            procfs.write_file("/dev/full", "x" * 100 + "\n")
         assert (caught.value.errno, call_of(caught)) == (errno.ENOSPC, f'write(/dev/full, "{"x" * 64}")')
         with pytest.raises(OSError) as caught:
-            files.write_file("/dev/full", "short\n")
+            procfs.write_file("/dev/full", "short\n")
         assert call_of(caught) == 'write(/dev/full, "short")'
 
 
@@ -70,30 +71,30 @@ class TestProcfs:
         os.close(fd)
 
     def test_the_pid(self) -> None:
-        assert files.host_pid() == os.getpid()
+        assert procfs.host_pid() == os.getpid()
 
     def test_what_a_process_has(self) -> None:
-        fd = files.open_proc_pid(os.getpid(), "comm")
+        fd = procfs.open_proc_pid(os.getpid(), "comm")
         assert os.read(fd, 99) == Path("/proc/self/comm").read_bytes()
         os.close(fd)
 
     def test_write_to_a_process(self) -> None:
         before = Path("/proc/self/comm").read_text()
         try:
-            files.write_proc_pid(os.getpid(), "comm", "renamed")
+            procfs.write_proc_pid(os.getpid(), "comm", "renamed")
             assert Path("/proc/self/comm").read_text() == "renamed\n"
         finally:
             Path("/proc/self/comm").write_text(before)
         with pytest.raises(OSError) as caught:
-            files.write_proc_pid(os.getpid(), "oom_score_adj", "5000")
+            procfs.write_proc_pid(os.getpid(), "oom_score_adj", "5000")
         assert call_of(caught) == f'write(/proc/{os.getpid()}/oom_score_adj, "5000")'
 
     def test_by_a_descriptor_of_procfs(self, proc: int) -> None:
         before = Path("/proc/self/comm").read_text()
         try:
-            files.write_procfs(proc, "self/comm", "by self")
+            procfs.write_procfs(proc, "self/comm", "by self")
             assert Path("/proc/self/comm").read_text() == "by self\n"
-            files.write_procfs(proc, f"{os.getpid()}/comm", "by pid")
+            procfs.write_procfs(proc, f"{os.getpid()}/comm", "by pid")
             assert Path("/proc/self/comm").read_text() == "by pid\n"
         finally:
             Path("/proc/self/comm").write_text(before)
@@ -103,32 +104,32 @@ class TestProcfs:
     )
     def test_no_link_leads_out(self, proc: int, path: str) -> None:
         with pytest.raises(OSError) as caught:
-            files.write_procfs(proc, path, "x")
+            procfs.write_procfs(proc, path, "x")
         assert caught.value.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR)
 
     def test_what_is_no_procfs(self, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "sys").mkdir()
         (tmp_path / "sys/x").write_text("before")
         with pytest.raises(Failure, match=r"^/proc/sys/x is not a file of procfs$"):
-            files.write_procfs(folder, "sys/x", "after")
+            procfs.write_procfs(folder, "sys/x", "after")
         assert (tmp_path / "sys/x").read_text() == "before"
-        fake(monkeypatch, files, open=lambda *_: os.open(tmp_path / "sys/x", os.O_WRONLY))
+        fake(monkeypatch, procfs, open=lambda *_: os.open(tmp_path / "sys/x", os.O_WRONLY))
         with pytest.raises(Failure, match=r"^/proc/1/comm is not a file of procfs$"):
-            files.write_proc_pid(1, "comm", "after")
+            procfs.write_proc_pid(1, "comm", "after")
         assert (tmp_path / "sys/x").read_text() == "before"
 
     def test_only_a_procfs_may_stand_at_proc(self, proc: int, folder: int) -> None:
-        files.check_procfs(proc)
+        procfs.check_procfs(proc)
         with pytest.raises(Failure, match=r"^only procfs may be mounted on /proc$"):
-            files.check_procfs(folder)
+            procfs.check_procfs(folder)
 
 
 class TestOpenProcfs:
     """One that nothing of the container can cover; the next best where the kernel refuses."""
 
     def open(self, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> tuple[int, Recorder]:
-        recorder = fake(monkeypatch, files, **answers)
-        return files.open_procfs(), recorder
+        recorder = fake(monkeypatch, procfs, **answers)
+        return procfs.open_procfs(), recorder
 
     def test_a_new_one(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         context = os.open(tmp_path, os.O_PATH)
@@ -157,21 +158,21 @@ class TestOpenProcfs:
 
     def test_of_another_pid_namespace(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         context = os.open(tmp_path, os.O_PATH)
-        linux = fake(monkeypatch, files, fsopen=context, fsconfig=None, fsopen_proc_by_helper=79)
-        assert files.fsopen_proc(5) == context
+        linux = fake(monkeypatch, procfs, fsopen=context, fsconfig=None, fsopen_proc_by_helper=79)
+        assert procfs.fsopen_proc(5) == context
         assert linux.named("fsconfig") == [(context, C["FSCONFIG_SET_FD"], "pidns", None, 5)]
         linux.answers["fsconfig"] = OSError(errno.EINVAL, "no")
-        assert files.fsopen_proc(5) == 79
+        assert procfs.fsopen_proc(5) == 79
         assert linux.named("fsopen_proc_by_helper") == [(5,)]
         linux.answers.update(fsopen=os.open(tmp_path, os.O_PATH), fsconfig=OSError(errno.EPERM, "no"))
         with pytest.raises(PermissionError):
-            files.fsopen_proc(5)
+            procfs.fsopen_proc(5)
 
 
 class TestNamespaces:
     def test_the_hosts_own_is_refused(self) -> None:
         with pytest.raises(Failure) as caught:
-            files.open_namespace("/proc/self/ns/uts", "uts")
+            procfs.open_namespace("/proc/self/ns/uts", "uts")
         assert str(caught.value) == (
             "/proc/self/ns/uts has become the host's own uts namespace while the container was created"
         )
@@ -180,13 +181,13 @@ class TestNamespaces:
         """A file that is no namespace is setns(2)'s to refuse; one of another type as well."""
         (tmp_path / "ns").touch()
         for path in (f"{tmp_path}/ns", "/proc/self/ns/uts"):
-            fd = files.open_namespace(path, "ipc")
+            fd = procfs.open_namespace(path, "ipc")
             assert os.fstat(fd).st_ino == os.stat(path).st_ino
             os.close(fd)
 
     def test_a_fifo_holds_nobody_up(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "ns")
-        os.close(files.open_namespace(f"{tmp_path}/ns", "net"))
+        os.close(procfs.open_namespace(f"{tmp_path}/ns", "net"))
 
     def test_maps_are_written_to_the_child_that_made_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The child has the test's own user namespace here; it has ended when the descriptor is there."""
@@ -255,20 +256,23 @@ class TestOldMount:
 GET_DUMPABLE, GET_KEEPCAPS, GET_NO_NEW_PRIVS = 3, 7, 39
 
 
+libc = ctypes.CDLL(None)
+
+
 class TestAttributes:
     """prctl(2), in a fork: what is set stays for ever."""
 
     def seen(self, *work: Any) -> list[Any]:
-        """Run in a child; return what it finds afterwards: dumpable, keepcaps, no_new_privs, and its name."""
+        """Run in a child; return what it finds afterwards: dumpable, keepcaps, no_new_privs."""
         read_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                attributes.preload()
+                prctl.preload()
                 for function, *args in work:
                     function(*args)
-                numbers = [kernel.prctl(option) for option in (GET_DUMPABLE, GET_KEEPCAPS, GET_NO_NEW_PRIVS)]
-                os.write(write_end, repr([*numbers, Path("/proc/self/comm").read_text()]).encode())
+                numbers = [libc.prctl(option, 0, 0, 0, 0) for option in (GET_DUMPABLE, GET_KEEPCAPS, GET_NO_NEW_PRIVS)]
+                os.write(write_end, repr(numbers).encode())
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
@@ -278,42 +282,40 @@ class TestAttributes:
         return list(found)
 
     def test_each(self) -> None:
-        assert self.seen((attributes.set_name, "plain"), (attributes.set_dumpable, 1))[:2] == [1, 0]
+        assert self.seen((prctl.set_dumpable, 1))[:2] == [1, 0]
         after = self.seen(
-            (attributes.set_name, "renamed"), (attributes.set_no_new_privs,), (attributes.set_keepcaps, 1),
-            (attributes.set_pdeathsig, 9), (attributes.set_child_subreaper, 1), (attributes.set_dumpable, 0),
-            (attributes.set_dumpable, 1),
+            (prctl.set_no_new_privs,), (prctl.set_keepcaps, 1), (prctl.set_pdeathsig, 9), (prctl.set_dumpable, 0),
+            (prctl.set_dumpable, 1),
         )  # fmt: skip
-        assert after == [1, 1, 1, "renamed\n"]
+        assert after == [1, 1, 1]
 
     def test_which_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import _prctl
 
         asked: list[Any] = []
         monkeypatch.setattr(_prctl, "prctl", lambda *args: asked.append(args))
-        attributes.set_pdeathsig(9)
-        attributes.set_child_subreaper(1)
-        attributes.set_dumpable(0)
-        options = (_prctl.PR_SET_PDEATHSIG, 9), (_prctl.PR_SET_CHILD_SUBREAPER, 1), (_prctl.PR_SET_DUMPABLE, 0)
+        prctl.set_pdeathsig(9)
+        prctl.set_dumpable(0)
+        options = (_prctl.PR_SET_PDEATHSIG, 9), (_prctl.PR_SET_DUMPABLE, 0)
         assert asked == list(options)
 
     def test_an_error_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import _prctl
 
-        def prctl(*_: Any) -> None:
+        def refused(*_: Any) -> None:
             raise PermissionError(1, "no")
 
-        monkeypatch.setattr(_prctl, "prctl", prctl)
+        monkeypatch.setattr(_prctl, "prctl", refused)
         with pytest.raises(PermissionError) as caught:
-            attributes.set_keepcaps(1)
+            prctl.set_keepcaps(1)
         assert call_of(caught) == "prctl(PR_SET_KEEPCAPS, 1)"
 
 
 class TestComposite:
     def test_everything_is_found_and_nothing_else(self) -> None:
-        for name in composite.__all__:
-            assert composite.find(name) is getattr(kernel, name) is getattr(composite, name)
-        for name in ("no_such", "split"):
+        for name in ("mask", "make_mountpoint", "preload", "seccomp_compile", "write_procfs"):
+            assert operations.find(name) is getattr(kernel, name) is getattr(operations, name)
+        for name in ("no_such", "split", "find"):
             with pytest.raises(AttributeError, match=f"module 'pyruntime.kernel' has no attribute '{name}'"):
                 getattr(kernel, name)
 
@@ -333,13 +335,13 @@ class TestComposite:
     def test_what_is_loaded_late(self, monkeypatch: pytest.MonkeyPatch, module: str, name: str, args: Any) -> None:
         recorder = Recorder(function=7)
         monkeypatch.setattr(f"pyruntime.kernel.{module}.{name}", recorder.function)
-        result = composite.find(name)(*args)
+        result = operations.find(name)(*args)
         assert recorder.named("function") == [args]
         assert result == (None if name in ("copy_up", "replace_device_filter") else 7)
 
     def test_affinity(self, monkeypatch: pytest.MonkeyPatch) -> None:
         cpus = os.sched_getaffinity(0)
-        composite.sched_setaffinity(0, [min(cpus)])
+        operations.sched_setaffinity(0, [min(cpus)])
         try:
             assert os.sched_getaffinity(0) == {min(cpus)}
         finally:

@@ -11,6 +11,7 @@ from pyruntime import kernel
 from pyruntime.container import cgroup, ownership
 from pyruntime.errors import Failure
 from pyruntime.kernel.cgroups import PARENT_NOTE
+from pyruntime.lifecycle import delete
 
 NOTE = b"trusted.pyruntime"
 
@@ -269,7 +270,7 @@ class TestRemoveMade:
         asked: list[Any] = []
         monkeypatch.setattr("pyruntime.container.systemd.remove_scope", asked.append)
         scope = {**record, "systemd_unit": "c.scope"}
-        cgroup.remove_made(scope)
+        delete.remove_cgroup(scope)
         assert asked == [scope] and (tmp_path / "a/b/c").is_dir()
 
 

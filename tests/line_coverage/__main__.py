@@ -50,7 +50,7 @@ def statements(file: Path) -> set[int]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/line_coverage", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tests/line_coverage", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("packages", nargs="*", default=["engine", "kernel"])
     parser.add_argument("--least", type=int, default=90, help="per cent of each package that must be run (90)")
     parser.add_argument("--missing", action="store_true", help="print the lines that nothing runs")

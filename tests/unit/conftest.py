@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from _pytest.capture import CaptureManager
 
 LONGEST = 30.0
 """Seconds after which a test of the engine hangs: its processes wait for one another. The longest takes one second."""
@@ -14,7 +15,8 @@ LONGEST = 30.0
 def _standard_error(pytestconfig: pytest.Config) -> Iterator[int]:
     """Standard error itself, and not what pytest has in its place."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():  # type: ignore[union-attr]
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
         fd = os.dup(2)
     yield fd
     os.close(fd)

@@ -1,9 +1,11 @@
 """Whose a cgroup is, and what of it goes with a container: on plain directories, with the notes in a dictionary."""
 
+from __future__ import annotations
+
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +14,9 @@ from pyruntime.container import cgroup, ownership
 from pyruntime.errors import Failure
 from pyruntime.kernel.cgroups import PARENT_NOTE
 from pyruntime.lifecycle import delete
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 NOTE = b"trusted.pyruntime"
 
@@ -51,7 +56,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> dict[str, Any]:
+def record(tmp_path: Path) -> Record:
     """The record of a container whose cgroup is /a/b/c; its create has made all three."""
     path = tmp_path / "a/b/c"
     path.mkdir(parents=True)
@@ -64,7 +69,7 @@ def record(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def is_owned(record: dict[str, Any]) -> bool:
+def is_owned(record: Record) -> bool:
     group = cgroup.owned(record)
     assert group is None or group.path == f"{record['cgroup_mount']}{record['cgroup']}"
     return group is not None
@@ -100,13 +105,13 @@ class TestNote:
 
 
 class TestOwned:
-    def test_by_its_note(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_by_its_note(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         notes[f"{tmp_path}/a/b/c", NOTE] = b"1:2"
         assert is_owned(record)
         notes[f"{tmp_path}/a/b/c", NOTE] = b"1:3"
         assert not is_owned(record)
 
-    def test_without_a_note(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_without_a_note(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         """It is believed, unless a container is below it."""
         (tmp_path / "a/b/c/d").mkdir()
         (tmp_path / "a/b/c/cgroup.procs").touch()
@@ -115,9 +120,7 @@ class TestOwned:
         notes[f"{tmp_path}/a/b/c/d", NOTE] = b"7:7"
         assert not is_owned(record)
 
-    def test_a_cgroup_below_that_cannot_be_looked_at(
-        self, record: dict[str, Any], notes: Notes, tmp_path: Path
-    ) -> None:
+    def test_a_cgroup_below_that_cannot_be_looked_at(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         fd = os.open(tmp_path / "a", os.O_RDONLY)
         try:
             assert not ownership.has_note(fd, "b") and not ownership.has_note(fd, "none")
@@ -126,32 +129,32 @@ class TestOwned:
         finally:
             os.close(fd)
 
-    def test_another_of_the_same_path(self, record: dict[str, Any], notes: Notes) -> None:
+    def test_another_of_the_same_path(self, record: Record, notes: Notes) -> None:
         assert not is_owned({**record, "cgroup_id": record["cgroup_id"] + 1})
 
-    def test_the_root_of_a_mount(self, record: dict[str, Any], notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_root_of_a_mount(self, record: Record, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kernel, "statx_mount", lambda fd: (0, True))
         assert not is_owned(record)
 
-    def test_no_cgroup2(self, record: dict[str, Any], notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_cgroup2(self, record: Record, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kernel, "fstatfs_type", lambda fd: kernel.flags("PROC_SUPER_MAGIC"))
         assert not is_owned(record)
 
-    def test_before_create_has_noted_it(self, record: dict[str, Any], notes: Notes) -> None:
+    def test_before_create_has_noted_it(self, record: Record, notes: Notes) -> None:
         del record["cgroup_id"]
         assert not is_owned(record)
 
     @pytest.mark.parametrize("path", ["/a/../a/b/c", "/none", "/a/file", "/a/link"])
-    def test_a_path_that_is_none(self, record: dict[str, Any], notes: Notes, tmp_path: Path, path: str) -> None:
+    def test_a_path_that_is_none(self, record: Record, notes: Notes, tmp_path: Path, path: str) -> None:
         (tmp_path / "a/file").touch()
         (tmp_path / "a/link").symlink_to("b/c")
         assert not is_owned({**record, "cgroup": path})
 
-    def test_other_errors_are_told(self, record: dict[str, Any], notes: Notes) -> None:
+    def test_other_errors_are_told(self, record: Record, notes: Notes) -> None:
         with pytest.raises(OSError, match="too long"):
             is_owned({**record, "cgroup": "/" + "x" * 300})
 
-    def test_identity(self, record: dict[str, Any], tmp_path: Path) -> None:
+    def test_identity(self, record: Record, tmp_path: Path) -> None:
         assert cgroup.identity(f"{tmp_path}/a/b/c") == record["cgroup_id"]
         assert cgroup.identity(f"{tmp_path}/none") == -1
         with pytest.raises(OSError, match="too long"):
@@ -172,14 +175,14 @@ class TestInUse:
 
 
 class TestRemovable:
-    def removable(self, record: dict[str, Any], tmp_path: Path) -> list[str]:
+    def removable(self, record: Record, tmp_path: Path) -> list[str]:
         fd = os.open(tmp_path, os.O_RDONLY)
         try:
             return list(ownership.removable(record, fd))
         finally:
             os.close(fd)
 
-    def test_what_create_made(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_what_create_made(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         assert self.removable(record, tmp_path) == ["/a/b/c", "/a/b", "/a"]
         assert self.removable({**record, "cgroup_made": ["/a/b/c"]}, tmp_path) == ["/a/b/c"]
         assert self.removable({**record, "cgroup_made": ["/a"]}, tmp_path) == [], "only without a gap"
@@ -187,7 +190,7 @@ class TestRemovable:
         del record["cgroup_made"]
         assert self.removable(record, tmp_path) == []
 
-    def test_what_another_create_made_on_the_way(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_what_another_create_made_on_the_way(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         notes[f"{tmp_path}/a/b", PARENT_NOTE] = b"1"
         assert self.removable({**record, "cgroup_made": ["/a/b/c"]}, tmp_path) == ["/a/b/c", "/a/b"]
 
@@ -209,23 +212,23 @@ class TestRemovable:
 
 
 class TestRemoveMade:
-    def test_its_own_and_what_was_made_for_it(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_its_own_and_what_was_made_for_it(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         (tmp_path / "a/b/c/below").mkdir()
         cgroup.remove_made(record)
         assert os.listdir(tmp_path) == []
 
-    def test_what_is_in_use_stays(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_what_is_in_use_stays(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         (tmp_path / "a/other").mkdir()
         cgroup.remove_made(record)
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "other"]
 
-    def test_another_containers_stays(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_another_containers_stays(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         """What the record says to have been made is removed when it is empty, not what is in it."""
         (tmp_path / "a/b/c/below").mkdir()
         cgroup.remove_made({**record, "cgroup_id": 1})
         assert (tmp_path / "a/b/c/below").is_dir()
 
-    def test_one_that_a_create_is_about_to_use(self, record: dict[str, Any], notes: Notes, tmp_path: Path) -> None:
+    def test_one_that_a_create_is_about_to_use(self, record: Record, notes: Notes, tmp_path: Path) -> None:
         fd = os.open(tmp_path / "a/b/c", os.O_RDONLY)
         try:
             kernel.flock(fd, kernel.flags("LOCK_EX"))
@@ -234,18 +237,16 @@ class TestRemoveMade:
         finally:
             os.close(fd)
 
-    def test_no_cgroup2(
-        self, record: dict[str, Any], notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_no_cgroup2(self, record: Record, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kernel, "fstatfs_type", lambda fd: 1)
         cgroup.remove_made(record)
         assert (tmp_path / "a/b/c").is_dir()
 
     @pytest.mark.parametrize("mount", ["/no/such", "/dev/null"])
-    def test_the_mount_is_gone(self, record: dict[str, Any], notes: Notes, mount: str) -> None:
+    def test_the_mount_is_gone(self, record: Record, notes: Notes, mount: str) -> None:
         cgroup.remove_made({**record, "cgroup_mount": mount})
 
-    def test_a_mount_that_cannot_be_opened(self, record: dict[str, Any], notes: Notes) -> None:
+    def test_a_mount_that_cannot_be_opened(self, record: Record, notes: Notes) -> None:
         del record["cgroup_id"]
         mount = "/" + "x" * 300
         with pytest.raises(Failure, match=r"^open /x+: .*\(ENAMETOOLONG\)$"):
@@ -253,7 +254,7 @@ class TestRemoveMade:
 
     @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
     def test_what_is_not_this_users_to_remove(
-        self, record: dict[str, Any], notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+        self, record: Record, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         def rmdir(path: str, dir_fd: int | None = None) -> None:
             raise OSError(number, os.strerror(number))
@@ -266,10 +267,10 @@ class TestRemoveMade:
         else:
             cgroup.remove_made(record)
 
-    def test_a_scope_is_systemds(self, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_a_scope_is_systemds(self, record: Record, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         asked: list[Any] = []
         monkeypatch.setattr("pyruntime.container.systemd.remove_scope", asked.append)
-        scope = {**record, "systemd_unit": "c.scope"}
+        scope: Record = {**record, "systemd_unit": "c.scope"}
         delete.remove_cgroup(scope)
         assert asked == [scope] and (tmp_path / "a/b/c").is_dir()
 

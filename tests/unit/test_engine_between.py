@@ -76,7 +76,7 @@ class TestJoin:
             time.sleep(0.1)
             os._exit(status)
 
-        monkeypatch.setattr(launch, "posix", Recorder(launch.posix, _exit=exit_slowly))
+        monkeypatch.setattr(launch, "posix", Recorder(posix, _exit=exit_slowly))
         recorder = Recorder(kernel, recv_message=kernel.recv_message)
         monkeypatch.setattr(launch, "kernel", recorder)
         parent = Step(HOST, "", "clone3", Flags("CLONE_PARENT"), -1)
@@ -225,7 +225,7 @@ class TestReplace:
             pid = calls.clone_into_pid_namespace(theirs)
             os.write(held, b"%d %d" % (pid, len(os.listdir("/proc/self/fd")) - before))
             os._exit(6)
-        pid, pidfd = channel.receive_child(ours)
+        pid, pidfd = channel.receive_child(ours, Plan([]), INIT)
         assert pid != between
         ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         assert ended is not None and (ended.si_pid, ended.si_status) == (pid, 6)

@@ -1,15 +1,17 @@
 """The engine's own operations: start's handshake, exec, documents of hooks and agents, what is passed on."""
 
+import dataclasses
 import errno
 import json
 import os
+import posix
 import resource
 import socket
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from support.recording import Recorder
 
 from pyruntime import kernel
 from pyruntime.engine import calls, hooks
+from pyruntime.plan.hooks import Hook
 from pyruntime.step import HOST, Flags, Slot, Step
 
 PAIR = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -32,9 +35,19 @@ def test_every_operation_is_named() -> None:
         _ = calls.no_such
 
 
+@dataclasses.dataclass
+class State:
+    """A document, as those of plan.hooks and plan.seccomp."""
+
+    fields: dict[str, Any]
+
+
+HOOK = Hook({"path": "/hook"})
+
+
 @pytest.fixture
-def state() -> SimpleNamespace:
-    return SimpleNamespace(fields={"ociVersion": "1.3.0", "id": "c\udcff", "status": "creating", "pid": 1})
+def state() -> State:
+    return State({"ociVersion": "1.3.0", "id": "c\udcff", "status": "creating", "pid": 1})
 
 
 class TestHooks:
@@ -44,17 +57,17 @@ class TestHooks:
         monkeypatch.setattr(hooks, "run", lambda *args: found.append(args))
         return found
 
-    def test_the_state_has_the_pid(self, run: list[tuple[Any, ...]], state: Any) -> None:
-        calls.run_hook("hook", state, 4711, "/bundle")
+    def test_the_state_has_the_pid(self, run: list[tuple[Any, ...]], state: State) -> None:
+        calls.run_hook(HOOK, state, 4711, "/bundle")
         ((hook, document, *rest),) = run
-        assert (hook, rest) == ("hook", ["/bundle", None, None, 0, (-1, -1)])
+        assert (hook, rest) == (HOOK, ["/bundle", None, None, 0, (-1, -1)])
         assert json.loads(document.decode(errors="replace")) == {
             "ociVersion": "1.3.0", "id": "c\udcff", "status": "creating", "pid": 4711,
         }  # fmt: skip
         assert state.fields["pid"] == 1, "the plan's own document stays as it is"
 
-    def test_in_init_it_is_its_own(self, run: list[tuple[Any, ...]], state: Any) -> None:
-        calls.run_hook("hook", state, None, 5, ["A=1"], b"filter", 2, 8, 9)
+    def test_in_init_it_is_its_own(self, run: list[tuple[Any, ...]], state: State) -> None:
+        calls.run_hook(HOOK, state, None, 5, ["A=1"], b"filter", 2, 8, 9)
         ((_, document, *rest),) = run
         assert json.loads(document.decode(errors="replace"))["pid"] == os.getpid()
         assert rest == [5, ["A=1"], b"filter", 2, (8, 9)]
@@ -63,18 +76,23 @@ class TestHooks:
 @pytest.mark.parametrize(("known", "told"), [(0, 7), (5, 5)])
 def test_what_a_seccomp_agent_is_sent(known: int, told: int) -> None:
     """The container's own pid stays what it is, where there is one: exec's filter is for another process."""
-    state = SimpleNamespace(fields={"fds": ["x"], "pid": 0, "state": {"id": "c", "pid": known}})
+    state = State({"fds": ["x"], "pid": 0, "state": {"id": "c", "pid": known}})
     assert json.loads(calls.listener_state(state, 7)) == {"fds": ["x"], "pid": 7, "state": {"id": "c", "pid": told}}
     assert state.fields == {"fds": ["x"], "pid": 0, "state": {"id": "c", "pid": known}}
 
 
 class TestAwaitStart:
     @pytest.fixture
-    def listener(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    def recorder(self, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+        recorder = Recorder(kernel, exit_on_signals=None)
+        monkeypatch.setattr(calls, "kernel", recorder)
+        return recorder
+
+    @pytest.fixture
+    def listener(self, tmp_path: Path, recorder: Recorder) -> Iterator[socket.socket]:
         listening = socket.socket(*PAIR)
         listening.bind(str(tmp_path / "s"))
         listening.listen()
-        monkeypatch.setattr(calls, "kernel", Recorder(kernel, exit_on_signals=None))
         yield listening
         listening.close()
 
@@ -87,7 +105,7 @@ class TestAwaitStart:
             asking.close()
         return asking
 
-    def test_it_returns_the_one_that_asked(self, listener: socket.socket, tmp_path: Path) -> None:
+    def test_it_returns_the_one_that_asked(self, listener: socket.socket, recorder: Recorder, tmp_path: Path) -> None:
         """Those before it that only look, or say something else, are closed; so are listener and channel."""
         self.ask(tmp_path, close=True)
         other = self.ask(tmp_path, b"x")
@@ -97,7 +115,7 @@ class TestAwaitStart:
         os.write(connection, b"to the one that asked")
         assert asking.recv(99) == b"to the one that asked"
         assert other.recv(99) == b""
-        assert calls.kernel.calls == [("exit_on_signals",)]
+        assert recorder.calls == [("exit_on_signals",)]
         assert kernel.recv_message(host, 9, 0) == (b"", [])
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(listening)
@@ -110,12 +128,13 @@ class TestAwaitStart:
         self, listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reads = [ConnectionResetError(errno.ECONNRESET, "reset"), b"s"]
-        monkeypatch.setattr(calls, "kernel", Recorder(kernel, exit_on_signals=None, read=reads))
+        recorder = Recorder(kernel, exit_on_signals=None, read=reads)
+        monkeypatch.setattr(calls, "kernel", recorder)
         first, second = self.ask(tmp_path), self.ask(tmp_path)
         connection = calls.await_start(os.dup(listener.fileno()), os.open("/", os.O_PATH))
         os.write(connection, b"hello")
         assert (first.recv(9), second.recv(9)) == (b"", b"hello")
-        assert calls.kernel.named("read")[1] == (connection, 1)
+        assert recorder.named("read")[1] == (connection, 1)
         os.close(connection)
         for each in (first, second):
             each.close()
@@ -136,13 +155,13 @@ class TestContainer:
     """What goes to the container's own object, with the arguments in their order."""
 
     def test_systemd(self) -> None:
-        container = Recorder(start_scope=None, set_unit_properties=None)
+        container: Any = Recorder(start_scope=None, set_unit_properties=None)
         calls.systemd_start_scope(container, "u.scope", [("A", 1)], 7)
         calls.systemd_set_properties(container, "u.scope", [("B", 2)])
         assert container.calls == [("start_scope", "u.scope", [("A", 1)], 7), ("set_unit_properties", [("B", 2)])]
 
     def test_what_is_saved(self) -> None:
-        container = Recorder(save_cgroup=None, save_created=None)
+        container: Any = Recorder(save_cgroup=None, save_created=None)
         calls.save_cgroup(container, 5)
         calls.save_record(container, 7)
         assert container.calls == [("save_cgroup", 5), ("save_created", 7)]
@@ -187,7 +206,7 @@ class TestPidFile:
 
     def test_whoever_guesses_its_name_gets_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """In a directory of somebody else: a link or file of that name, made before, is an error."""
-        monkeypatch.setattr(calls.posix, "urandom", lambda count: b"\xab" * count)
+        monkeypatch.setattr(posix, "urandom", lambda count: b"\xab" * count)
         guessed = tmp_path / f"pid.{'ab' * 8}.tmp"
         guessed.symlink_to(tmp_path / "target")
         with pytest.raises(FileExistsError):

@@ -5,7 +5,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -38,7 +38,7 @@ def os_error(number: int | None, call: str = "", message: str = "") -> OSError:
     return error
 
 
-ERRORS = {
+ERRORS: dict[str, tuple[int, Callable[[], BaseException]]] = {
     "errno": (FSCONFIG, lambda: os_error(errno.EINVAL)),
     "own call": (FSCONFIG, lambda: os_error(errno.EINVAL, 'fsconfig(5, "size")')),
     "inner call": (PIVOT_ROOT, lambda: os_error(errno.ENOMEM, 'openat2(3, "x")')),

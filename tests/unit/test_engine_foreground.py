@@ -14,6 +14,7 @@ import pytest
 from support.recording import Recorder
 from support.terminal import Terminal as Screen
 
+from pyruntime import kernel
 from pyruntime.engine import foreground
 from pyruntime.engine.foreground import Signals, Terminal
 
@@ -131,19 +132,19 @@ class TestSignals:
         os.close(told)
 
     def test_a_program_that_has_ended_gets_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel = Recorder(foreground.kernel, pidfd_send_signal=ProcessLookupError(3, "No such process"))
-        monkeypatch.setattr(foreground, "kernel", kernel)
+        recorder = Recorder(kernel, pidfd_send_signal=ProcessLookupError(3, "No such process"))
+        monkeypatch.setattr(foreground, "kernel", recorder)
         foreground.forward(bytes([1, 2, 3]), 77, None)
-        assert kernel.calls == [("pidfd_send_signal", 77, 1)], "the first says it"
+        assert recorder.calls == [("pidfd_send_signal", 77, 1)], "the first says it"
 
     def test_a_change_of_size_is_for_the_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel = Recorder(foreground.kernel, pidfd_send_signal=None)
-        monkeypatch.setattr(foreground, "kernel", kernel)
+        recorder = Recorder(kernel, pidfd_send_signal=None)
+        monkeypatch.setattr(foreground, "kernel", recorder)
         terminal: Any = Recorder(resize=None)
         foreground.forward(bytes([28, 15]), 77, terminal)
-        assert (terminal.calls, kernel.calls) == ([("resize",)], [("pidfd_send_signal", 77, 15)])
+        assert (terminal.calls, recorder.calls) == ([("resize",)], [("pidfd_send_signal", 77, 15)])
         foreground.forward(bytes([28]), 77, None)
-        assert kernel.calls[1:] == [("pidfd_send_signal", 77, 28)], "without a terminal it is a signal like others"
+        assert recorder.calls[1:] == [("pidfd_send_signal", 77, 28)], "without a terminal it is a signal like others"
 
 
 def test_a_program_that_says_that_it_is_ready(signals: Signals) -> None:

@@ -1,21 +1,31 @@
 """Hooks as real child processes: what they are given, their time limit, their output in the error."""
 
+import dataclasses
 import os
+import posix
 import select
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.recording import Recorder
 
+from pyruntime import kernel, log
 from pyruntime.engine import hooks
 from pyruntime.errors import Failure
 
-Hook = SimpleNamespace
+
+@dataclasses.dataclass
+class Hook:
+    """As much of plan.hooks.Hook as running it takes."""
+
+    path: str
+    args: list[str]
+    env: list[str] | None
+    timeout: int | None
 
 
 def shell(code: str, *args: str, env: list[str] | None = None, timeout: int | None = None) -> Hook:
@@ -55,7 +65,7 @@ def test_it_runs_in_the_directory(tmp_path: Path) -> None:
 
 def test_a_bundle_that_is_gone_keeps_it_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
-    monkeypatch.setattr(hooks.log, "warning", warnings.append)
+    monkeypatch.setattr(log, "warning", warnings.append)
     hooks.run(shell('pwd > "$0"', str(tmp_path / "seen")), b"", str(tmp_path / "gone"))
     assert (tmp_path / "seen").read_text() == "/\n"
     assert warnings == [
@@ -75,7 +85,7 @@ def test_a_bundle_that_is_gone_keeps_it_from_nothing(tmp_path: Path, monkeypatch
 )
 def test_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Any, given: Any, seen: str) -> None:
     """Its own, even an empty one; else what the caller gives; else the runtime's."""
-    monkeypatch.setitem(hooks.posix.environ, b"A", b"inherited")
+    monkeypatch.setitem(posix.environ, b"A", b"inherited")
     hooks.run(shell('printf %s "$A" > "$0"', str(tmp_path / "seen"), env=own), b"", None, given)
     assert (tmp_path / "seen").read_text() == seen
 
@@ -145,21 +155,21 @@ def test_one_that_can_not_be_executed(tmp_path: Path, make: Callable[[Path], Non
 def test_what_else_can_go_wrong(monkeypatch: pytest.MonkeyPatch, call: str, directory: Any, words: str) -> None:
     error = BlockingIOError(11, "Resource temporarily unavailable")
     error.call = call  # type: ignore[attr-defined]
-    kernel = Recorder(hooks.kernel, spawn=error)
-    monkeypatch.setattr(hooks, "kernel", kernel)
+    recorder = Recorder(kernel, spawn=error)
+    monkeypatch.setattr(hooks, "kernel", recorder)
     with pytest.raises(Failure) as caught:
         hooks.run(Hook(path="/hook", args=["hook"], env=[], timeout=None), b"", directory)
     assert str(caught.value) == words
-    assert len(kernel.calls) == 1, "it was tried once"
+    assert len(recorder.calls) == 1, "it was tried once"
 
 
 def test_what_it_is_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Recorder(hooks.kernel, spawn=7)
-    monkeypatch.setattr(hooks, "kernel", kernel)
+    recorder = Recorder(kernel, spawn=7)
+    monkeypatch.setattr(hooks, "kernel", recorder)
     hook = Hook(path="/hook", args=["hook", "x"], env=None, timeout=None)
     assert hooks.spawn(hook, (3, 4, 5), "/dir", ["A=1"], b"filter", 2) == 7
     assert hooks.spawn(hook, (3, 4, 5), 6, ["A=1"], None, 0) == 7
-    assert kernel.calls == [
+    assert recorder.calls == [
         ("spawn", "/hook", ["hook", "x"], ["A=1"], -1, "/dir", 3, 4, 5, b"filter", 2),
         ("spawn", "/hook", ["hook", "x"], ["A=1"], 6, None, 3, 4, 5, None, 0),
     ]
@@ -204,10 +214,10 @@ class TestTimeout:
         assert hooks.wait(pid, None) == -9
 
     def test_no_poll_is_longer_than_the_kernel_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel = Recorder(hooks.kernel, poll=lambda *_: [])
-        monkeypatch.setattr(hooks, "kernel", kernel)
+        recorder = Recorder(kernel, poll=lambda *_: [])
+        monkeypatch.setattr(hooks, "kernel", recorder)
         assert hooks.ends_within(os.getpid(), 2 * hooks.LONGEST_POLL) is False
-        assert [milliseconds for _, milliseconds in kernel.named("poll")] == [0x7FFFFFFF, 0x7FFFFFFF]
+        assert [milliseconds for _, milliseconds in recorder.named("poll")] == [0x7FFFFFFF, 0x7FFFFFFF]
 
     def test_none_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """0 is no time limit, as without one."""
@@ -226,7 +236,7 @@ def test_nothing_stays_open_when_there_is_no_memory_file(monkeypatch: pytest.Mon
             raise OSError(24, "Too many open files")
         return real(name, flags)
 
-    monkeypatch.setattr(hooks.posix, "memfd_create", memfd_create)
+    monkeypatch.setattr(posix, "memfd_create", memfd_create)
     with pytest.raises(OSError, match="Too many open files"):
         hooks.run(shell("exit 0"), b"", None)
     assert made == ["hook-state", "hook-output"]
@@ -235,13 +245,13 @@ def test_nothing_stays_open_when_there_is_no_memory_file(monkeypatch: pytest.Mon
 def test_both_are_closed_whatever_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """0 too, where the caller has closed its stdin."""
     files = [5, 0]
-    posix = Recorder(hooks.posix, close=None)
-    monkeypatch.setattr(hooks, "posix", posix)
+    recorder = Recorder(posix, close=None)
+    monkeypatch.setattr(hooks, "posix", recorder)
     monkeypatch.setattr(hooks, "memory_file", lambda *_: files.pop(0))
     monkeypatch.setattr(hooks, "spawn", Recorder(x=Failure("it can't be started")).x)
     with pytest.raises(Failure, match="it can't be started"):
         hooks.run(shell("exit 0"), b"", None)
-    assert posix.calls == [("close", 5), ("close", 0)]
+    assert recorder.calls == [("close", 5), ("close", 0)]
 
 
 def test_a_memory_file_is_read_from_its_beginning() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 from support.recording import Recorder
 
+from pyruntime import kernel
 from pyruntime.engine import calls, channel, init
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Plan, Slot, Step
@@ -35,10 +36,10 @@ class TestCloseTheRest:
     def closed(
         self, monkeypatch: pytest.MonkeyPatch, steps: list[Step], slots: dict[str, Any], channel_fd: int, first: int = 0
     ) -> list[tuple[Any, ...]]:
-        kernel = Recorder(init.kernel, close_range=None)
-        monkeypatch.setattr(init, "kernel", kernel)
+        recorder = Recorder(kernel, close_range=None)
+        monkeypatch.setattr(init, "kernel", recorder)
         init.close_the_rest(Plan(steps), first, slots, channel_fd)
-        return kernel.named("close_range")
+        return recorder.named("close_range")
 
     def test_all_but_the_channel(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.closed(monkeypatch, [], {"unused": 9}, 7) == [(3, 6, 0), (8, UINT_MAX, 0)]
@@ -87,7 +88,7 @@ class Ended(BaseException):
 
 @pytest.fixture
 def pair() -> Iterator[tuple[int, int]]:
-    ends = init.kernel.socketpair()
+    ends = kernel.socketpair()
     yield ends
     for fd in ends:
         os.close(fd)
@@ -97,7 +98,7 @@ class Walk:
     """Init's walk in the test's own process: nothing is sealed or closed, and _exit is an exception."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.kernel = Recorder(init.kernel, close_range=None)
+        self.kernel = Recorder(kernel, close_range=None)
         self.order: list[Any] = []
         self.statuses: list[int] = []
         monkeypatch.setattr(init, "kernel", self.kernel)
@@ -138,7 +139,7 @@ class TestWalk:
         """The step before its own is the host's; what that one shares comes with the host's word."""
         walk.kernel.answers["poll"] = Ended()
         steps = [Step(HOST, "", "clone3"), Step(HOST, "", "open", into="file", share=True), note(INIT, Slot("file"))]
-        init.kernel.send_message(pair[0], b"Gfile", [pair[0]])
+        kernel.send_message(pair[0], b"Gfile", [pair[0]])
         slots: dict[str, Any] = {}
         walk.run(steps, 1, slots, pair[1])
         assert walk.order == ["seal", "disable", slots["file"]]
@@ -151,12 +152,12 @@ class TestWalk:
         steps = [Step(INIT, "", "dup_of", pair[1], into="made", share=True), note(INIT, "a"), note(HOST, "host"),
                  note(HOST, "host"), note(INIT, "b"), note(HOST, "host")]  # fmt: skip
         monkeypatch.setattr(calls, "dup_of", os.dup, raising=False)
-        init.kernel.send_message(pair[0], b"G")
+        kernel.send_message(pair[0], b"G")
         slots: dict[str, Any] = {}
         walk.run(steps, 0, slots, pair[1])
-        message, fds = init.kernel.recv_message(pair[0], 99, 9)
+        message, fds = kernel.recv_message(pair[0], 99, 9)
         assert (message, len(fds)) == (b"Gmade", 1)
-        assert init.kernel.recv_message(pair[0], 99, 9) == (b"G", []), "the second time it has nothing to hand over"
+        assert kernel.recv_message(pair[0], 99, 9) == (b"G", []), "the second time it has nothing to hand over"
         assert walk.order == ["seal", "disable", "a", "b"]
         os.close(fds[0])
         os.close(slots["made"])
@@ -186,17 +187,17 @@ class TestWalk:
     ) -> None:
         monkeypatch.setattr(calls, "fails", Recorder(fails=error).fails, raising=False)
         walk.run([note(INIT, "a"), Step(INIT, "/fails", "fails"), note(INIT, "b")], 0, {}, pair[1])
-        message, _ = init.kernel.recv_message(pair[0], 999, 0)
+        message, _ = kernel.recv_message(pair[0], 999, 0)
         assert message.startswith(channel.ERROR + b"1\0" + text.encode())
         assert walk.order == ["seal", "disable", "a"]
 
     def test_to_start_once_it_has_asked(self, walk: Walk, pair: tuple[int, int]) -> None:
-        ours, theirs = init.kernel.socketpair()
+        ours, theirs = kernel.socketpair()
         walk.run([Step(INIT, "/x", "close", 1 << 20)], 0, {"starter": theirs}, pair[1])
-        assert init.kernel.recv_message(ours, 999, 0)[0].startswith(b"E0\x009\0/x\0close(1048576)\0")
+        assert kernel.recv_message(ours, 999, 0)[0].startswith(b"E0\x009\0/x\0close(1048576)\0")
         os.set_blocking(pair[0], False)
         with pytest.raises(BlockingIOError):
-            init.kernel.recv_message(pair[0], 999, 0)
+            kernel.recv_message(pair[0], 999, 0)
         os.close(ours)
         os.close(theirs)
 
@@ -205,7 +206,7 @@ class TestWalk:
     ) -> None:
         sent: list[Any] = []
         monkeypatch.setattr(channel, "send_error", lambda *args: sent.append(args))
-        ours, theirs = init.kernel.socketpair()
+        ours, theirs = kernel.socketpair()
         os.close(ours)
         walk.run([note(HOST, "h"), note(INIT, "a")], 0, {}, theirs)
         os.close(theirs)
@@ -232,7 +233,7 @@ def test_a_real_one_has_nothing_but_what_it_uses(monkeypatch: pytest.MonkeyPatch
         posix.write(fd, repr([each for each in found if each > 2 and each != fd]).encode())
 
     monkeypatch.setattr(calls, "look", look, raising=False)
-    ours, theirs = init.kernel.socketpair()
+    ours, theirs = kernel.socketpair()
     host_file, used = os.open("/", os.O_PATH), os.open("/", os.O_PATH)
     steps = [Step(INIT, "", "look"), Step(INIT, "", "fstat", Slot("used")), Step(INIT, "", "close", 1 << 20)]
     assert in_child(lambda: init.run(Plan(steps), 0, {"used": used, "host": host_file}, theirs)) == 1
@@ -244,13 +245,14 @@ def test_a_real_one_has_nothing_but_what_it_uses(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_container_without_a_process_waits() -> None:
-    ours, theirs = init.kernel.socketpair()
+    plan = Plan([Step(HOST, "", "clone3"), Step(INIT, "", "getpid"), Step(HOST, "", "getpid")])
+    ours, theirs = kernel.socketpair()
     pid = os.fork()
     if pid == 0:
         os.close(ours)
-        init.run(Plan([Step(HOST, "", "clone3"), Step(INIT, "", "getpid"), Step(HOST, "", "getpid")]), 1, {}, theirs)
+        init.run(plan, 1, {}, theirs)
     os.close(theirs)
-    assert channel.receive(ours) == (b"G", [])
+    assert channel.receive(ours, plan, INIT) == (b"G", [])
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.recording import Recorder
 
+from pyruntime import kernel
 from pyruntime.engine import calls, foreground, hooks, init, launch, start
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Flags, Plan, Slot, Step
@@ -243,12 +244,12 @@ class TestBesideInit:
     """A host's step that looks at init: an init that has ended is the reason, not that /proc no longer has it."""
 
     def launched(self, message: bytes = b"", *, alive: bool = False) -> launch.Launched:
-        ours, theirs = launch.kernel.socketpair()
+        ours, theirs = kernel.socketpair()
         pid = os.fork()
         if pid == 0:
             os.close(ours)
             if message:
-                launch.kernel.send_message(theirs, message)
+                kernel.send_message(theirs, message)
             if alive:
                 signal.pause()
             os._exit(5)
@@ -259,15 +260,13 @@ class TestBesideInit:
         return launch.Launched(pid, pidfd, ours)
 
     def failure(self, launched: launch.Launched, number: int, pointer: str = "/x") -> str:
-        kernel = Recorder(fails=OSError(number, os.strerror(number)))
-        step = Step(HOST, pointer, "fails")
-        before = launch.calls
-        launch.calls = Recorder(before, **kernel.answers)  # type: ignore[assignment]
+        plan = Plan([Step(INIT, "", "open", "/y"), Step(HOST, pointer, "fails")])
+        failing = Recorder(calls, fails=OSError(number, os.strerror(number)))
         try:
-            with pytest.raises(Failure) as caught:
-                launch.apply_beside(step, {}, launched)
+            with pytest.MonkeyPatch.context() as patched, pytest.raises(Failure) as caught:
+                patched.setattr(launch, "calls", failing)
+                launch.apply_beside(plan, 1, {}, launched)
         finally:
-            launch.calls = before
             finish(launched)
         return str(caught.value)
 
@@ -295,10 +294,10 @@ class TestLaunched:
         pid = os.fork()
         if pid == 0:
             signal.pause()
-        ours, theirs = launch.kernel.socketpair()
+        ours, theirs = kernel.socketpair()
         launched = launch.Launched(pid, os.pidfd_open(pid), ours)
         launched.kill()
-        assert launch.kernel.recv_message(theirs, 9, 0) == (b"", [])
+        assert kernel.recv_message(theirs, 9, 0) == (b"", [])
         assert not is_child(pid)
         launched.kill()
         launched.close()
@@ -348,12 +347,12 @@ class TestLaunched:
 
     def test_a_descriptor_may_be_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the caller has closed its stdin."""
-        posix = Recorder(launch.posix, close=None)
-        monkeypatch.setattr(launch, "posix", posix)
+        recorder = Recorder(posix, close=None)
+        monkeypatch.setattr(launch, "posix", recorder)
         launch.Launched(-1, -1, 0).kill()
-        assert posix.calls == [("close", 0)]
+        assert recorder.calls == [("close", 0)]
         launch.Launched(-1, 0, 0).close()
-        assert posix.calls == [("close", 0)] * 3
+        assert recorder.calls == [("close", 0)] * 3
 
         def clone(_plan: Plan, _first: int, _slots: Any, launched: launch.Launched) -> None:
             launched.pidfd = 0
@@ -362,7 +361,7 @@ class TestLaunched:
         monkeypatch.setattr(launch, "clone", clone)
         with pytest.raises(Failure, match="no clone"):
             launch.launch(Plan([CLONE]), {})
-        assert posix.calls == [("close", 0)] * 4
+        assert recorder.calls == [("close", 0)] * 4
 
 
 def test_numbers_of_the_system() -> None:

@@ -110,13 +110,13 @@ class TestAgainstAnInit:
     def test_it_waits_for_the_end_for_a_second_at_most(
         self, listener: socket.socket, state_dir: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        kernel = Recorder(start.kernel, poll=[[]])
-        monkeypatch.setattr(start, "kernel", kernel)
+        recorder = Recorder(kernel, poll=[[]])
+        monkeypatch.setattr(start, "kernel", recorder)
         thread = self.answer(listener, b"", [])
         with pytest.raises(Failure, match="init died before it could execute"):
             start.start(state_dir, 77)
         thread.join()
-        assert kernel.calls == [("poll", [(77, select.POLLIN)], 1000)]
+        assert recorder.calls == [("poll", [(77, select.POLLIN)], 1000)]
 
     def test_nobody_listens(self, state_dir: int, tmp_path: Path) -> None:
         with pytest.raises(Failure, match=r"^the container's init is gone; it can't be started$"):

@@ -12,6 +12,7 @@ import pytest
 from support.recording import Recorder
 from support.terminal import Terminal as Screen
 
+from pyruntime import kernel
 from pyruntime.engine import foreground
 from pyruntime.engine.foreground import Terminal
 
@@ -57,13 +58,13 @@ class TestTerminal:
         stdio(null, null, null)
         os.close(null)
         monkeypatch.setattr(termios, "tcsetattr", lambda *_: pytest.fail("it was changed"))
-        kernel = Recorder(foreground.kernel, set_window_size=None)
-        monkeypatch.setattr(foreground, "kernel", kernel)
+        recorder = Recorder(kernel, set_window_size=None)
+        monkeypatch.setattr(foreground, "kernel", recorder)
         terminal = Terminal(-1)
         terminal.raw()
         terminal.resize()
         terminal.restore()
-        assert foreground.window_size() is None and kernel.calls == []
+        assert foreground.window_size() is None and recorder.calls == []
 
     @pytest.mark.parametrize("which", [0, 1, 2])
     def test_the_size_is_that_of_the_one_that_is_a_terminal(self, stdio: Any, which: int) -> None:
@@ -139,11 +140,11 @@ class TestWriteAll:
 
     def test_it_waits_for_a_reader_by_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
         written = [BlockingIOError(errno.EAGAIN, "again"), 3]
-        kernel = Recorder(foreground.kernel, poll=None)
-        monkeypatch.setattr(foreground, "kernel", kernel)
+        recorder = Recorder(kernel, poll=None)
+        monkeypatch.setattr(foreground, "kernel", recorder)
         monkeypatch.setattr(foreground, "posix", Recorder(write=written))
         foreground.write_all(8, b"abc")
-        assert (written, kernel.calls) == ([], [("poll", [(8, select.POLLOUT)], -1)])
+        assert (written, recorder.calls) == ([], [("poll", [(8, select.POLLOUT)], -1)])
 
     @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
     def test_a_reader_that_is_gone(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.engine import calls, launch
+from pyruntime.engine import calls, channel, init, launch
 from pyruntime.engine.channel import StepFailure
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
@@ -173,7 +173,7 @@ def test_what_init_does_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -
     def fails(*_: object) -> None:
         raise OSError(errno.ENOMEM, "")
 
-    monkeypatch.setattr(launch.init, "close_the_rest", fails)
+    monkeypatch.setattr(init, "close_the_rest", fails)
     plan = Plan([CLONE, Step(HOST, "", "getcwd_raw"), Step(INIT, "", "getcwd_raw"), Step(HOST, "", "getcwd_raw")])
     with pytest.raises(StepFailure, match=r"^clone3\(0, -1\): cannot allocate memory \(ENOMEM\)") as caught:
         launch.launch(plan, {})
@@ -187,7 +187,7 @@ def test_a_hand_over_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError(errno.ENOBUFS, "")
 
-    monkeypatch.setattr(launch.init.channel, "send_go", fails)
+    monkeypatch.setattr(channel, "send_go", fails)
     with pytest.raises(StepFailure, match=r"^getcwd_raw\(\): no buffer space available \(ENOBUFS\)") as caught:
         launch.launch(plan, {})
     assert (caught.value.position, caught.value.pointer) == (2, "/b")

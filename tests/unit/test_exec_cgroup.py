@@ -1,8 +1,10 @@
 """Where exec's process is born: in init's own cgroup, or in the one that --cgroup names."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +12,10 @@ from pyruntime.container import exec_cgroup as module
 from pyruntime.container.exec_cgroup import exec_cgroup, own_cgroup
 from pyruntime.errors import Failure, UsageFailure
 
-RECORD: dict[str, Any] = {"cgroup_mount": "/sys/fs/cgroup", "cgroup": "/a/c"}
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
+
+RECORD: Record = {"cgroup_mount": "/sys/fs/cgroup", "cgroup": "/a/c"}
 
 
 @pytest.mark.parametrize(

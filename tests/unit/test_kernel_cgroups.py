@@ -2,6 +2,7 @@
 
 import errno
 import os
+import posix
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def cgroup(tmp_path: Path) -> Iterator[int]:
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Recorder:
-    recorder = Recorder(cgroups._linux, **answers)
+    recorder = Recorder(_linux, **answers)
     monkeypatch.setattr(cgroups, "_linux", recorder)
     return recorder
 
@@ -86,19 +87,19 @@ class TestMake:
 
     def test_a_parent_is_noted_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         noted: list[Any] = []
-        monkeypatch.setattr(cgroups.posix, "setxattr", lambda *args: noted.append(args))
+        monkeypatch.setattr(posix, "setxattr", lambda *args: noted.append(args))
         for _ in range(2):
             cgroups.make_parent_cgroup(f"{tmp_path}/p")
         assert noted == [(f"{tmp_path}/p", "trusted.pyruntime.parent", b"1")]
 
     @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT])
     def test_a_note_may_be_impossible(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
-        monkeypatch.setattr(cgroups.posix, "setxattr", Recorder(x=OSError(number, "no")).x)
+        monkeypatch.setattr(posix, "setxattr", Recorder(x=OSError(number, "no")).x)
         cgroups.make_parent_cgroup(f"{tmp_path}/p")
         assert (tmp_path / "p").is_dir()
 
     def test_another_reason_is_an_error(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(cgroups.posix, "setxattr", Recorder(x=OSError(errno.EIO, "broken")).x)
+        monkeypatch.setattr(posix, "setxattr", Recorder(x=OSError(errno.EIO, "broken")).x)
         with pytest.raises(OSError) as caught:
             cgroups.make_parent_cgroup(f"{tmp_path}/p")
         call = f'setxattr("{tmp_path}/p", "trusted.pyruntime.parent", "1")'
@@ -248,7 +249,7 @@ class TestDelegation:
         (tmp_path / "list").write_text("cgroup.procs\ngone\nmemory.oom.group\n")
         monkeypatch.setattr(cgroups, "DELEGATE", f"{tmp_path}/list" if listed else f"{tmp_path}/none")
         given: list[Any] = []
-        monkeypatch.setattr(cgroups.posix, "fchown", lambda *args: given.append(args))
+        monkeypatch.setattr(posix, "fchown", lambda *args: given.append(args))
 
         def fchownat(_: int, name: str, *rest: int) -> None:
             if name == "gone":

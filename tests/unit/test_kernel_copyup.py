@@ -1,6 +1,7 @@
 """`tmpcopyup`: what is copied keeps its kind, mode and owner."""
 
 import os
+import posix
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from support.recording import Recorder
 
-from pyruntime.kernel import copyup
+from pyruntime.kernel import _linux, copyup
 
 
 @pytest.fixture
@@ -58,11 +59,11 @@ class TestCopyUp:
         """With its numbers; made without a mode of its own, which comes after the owner."""
         source, target = os.open("/dev", os.O_RDONLY), os.open(tmp_path, os.O_PATH)
         order: list[Any] = []
-        linux = Recorder(copyup._linux, mknodat=lambda *args: order.append(("mknodat", *args)))
+        linux = Recorder(_linux, mknodat=lambda *args: order.append(("mknodat", *args)))
         monkeypatch.setattr(copyup, "_linux", linux)
-        monkeypatch.setattr(copyup.posix, "listdir", lambda _: ["null"])
-        monkeypatch.setattr(copyup.posix, "chown", lambda *args, **named: order.append(("chown", *args)))
-        monkeypatch.setattr(copyup.posix, "chmod", lambda *args, **named: order.append(("chmod", *args)))
+        monkeypatch.setattr(posix, "listdir", lambda _: ["null"])
+        monkeypatch.setattr(posix, "chown", lambda *args, **named: order.append(("chown", *args)))
+        monkeypatch.setattr(posix, "chmod", lambda *args, **named: order.append(("chmod", *args)))
         copyup.copy_directory(source, target)
         status = os.stat("/dev/null")
         assert order == [

@@ -11,7 +11,7 @@ import pytest
 from support.recording import Recorder
 
 from pyruntime.errors import Failure
-from pyruntime.kernel import device_filter, device_nodes, paths, terminal
+from pyruntime.kernel import _linux, device_filter, device_nodes, paths, terminal
 
 C = paths.C
 
@@ -111,7 +111,7 @@ class TestOwnDev:
         assert path_of(paths.open_own_dev(root)) == str(folder)
         assert (folder / "dev").is_dir()
         fd = os.open("/proc", os.O_PATH)
-        assert paths.mount_id(fd) == paths._linux.statx_mount(fd)[0] != paths.mount_id(root)
+        assert paths.mount_id(fd) == _linux.statx_mount(fd)[0] != paths.mount_id(root)
         os.close(fd)
 
     def test_on_a_mount_of_the_containers(self, root: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ The kernel's answers are the test's: none of these calls works without root.
 
 import errno
 import os
+import posix
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ class TestBindAttributes:
     ) -> list[tuple[Any, ...]]:
         """Set with noexec asked for and nosuid inherited; flags: what fstatvfs says, one call after the other."""
         linux = fake(monkeypatch, binds, mount_setattr=answers)
-        monkeypatch.setattr(binds.posix, "fstatvfs", lambda _: SimpleNamespace(f_flag=flags.pop(0)))
+        monkeypatch.setattr(posix, "fstatvfs", lambda _: SimpleNamespace(f_flag=flags.pop(0)))
         self.linux = linux
         binds.set_bind_attributes(5, EMPTY, NOEXEC, to_clear, NOSUID, userns)
         assert flags == []
@@ -224,7 +225,7 @@ class TestMask:
             opened.append((name, *rest))
             return real("/dev/null", os.O_PATH)
 
-        monkeypatch.setattr(rootfs.posix, "open", create)
+        monkeypatch.setattr(posix, "open", create)
         rootfs.mask(file, covers)
         rootfs.mask(file, covers)
         assert opened == [("empty", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)]
@@ -235,7 +236,7 @@ class TestMask:
 
     def test_an_old_kernel_without_one(self, linux: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         real = os.open
-        monkeypatch.setattr(rootfs.posix, "open", lambda *_, **named: real(tmp_path, os.O_PATH))
+        monkeypatch.setattr(posix, "open", lambda *_, **named: real(tmp_path, os.O_PATH))
         linux.answers["open_tree"] = OSError(errno.EINVAL, "no")
         with pytest.raises(Failure, match=r"^the host has no /dev/null, which files are masked with on this kernel$"):
             rootfs.empty_file()

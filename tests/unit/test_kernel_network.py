@@ -8,7 +8,7 @@ import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 from support.recording import Recorder
 
-from pyruntime.kernel import network
+from pyruntime.kernel import _linux, network
 
 HOST, CONTAINER = 10, 20
 """Descriptors of network namespaces."""
@@ -112,7 +112,7 @@ class Socket:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr("pyroute2.IPRoute", made.socket)
-    linux = Recorder(network._linux, setns=made.setns, open=lambda *_: os.open("/", os.O_PATH))
+    linux = Recorder(_linux, setns=made.setns, open=lambda *_: os.open("/", os.O_PATH))
     monkeypatch.setattr(network, "_linux", linux)
     return made
 

@@ -2,16 +2,18 @@
 
 import errno
 import os
+import posix
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyruntime.kernel.files import PROCFS
 from support.recording import Recorder
 
 from pyruntime.errors import Failure
-from pyruntime.kernel import paths
+from pyruntime.kernel import _linux, paths
 
 C = paths.C
 
@@ -40,7 +42,7 @@ def path_of(fd: int) -> str:
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Recorder:
-    recorder = Recorder(paths._linux, **answers)
+    recorder = Recorder(_linux, **answers)
     monkeypatch.setattr(paths, "_linux", recorder)
     return recorder
 
@@ -102,7 +104,7 @@ class TestMakeDirectories:
         assert caught.value.call == 'mkdir("/a")'  # type: ignore[attr-defined]
 
     def test_others_make_and_remove_the_same(self, root: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real, times = paths._linux.mkdirat, []
+        real, times = _linux.mkdirat, []
 
         def mkdirat(parent: int, name: str, mode: int) -> None:
             times.append(name)
@@ -197,7 +199,7 @@ class TestOnProcfs:
         (folder / "proc/other").touch()
 
         def kind(fd: int) -> int:
-            return paths.PROCFS if "/root/proc" in os.readlink(f"/proc/self/fd/{fd}") else 0
+            return PROCFS if "/root/proc" in os.readlink(f"/proc/self/fd/{fd}") else 0
 
         return fake(monkeypatch, fstatfs_type=kind)
 
@@ -219,10 +221,7 @@ class TestOnProcfs:
     def test_only_of_a_procfs_on_proc(self, root: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "proc").mkdir()
         (folder / "proc/file").touch()
-        fake(
-            monkeypatch,
-            fstatfs_type=lambda fd: paths.PROCFS if os.readlink(f"/proc/self/fd/{fd}")[-4:] == "file" else 0,
-        )
+        fake(monkeypatch, fstatfs_type=lambda fd: PROCFS if os.readlink(f"/proc/self/fd/{fd}")[-4:] == "file" else 0)
         with pytest.raises(Failure, match="it leads to a place on procfs"):
             paths.make_mountpoint(root, "/proc/file", None, "file", directory=False)
 
@@ -248,7 +247,7 @@ class TestOnProcfs:
         fake(monkeypatch, statx_mount=lambda fd: (1 if fd == root else 2, fd != root))
         with pytest.raises(Failure, match=r"^only procfs can be mounted on /proc, by whatever name$"):
             paths.check_proc(root)
-        fake(monkeypatch, statx_mount=lambda fd: (fd, True), fstatfs_type=paths.PROCFS)
+        fake(monkeypatch, statx_mount=lambda fd: (fd, True), fstatfs_type=PROCFS)
         paths.check_proc(root)
 
     def test_it_looks_at_proc_and_not_where_a_link_leads(
@@ -309,7 +308,7 @@ class TestSymlink:
             real(name, dir_fd=dir_fd)
             raise FileNotFoundError(errno.ENOENT, "gone")
 
-        monkeypatch.setattr(paths.posix, "unlink", unlink)
+        monkeypatch.setattr(posix, "unlink", unlink)
         paths.make_symlink(root, "/this", "/l")
         assert os.readlink(folder / "l") == "/this"
 

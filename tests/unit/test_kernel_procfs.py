@@ -4,6 +4,7 @@ import ast
 import ctypes
 import errno
 import os
+import posix
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,7 @@ class TestOldMount:
 
     def test_what_the_child_calls(self, linux: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
         read_end, write_end = os.pipe()
-        monkeypatch.setattr(old_mount.posix, "_exit", lambda status: linux.calls.append(("_exit", status)))
+        monkeypatch.setattr(posix, "_exit", lambda status: linux.calls.append(("_exit", status)))
         linux.answers["open_tree"] = 9
         old_mount._answer(write_end, "src", "fuse", 5, "")
         assert linux.calls == [

@@ -1,6 +1,7 @@
 """Compiled seccomp profiles and their cache: only one that nobody else can have written is used."""
 
 import os
+import posix
 import stat
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class Profile:
     """As much of plan.seccomp.Profile as compiling takes."""
 
     def __init__(self, entries: Any = ()) -> None:
-        self.default = ("SCMP_ACT_ERRNO", 38)
+        self.default: tuple[str, int] = ("SCMP_ACT_ERRNO", 38)
         self.arches: list[str] = []
         self.entries = entries
         self.strict = True
@@ -39,8 +40,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return PROGRAM
 
     monkeypatch.setattr(seccomp, "compile_profile", compile_profile)
-    monkeypatch.setattr(seccomp.posix, "geteuid", lambda: 0)
-    monkeypatch.setattr(seccomp.posix, "fstat", as_of_root)
+    monkeypatch.setattr(posix, "geteuid", lambda: 0)
+    monkeypatch.setattr(posix, "fstat", as_of_root)
     return found
 
 
@@ -116,7 +117,7 @@ class TestTrust:
         cache.mkdir(mode=0o700)
         fields = list(os.stat(cache))
         fields[stat.ST_UID] = 1000
-        monkeypatch.setattr(seccomp.posix, "fstat", lambda _: os.stat_result(fields))
+        monkeypatch.setattr(posix, "fstat", lambda _: os.stat_result(fields))
         assert seccomp.open_cache(str(cache)) == -1
 
     def test_what_is_none(self, compiled: list[Any], cache: Path, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ class TestTrust:
         assert seccomp.open_cache(f"{tmp_path}/none/below") == -1
 
     def test_nobody_but_root(self, compiled: list[Any], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(seccomp.posix, "geteuid", lambda: 1000)
+        monkeypatch.setattr(posix, "geteuid", lambda: 1000)
         assert seccomp.seccomp_compile(Profile(), str(cache)) == PROGRAM
         assert not cache.exists()
 
@@ -146,10 +147,10 @@ class TestKeep:
 
     def test_a_full_disk(self, compiled: list[Any], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing half stays; and one that is written by somebody else at this moment is no error."""
-        monkeypatch.setattr(seccomp.posix, "write", lambda *_: 8)
+        monkeypatch.setattr(posix, "write", lambda *_: 8)
         assert seccomp.seccomp_compile(Profile(), str(cache)) == PROGRAM
         assert list(cache.iterdir()) == []
-        monkeypatch.setattr(seccomp.posix, "write", Recorder(x=OSError(28, "No space")).x)
+        monkeypatch.setattr(posix, "write", Recorder(x=OSError(28, "No space")).x)
         assert seccomp.seccomp_compile(Profile(), str(cache)) == PROGRAM
 
     def test_a_profile_that_is_nested_too_deeply(self, compiled: list[Any], cache: Path) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from pyruntime.container.cgroup import Cgroup
 from pyruntime.engine import hooks
 from pyruntime.engine.channel import failure_of
 from pyruntime.errors import Failure
+from pyruntime.plan.hooks import Hook
 from pyruntime.step import INIT, Step
 
 
@@ -93,7 +93,7 @@ def test_a_cgroup_that_is_gone_or_counts_nothing(tmp_path: Path) -> None:
 
 def test_the_errno_of_a_hook_that_can_not_be_started() -> None:
     """Which may be that of too many tasks, or of too little memory."""
-    hook = SimpleNamespace(path="/is/not/there", args=["x"], env=[], timeout=None)
+    hook = Hook({"path": "/is/not/there", "args": ["x"], "env": []})
     with pytest.raises(Failure, match=r'"/is/not/there": it can\'t be executed: .*\(ENOENT\)$') as caught:
         hooks.run(hook, b"{}", "/")
     assert caught.value.errno == errno.ENOENT

@@ -31,7 +31,12 @@ def test_what_enters_a_container_refuses(name: str, tmp_path: Path) -> None:
 
 def test_the_kernel_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(kernel, "is_binary_protected", lambda: not asked.append(True))
+
+    def is_protected() -> bool:
+        asked.append(True)
+        return True
+
+    monkeypatch.setattr(kernel, "is_binary_protected", is_protected)
     protection.check("create")
     protection.check("run")
     assert asked == [True]

@@ -1,7 +1,7 @@
 """The last value that a rule takes and the first that it refuses, and each member of the lists that rules go by."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support.spec_documents import DROP, MAP, Changes, mount, names, patched, without
@@ -10,6 +10,9 @@ from pyruntime import spec
 from pyruntime.errors import InvalidConfig
 from pyruntime.spec import checks, jsontext, linux, options, schema
 from pyruntime.spec import names as near
+
+if TYPE_CHECKING:
+    from pyruntime.spec._config import Config
 
 IPC = (
     *("auto_msgmni", "msg_next_id", "msgmax", "msgmnb", "msgmni", "sem", "sem_next_id"),
@@ -233,7 +236,7 @@ def test_namespaces_of_the_host_are_as_good_as_not_listed() -> None:
     assert {"type": "uts"} in config["linux"]["namespaces"], "what is given stays as it is"
     twice = patched({"/linux/namespaces/-": {"type": "uts"}})
     with pytest.raises(InvalidConfig, match="namespace uts is there twice"):
-        checks.check(twice, frozenset(("uts",)))
+        checks.check(cast("Config", twice), frozenset(("uts",)))
 
 
 class TestReading:

@@ -1,10 +1,12 @@
 """Status and statistics: letters, errnos and lines at the edge of what is taken."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +17,10 @@ from pyruntime.container.cgroup import Cgroup
 from pyruntime.container.store import Store
 from pyruntime.errors import Failure
 
-RECORD: dict[str, Any] = {
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
+
+RECORD: Record = {
     "id": "c",
     "ociVersion": "1.2.0",
     "bundle": "/",
@@ -67,7 +72,7 @@ class TestStatus:
     @pytest.mark.parametrize(("number", "gone"), [(errno.ESRCH, True), (errno.EINVAL, True), (errno.EMFILE, False)])
     def test_no_pidfd(self, monkeypatch: pytest.MonkeyPatch, number: int, gone: bool) -> None:
         monkeypatch.setattr(kernel, "pidfd_open", failing(number))
-        record = {"pid": 5, "boot_id": records.boot_id()}
+        record: Record = {"pid": 5, "boot_id": records.boot_id()}
         if gone:
             assert status.open_init(record) == (0, -1, "X")
         else:
@@ -82,7 +87,7 @@ class TestStatus:
     @pytest.mark.parametrize("letter", ["Z", "X", "x", "S", "T"])
     def test_letters(self, monkeypatch: pytest.MonkeyPatch, letter: str) -> None:
         monkeypatch.setattr(status, "stat_of", lambda _: (letter, 7))
-        record = {"pid": os.getpid(), "boot_id": records.boot_id(), "start_time": 7}
+        record: Record = {"pid": os.getpid(), "boot_id": records.boot_id(), "start_time": 7}
         pid, pidfd, found = status.open_init(record)
         if pidfd >= 0:
             os.close(pidfd)

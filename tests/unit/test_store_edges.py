@@ -1,12 +1,14 @@
 """The state directory and its records: what each check refuses and takes, by its last word and value."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +16,12 @@ from pyruntime.container import record as records
 from pyruntime.container import store as store_module
 from pyruntime.container.store import Container, Store
 from pyruntime.errors import Failure, NotFound
+from pyruntime.plan.unit_properties import Property
 
-RECORD: dict[str, Any] = {
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
+
+RECORD: Record = {
     "id": "c",
     "ociVersion": "1.2.0",
     "bundle": "/",
@@ -63,7 +69,7 @@ class TestRecord:
     def read(self, tmp_path: Path) -> Any:
         """A function that writes a record and reads it as that of the container "c"."""
 
-        def read(record: dict[str, Any]) -> dict[str, Any]:
+        def read(record: dict[str, Any]) -> Record:
             (tmp_path / "s").write_text(json.dumps(record))
             fd = os.open(tmp_path, os.O_RDONLY)
             try:
@@ -301,9 +307,10 @@ class TestStore:
         for name in ("start_scope", "set_unit_properties"):
             monkeypatch.setattr(f"pyruntime.container.systemd.{name}", lambda *given: asked.append(given))
         container = Container("/r", "c", -1)
-        container.start_scope("c.scope", ["p"], 5)
-        container.set_unit_properties(["q"])
-        assert asked == [(container.record, "c.scope", ["p"], 5), (container.record, ["q"])]
+        first, second = [Property("p", "s", "", "")], [Property("q", "s", "", "")]
+        container.start_scope("c.scope", first, 5)
+        container.set_unit_properties(second)
+        assert asked == [(container.record, "c.scope", first, 5), (container.record, second)]
         container.close()
 
 

@@ -1,10 +1,12 @@
 """The client of systemd and D-Bus at its edges: a bus in between, refusals by every name, waits, limits of the wire."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +17,9 @@ from pyruntime.container import systemd as client
 from pyruntime.container.dbus import CallFailed
 from pyruntime.errors import Failure
 from pyruntime.plan.unit_properties import Property
+
+if TYPE_CHECKING:
+    from pyruntime.container.record import Record
 
 NAME = "org.freedesktop.systemd1"
 MATCH = f"type='signal',sender='{NAME}',interface='{NAME}.Manager',member='JobRemoved'"
@@ -204,7 +209,7 @@ class TestOfARecord:
         log: list[Any] = []
 
         class One:
-            def __enter__(self) -> "One":
+            def __enter__(self) -> One:
                 return self
 
             def __exit__(self, *_: object) -> None:
@@ -227,14 +232,15 @@ class TestOfARecord:
 
     @pytest.mark.parametrize("user", [False, True])
     def test_start_and_change(self, asked: list[Any], user: bool) -> None:
-        record = {"systemd_user": user, "systemd_unit": "u"}
-        client.start_scope(record, "u", ["p"], 7)  # type: ignore[list-item]
-        client.set_unit_properties(record, ["q"])  # type: ignore[list-item]
-        assert asked == [user, ("u", ["p"], 7), "closed", user, ("u", ["q"]), "closed"]
+        record: Record = {"systemd_user": user, "systemd_unit": "u"}
+        first, second = [Property("p", "s", "", "")], [Property("q", "s", "", "")]
+        client.start_scope(record, "u", first, 7)
+        client.set_unit_properties(record, second)
+        assert asked == [user, ("u", first, 7), "closed", user, ("u", second), "closed"]
         assert record["systemd_unit"] == "u"
 
     def test_anothers_unit_is_not_noted(self, asked: list[Any]) -> None:
-        record = {"systemd_user": False, "systemd_unit": "taken"}
+        record: Record = {"systemd_user": False, "systemd_unit": "taken"}
         with pytest.raises(client.UnitExists):
             client.start_scope(record, "taken", [], 7)
         assert record == {"systemd_user": False}

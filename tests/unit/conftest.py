@@ -2,10 +2,13 @@
 
 import faulthandler
 import os
+import posix
 from collections.abc import Iterator
 
 import pytest
 from _pytest.capture import CaptureManager
+
+from pyruntime.engine import calls
 
 LONGEST = 30.0
 """Seconds after which a test of the engine hangs: its processes wait for one another. The longest takes one second."""
@@ -20,6 +23,13 @@ def _standard_error(pytestconfig: pytest.Config) -> Iterator[int]:
         fd = os.dup(2)
     yield fd
     os.close(fd)
+
+
+@pytest.fixture
+def steps_on_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that a test's plan may have, and no real one has: read, write and fstat of any descriptor."""
+    for name in ("fstat", "read", "write"):
+        monkeypatch.setattr(calls, name, getattr(posix, name), raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -78,10 +78,10 @@ class TestJoin:
 
         monkeypatch.setattr(launch, "posix", Recorder(posix, _exit=exit_slowly))
         recorder = Recorder(kernel, recv_message=kernel.recv_message)
-        monkeypatch.setattr(launch, "kernel", recorder)
+        monkeypatch.setattr(channel, "kernel", recorder)
         parent = Step(HOST, "", "clone3", Flags("CLONE_PARENT"), -1)
         launched = launch.launch(Plan([write_pid(JOIN), parent, write_pid(INIT)]), {"pids": pids[1]})
-        assert [rest for _, *rest in recorder.named("recv_message")] == [[channel.MAX_MESSAGE, 1]]
+        assert [rest for _, *rest in recorder.named("recv_message")] == [[channel.MAX_MESSAGE, channel.MAX_FDS]]
         launched.kill()
         launched.close()
         assert no_children()
@@ -307,6 +307,6 @@ def test_what_is_alive_at_clone3_is_no_garbage(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(gc, "disable", lambda: seen.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: seen.append("freeze"))
     monkeypatch.setattr(kernel, "clone3", clone3)
-    with pytest.raises(Failure):
+    with pytest.raises(Failure, match=r"^clone3\(0, -1\): resource temporarily unavailable \(EAGAIN\)"):
         launch.launch(Plan([CLONE]), {})
     assert seen == ["preload", "disable", "freeze", "clone3"]

@@ -128,8 +128,8 @@ class TestAwaitStart:
         self, listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reads = [ConnectionResetError(errno.ECONNRESET, "reset"), b"s"]
-        recorder = Recorder(kernel, exit_on_signals=None, read=reads)
-        monkeypatch.setattr(calls, "kernel", recorder)
+        recorder = Recorder(posix, read=reads)
+        monkeypatch.setattr(calls, "posix", recorder)
         first, second = self.ask(tmp_path), self.ask(tmp_path)
         connection = calls.await_start(os.dup(listener.fileno()), os.open("/", os.O_PATH))
         os.write(connection, b"hello")
@@ -198,8 +198,8 @@ class TestPidFile:
         assert [each.name for each in tmp_path.iterdir()] == ["pid"], "the temporary file is gone"
 
     def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        full = Recorder(kernel, write=OSError(errno.ENOSPC, "No space left on device"))
-        monkeypatch.setattr(calls, "kernel", full)
+        full = Recorder(posix, write=OSError(errno.ENOSPC, "No space left on device"))
+        monkeypatch.setattr(calls, "posix", full)
         with pytest.raises(OSError, match="No space"):
             calls.write_pid_file(f"{tmp_path}/pid", 1)
         assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,8 @@ from pyruntime.engine import calls, channel, init
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Plan, Slot, Step
 
+pytestmark = pytest.mark.usefixtures("steps_on_pipes")
+
 UINT_MAX = 0xFFFFFFFF
 
 
@@ -177,9 +179,13 @@ class TestWalk:
     @pytest.mark.parametrize(
         ("error", "text"),
         [
-            (OSError(2, "No"), "2\0/fails\0fails()\0"),
-            (Failure("it is so", pointer="/own"), "-1\0/fails\0fails()\0"),
-            (KeyError("slot"), "0\0/fails\0fails()\0"),
+            (OSError(2, "No"), "S\0002\0001\0fails\0/fails\0\0\0fails(): no such file or directory (ENOENT)"),
+            (Failure("it is so", pointer="/own"), "F\0000\0001\0fails\0/own\0\0\0it is so"),
+            (
+                KeyError("slot"),
+                "S\0000\0001\0fails\0/fails\0\0internal error: KeyError: 'slot'\0"
+                "fails(): internal error: KeyError: 'slot'",
+            ),
         ],
     )
     def test_a_failure_is_sent(
@@ -188,13 +194,16 @@ class TestWalk:
         monkeypatch.setattr(calls, "fails", Recorder(fails=error).fails, raising=False)
         walk.run([note(INIT, "a"), Step(INIT, "/fails", "fails"), note(INIT, "b")], 0, {}, pair[1])
         message, _ = kernel.recv_message(pair[0], 999, 0)
-        assert message.startswith(channel.ERROR + b"1\0" + text.encode())
+        assert message == channel.ERROR + b"1\0" + text.encode()
         assert walk.order == ["seal", "disable", "a"]
 
     def test_to_start_once_it_has_asked(self, walk: Walk, pair: tuple[int, int]) -> None:
         ours, theirs = kernel.socketpair()
         walk.run([Step(INIT, "/x", "close", 1 << 20)], 0, {"starter": theirs}, pair[1])
-        assert kernel.recv_message(ours, 999, 0)[0].startswith(b"E0\x009\0/x\0close(1048576)\0")
+        assert (
+            kernel.recv_message(ours, 999, 0)[0]
+            == b"E0\0S\x009\x001\0close\0/x\0\0\0close(1048576): bad file descriptor (EBADF)"
+        )
         os.set_blocking(pair[0], False)
         with pytest.raises(BlockingIOError):
             kernel.recv_message(pair[0], 999, 0)

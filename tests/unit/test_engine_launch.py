@@ -16,6 +16,8 @@ from pyruntime.engine import calls, foreground, hooks, init, launch, start
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, Flags, Plan, Slot, Step
 
+pytestmark = pytest.mark.usefixtures("steps_on_pipes")
+
 CLONE = Step(HOST, "/linux/namespaces", "clone3", Flags(""), -1)
 
 

@@ -15,6 +15,8 @@ from pyruntime.engine.channel import StepFailure
 from pyruntime.errors import Failure
 from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
 
+pytestmark = pytest.mark.usefixtures("steps_on_pipes")
+
 LATE = 5.0
 """Seconds after which an init that waits in vain is let go, so that the test fails and doesn't hang."""
 

@@ -206,8 +206,9 @@ class TestNamespaces:
 
     def test_maps_that_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake(monkeypatch, idmap, clone3=lambda _: kernel.clone3(0))
-        with pytest.raises(OSError):
+        with pytest.raises(OSError) as caught:
             idmap.idmap_userns("what is no map", "")
+        assert caught.value.errno == errno.EPERM and "uid_map" in call_of(caught), "it has had one since it was made"
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
 

@@ -195,7 +195,8 @@ def receive_bytes(fd: int, most_fds: int) -> tuple[bytes, list[int]]:
     try:
         return kernel.recv_message(fd, MAX_MESSAGE, most_fds)
     except ConnectionResetError:
-        return b"", []
+        # It ended with a message of ours unread. The kernel says so once, before what it had sent itself.
+        return receive_bytes(fd, most_fds)
     except OSError as error:
         if error.errno != errno.EMSGSIZE:
             raise

@@ -103,6 +103,17 @@ def test_a_process_that_dies_with_a_message_unread() -> None:
         os.close(fd)
 
 
+def test_what_it_said_before_it_died_with_a_message_unread() -> None:
+    """The kernel reports the unread message first, once, although the error was sent before."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(b"G")
+    channel.send_error(theirs.fileno(), 2, PLAN.steps[2], Failure("it is so"))
+    theirs.close()
+    with pytest.raises(Failure, match=r"^it is so"):
+        channel.receive_go(ours.fileno(), {}, [], PLAN, INIT)
+    ours.close()
+
+
 def test_to_a_process_that_died(pair: Pair) -> None:
     socket.socket(fileno=os.dup(pair[1])).shutdown(socket.SHUT_RDWR)
     with pytest.raises(channel.PeerDied):

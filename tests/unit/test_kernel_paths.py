@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyruntime.kernel.files import PROCFS
 from support.recording import Recorder
 
 from pyruntime.errors import Failure
 from pyruntime.kernel import _linux, paths
+from pyruntime.kernel.procfs import PROCFS
 
 C = paths.C
 

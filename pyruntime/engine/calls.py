@@ -126,7 +126,7 @@ def await_start(listener: int, channel_fd: int) -> int:
     while True:
         connection = kernel.accept(listener)
         try:
-            asked = kernel.read(connection, 1) == START
+            asked = posix.read(connection, 1) == START
         except OSError:
             asked = False
         if asked:
@@ -193,7 +193,7 @@ def write_pid_file(path: str, pid: int) -> None:
     )
     try:
         try:
-            kernel.write(fd, b"%d" % pid)
+            posix.write(fd, b"%d" % pid)
         finally:
             posix.close(fd)
         posix.rename(temporary, path)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno as _errno
 from posix import close as close
 from posix import dup2, fchown, getpid, setsid, umask  # noqa: F401 - calls of steps
-from posix import read as read
-from posix import write as write
 
 from ._linux import *  # noqa: F403
 from ._linux import constants

@@ -84,6 +84,7 @@ import sys
 sys.path.append({packages!r})
 from pyruntime import cli, options
 from pyruntime.engine import calls
+from pyruntime.lifecycle import protection
 import {module} as command
 
 find_program = calls.find_program
@@ -112,6 +113,7 @@ def then_import(*args):
     print(len(refused), "refused", "imported:", *imported, flush=True)
     return find_program(*args)
 
+protection.passed = True
 refused, imported = [], []
 calls.find_program = then_import
 asked = options.Options()

@@ -1,7 +1,7 @@
-"""The one kind of error a user meets.
+"""The one kind of error that a user sees.
 
-Every failure ends as a `Failure`: one line that says what failed, with what argument, why (errno), where in
-config.json (JSON pointer) and, where useful, what to do. The contract is written down in docs/hacking.md.
+Every error ends up as a `Failure`: one line that says what failed, with what argument, why (errno), where in
+config.json (JSON pointer) and, where useful, what to do. docs/hacking.md describes the contract.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def errno_text(number: int | None, text: str | None = None) -> str:
-    """Return "permission denied (EACCES)" for 13: the lower-case words callers look for, then the name."""
+    """Return "permission denied (EACCES)" for 13: the lower-case words that callers look for, then the name."""
     if number is None:
         return text or "unknown error"
     from posix import strerror
@@ -50,16 +50,16 @@ def _text(value: Any) -> str:
 
 
 class Failure(Exception):
-    """An operation failed in a way that the user is told about in one line.
+    """A failed operation, which is reported to the user in one line.
 
     what: what was being done, with its argument ("open bundle /b").
-    cause: the OSError behind it, if any; its errno is told.
-    pointer: where in config.json the wish stands, as a JSON pointer ("/mounts/3").
+    cause: the OSError behind it, if any; the line includes its errno.
+    pointer: the JSON pointer to the part of config.json that asked for it ("/mounts/3").
     hint: what the user can do about it.
     status: the exit status of the command; 1 unless the caller's contract says otherwise.
-    document: what the pointer points into; the process document of `exec` is another than config.json.
-    number: the errno behind it, where what names it already and there is no cause here.
-    call: the call of the step that failed, "" where it was no step.
+    document: the document that the pointer refers to; `exec` has a process document instead of config.json.
+    number: the errno, where `what` already names it and there is no cause.
+    call: the call of the step that failed, "" if it was not a step.
     """
 
     call = ""
@@ -86,12 +86,12 @@ class Failure(Exception):
 
     @property
     def errno(self) -> int | None:
-        """The errno behind the failure, None when there is none; whoever asks for the reason compares this, no text."""
+        """The errno behind the failure, if any. Code that depends on the reason compares this, never the text."""
         return self.cause.errno if self.cause is not None else self.number
 
     @property
     def reason(self) -> str:
-        """What was being done and why it failed, without the place in config.json and the hint."""
+        """What was being done and why it failed, without the JSON pointer and the hint."""
         return self.what if self.cause is None else f"{self.what}: {os_error_text(self.cause)}"
 
     def __str__(self) -> str:
@@ -108,8 +108,8 @@ class UsageFailure(Failure):
 
 
 class InvalidConfig(Failure):
-    """config.json (or another JSON input) breaks the spec, or asks for what cannot be done; nothing was made."""
+    """config.json (or another JSON input) violates the spec, or asks for something impossible; nothing was created."""
 
 
 class NotFound(Failure):
-    """No container of that id exists under the root directory."""
+    """No container with that id exists under the root directory."""

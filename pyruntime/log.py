@@ -1,4 +1,4 @@
-"""Log lines in the two formats that engines read: text, and JSON objects, one per line and one write(2) each."""
+"""Log lines in the two formats that engines read, text and JSON: one message per line and per write(2)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .text import encode_shown, one_line, shown
 
 LEVELS = ("debug", "info", "warning", "error")
 ALIASES = {"trace": "debug", "warn": "warning", "fatal": "error", "panic": "error"}
-"""What runc and crun call levels beside these."""
+"""Other names that runc and crun have for these levels."""
 STDERR = 2
 
 
 class Log:
     """Where lines go: a file opened for append (shared by many processes), else stderr with --debug.
 
-    held: warnings that are not written yet. Podman reads the whole JSON file of a failed command as one object, so
-    that the error must be alone in it. shows_warnings: they go to stderr where there is no file.
+    held: warnings that are not written yet. Podman reads the whole JSON file of a failed command as one object, so it
+    must contain nothing but the error. shows_warnings: without a file, warnings go to stderr.
     """
 
     __slots__ = ("debug", "fd", "held", "json", "level", "shows_warnings")
@@ -45,26 +45,26 @@ def setup(path: str | None, log_format: str, level: str, debug: bool) -> None:
 
 
 def show_warnings() -> None:
-    """From now on warnings go to stderr where there is no log file: for a command whose stderr nobody parses."""
+    """Send warnings to stderr when there is no log file: for a command whose stderr nobody parses."""
     _log.shows_warnings = True
 
 
 def wants_debug() -> bool:
-    """Whether lines of the lowest level are written: ask before making a costly one."""
+    """Return whether debug lines are written: check this before building a costly one."""
     return _log.level == 0
 
 
 def debug(text: str) -> None:
-    """Tell what is being done: with --debug, or --log-level debug. Without a log file it goes to stderr, as runc's."""
+    """Log what is being done, with --debug or --log-level debug. Without a log file it goes to stderr, as with runc."""
     if _log.level == 0:
         write("debug", text)
 
 
 def warning(text: str) -> None:
-    """Tell something that went not quite as asked.
+    """Log that something was not done exactly as requested.
 
-    Without a log file it goes to stderr with --debug, and as a line for people where show_warnings has been called: of
-    other commands callers read stderr as the answer.
+    Without a log file it goes to stderr with --debug, and as a plain line after show_warnings(): callers of other
+    commands parse stderr.
     """
     if _log.fd < 0 and _log.shows_warnings and not _log.debug:
         if _log.level <= LEVELS.index("warning"):
@@ -76,7 +76,7 @@ def warning(text: str) -> None:
 
 
 def error(text: str) -> None:
-    """Tell the one error of a command in the log file; warnings that were held back are dropped for it."""
+    """Log the one error of a command; warnings that were held back are dropped."""
     _log.held.clear()
     write("error", text)
 
@@ -89,7 +89,7 @@ def success() -> None:
 
 
 def write(level: str, text: str) -> None:
-    """Append one line; a log that can't be written must not change what the command does."""
+    """Append one line. A log that can't be written must not affect the command."""
     fd = _log.fd
     if fd < 0 and _log.debug and level != "error":  # an error reaches stderr in any case
         fd = STDERR
@@ -99,7 +99,7 @@ def write(level: str, text: str) -> None:
 
 
 def put(fd: int, line: str) -> None:
-    """Write a line in one write(2); one that can't be written is left out."""
+    """Write a line in one write(2); ignore errors."""
     try:
         posix.write(fd, encode_shown(line))
     except OSError:
@@ -115,14 +115,14 @@ def text_line(level: str, text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Return text as a JSON string: also in the text format, where it keeps one message on one line."""
+    """Return text as a JSON string. The text format uses it too, to keep a message on one line."""
     from _json import encode_basestring_ascii
 
     return str(encode_basestring_ascii(shown(text)))
 
 
 def now() -> str:
-    """Return the time in RFC 3339, with nanoseconds, UTC."""
+    """Return the current time in RFC 3339 format, in UTC with nanoseconds."""
     import time
 
     ns = time.time_ns()

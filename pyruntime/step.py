@@ -1,9 +1,9 @@
 """A step of a plan: one system call or one file write, as data.
 
 A step knows what it does, which JSON pointer of config.json asked for it, and which side runs it. It can describe
-itself as strace would print it, and apply itself to a kernel that is passed in: the real one, or one that only
-records. Arguments that exist only at run time (descriptors, pids, a compiled filter) are named by slots; flags are
-kept by name and looked up in the kernel's table, so that the numbers come from the system's headers alone.
+itself as strace would print it, and apply itself to a given kernel: the real one, or one that only records. Arguments
+that exist only at run time (descriptors, pids, a compiled filter) are named by slots; flags are kept by name and looked
+up in the kernel's table, so that the numbers come only from the system's headers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Slots = dict[str, Any]
 
     class Kernel(Protocol):
-        """What steps are applied to, and has their calls besides, by their names: engine.calls, a test's recorder."""
+        """What steps are applied to; it also has a method for each call. Either engine.calls or a test's recorder."""
 
         def close(self, fd: int, /) -> object: ...
         def flags(self, names: str, /) -> int: ...
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 HOST = "host"
-"""The side that runs in the process the caller started, in the caller's namespaces."""
+"""The side that runs in the process that the caller started, in the caller's namespaces."""
 INIT = "init"
 """The side that runs in the container's first process (or the process that exec adds)."""
 JOIN = "join"
@@ -34,7 +34,7 @@ JOIN = "join"
 
 
 class Slot:
-    """A value that an earlier step of the plan leaves behind, named."""
+    """The name of a value that an earlier step of the plan leaves behind."""
 
     __slots__ = ("name",)
 
@@ -73,16 +73,16 @@ class Step:
     """One call of the kernel layer.
 
     side: HOST, INIT or JOIN.
-    pointer: the JSON pointer of the config that asked for the step, "" for what every container gets.
+    pointer: the JSON pointer to the part of the config that asked for the step, "" for what every container gets.
     call, args: the kernel layer's function and its arguments; `Slot`, `Flags` and `Octal` are resolved when it runs.
     into: the slot that takes the result.
-    ignore: errno names that count as done ("ENOENT"); the result slot then stays empty, and a step that needs an
-        empty slot is passed over.
+    ignore: errno names that count as done ("ENOENT"); the result slot then stays empty, and steps that need an empty
+        slot are skipped.
     closes: slots holding descriptors that no later step uses; they are closed after the step.
-    share: the result is a descriptor that the other side needs too; the engine hands it over.
+    share: the result is a descriptor that the other side needs too; the engine sends it there.
     hint: what the user can do when the step fails.
-    meanwhile: a step of the host that needs nothing of init's steps before it, and that they don't need: the host runs
-        it while init runs these, instead of waiting.
+    meanwhile: this step of the host and init's steps before it are independent: the host runs it at the same time as
+        those, instead of waiting.
     """
 
     __slots__ = ("side", "pointer", "call", "args", "into", "ignore", "closes", "share", "hint", "meanwhile")
@@ -116,7 +116,7 @@ class Step:
         return f"{self.called()} = <{self.into}>" if self.into else self.called()
 
     def called(self) -> str:
-        """Return the call alone, for an error: what did not work has no result."""
+        """Return the call alone, for an error: a step that failed has no result."""
         return f"{self.call}({', '.join(map(show, self.args))})"
 
     def apply(self, kernel: Kernel, slots: Slots) -> None:
@@ -149,17 +149,17 @@ class Step:
 
 
 EMPTY = object()
-"""What a slot holds when the step that should have filled it was allowed to fail, and did."""
+"""The value of a slot whose step failed with an errno that it ignores."""
 
 
 class EmptySlot(Exception):
-    """The step's input was left out because its producer was allowed to fail."""
+    """The step needs a slot whose step failed with an errno that it ignores."""
 
 
 def resolve(arg: Any, kernel: Kernel, slots: Slots) -> Any:
-    """Return the value that the kernel layer gets for an argument of a step.
+    """Return the value that is passed to the kernel layer for an argument of a step.
 
-    Raises EmptySlot for a slot left empty on purpose, KeyError for one that no step fills (a fault of the plan).
+    Raises EmptySlot for a slot left empty on purpose, KeyError for one that no step fills (a bug in the plan).
     """
     kind = type(arg)
     if kind is Slot:
@@ -175,7 +175,7 @@ def resolve(arg: Any, kernel: Kernel, slots: Slots) -> Any:
 
 
 SHOWN = 96
-"""Characters of a string argument that a description shows."""
+"""The number of characters of a string argument that a description shows."""
 
 
 def show(arg: Any) -> str:
@@ -194,7 +194,7 @@ def show(arg: Any) -> str:
 
 
 def quote(text: str) -> str:
-    """Return text in double quotes, escaped; by repr, because a codec must not be looked up inside a container."""
+    """Return text escaped, in double quotes. Uses repr, because no codec may be looked up inside a container."""
     inner = quoted(text)
     if inner[0] == "'":
         return '"' + inner[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
@@ -202,9 +202,9 @@ def quote(text: str) -> str:
 
 
 class Plan:
-    """The ordered steps of one operation, and what was found on the way that the user should know.
+    """The ordered steps of one operation, and the warnings that planning it gave rise to.
 
-    warnings: lines to log, each once (a capability that cannot be granted).
+    warnings: lines to log, each once (a capability that cannot be granted, for example).
     """
 
     __slots__ = ("steps", "warnings")

@@ -1,15 +1,15 @@
 r"""Bytes and text: the only conversions that the runtime makes, none of which looks up a codec.
 
-Names of files and processes, what hooks print, the environment and documents of others are any bytes. Two kinds of text
-are made of them: one that travels on (`decode`), from which `encode` gets the same bytes, and one for people (`show`),
-with `\xff` for what is no UTF-8.
+Names of files and processes, the output of hooks, the environment and external documents can contain any bytes. They
+are converted to two kinds of text: one for internal use (`decode`), which `encode` turns back into the same bytes, and
+one for people (`show`), with `\xff` for bytes that are not valid UTF-8.
 
 CPython 3.11 to 3.13 decodes UTF-8 by itself with the error handlers ignore, replace and surrogateescape, and encodes it
 with these and with backslashreplace (unicode_decode_utf8 in Objects/unicodeobject.c, utf8_encoder in
-Objects/stringlib/codecs.h). For any other handler, strict among them, it asks the registry of codecs as soon as a byte
-does not fit, and that imports `encodings`: in the launcher's interpreter, which has its core only, and in a container,
-where the file would be the image's. So nothing else in pyruntime may call decode() or encode(), or give str() an
-encoding (tests/unit/test_text.py). launcher/handlers.c sees to it that even then nothing is imported.
+Objects/stringlib/codecs.h). For any other handler, including strict, it consults the codec registry at the first
+invalid byte, and that imports `encodings`: in the launcher's interpreter, which has only its core, and in a container,
+where the file would come from the image. So nothing else in pyruntime may call decode() or encode(), or pass str() an
+encoding (tests/unit/test_text.py). launcher/handlers.c makes sure that even then nothing is imported.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ if TYPE_CHECKING:
     from typing import Any
 
 FIRST, LAST = 0xDC80, 0xDCFF
-"""What stands for the bytes 0x80 to 0xff in a text that travels (PEP 383)."""
+"""The surrogates that represent the bytes 0x80 to 0xff in a decoded text (PEP 383)."""
 
 
 def decode(data: bytes) -> str:
-    """Return the text of bytes that travel on: UTF-8, and what is none as half surrogates (surrogateescape)."""
+    """Decode bytes as UTF-8, with lone surrogates for the invalid ones (surrogateescape)."""
     return str(data, "utf-8", "surrogateescape")
 
 
 def encode(text: str) -> bytes:
-    """Return the bytes of a text: those that decode() was given. Raises UnicodeEncodeError for other surrogates."""
+    """Return the bytes that decode() was given. Raises UnicodeEncodeError for surrogates that it does not produce."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def is_raw(text: str) -> bool:
-    """Whether a decoded text has bytes in it that were no UTF-8."""
+    """Return whether a decoded text contains bytes that were not valid UTF-8."""
     return not text.isascii() and len(text) != len(str(text.encode("utf-8", "ignore"), "utf-8", "ignore"))
 
 
 def raw_byte(character: str) -> int | None:
-    """Return the byte for which a character stands, None for one that is itself."""
+    """Return the byte that a surrogate represents, None for any other character."""
     return ord(character) - 0xDC00 if FIRST <= ord(character) <= LAST else None
 
 
 def shown(text: str) -> str:
-    r"""Return a decoded text as people see it, with `\xff` for bytes that were no UTF-8."""
+    r"""Return a decoded text as people see it, with `\xff` for bytes that were not valid UTF-8."""
     if not is_raw(text):
         return text
     return "".join(c if (byte := raw_byte(c)) is None else f"\\x{byte:02x}" for c in text)
 
 
 def show(data: bytes) -> str:
-    r"""Return bytes as people see them: UTF-8, with `\xff` for what is none."""
+    r"""Return bytes as people see them: as UTF-8, with `\xff` for invalid bytes."""
     return shown(decode(data))
 
 
 def encode_shown(text: str) -> bytes:
-    """Return the UTF-8 of a text as people see it; there is one for every text."""
+    """Return the UTF-8 of a text as people see it. Never fails."""
     return shown(text).encode("utf-8", "backslashreplace")
 
 
@@ -67,7 +67,7 @@ def one_line(text: str) -> str:
 
 
 def quoted(value: Any) -> str:
-    r"""Return repr(value), with `\xff` for bytes that were no UTF-8, where repr has `\udcff`."""
+    r"""Return repr(value), with `\xff` for bytes that were not valid UTF-8, where repr has `\udcff`."""
     said = repr(value)
     if "\\udc" not in said:
         return said

@@ -1,1 +1,1 @@
-"""What this host is and what this process may do on it: the only place that asks. It makes nothing."""
+"""Probes the host and what this process may do on it. No other package does; it changes nothing."""

@@ -1,17 +1,17 @@
-"""What the host is, and where a container's cgroup is, as plain data for plans. `probe` finds it out."""
+"""Plain data for plans about the host and the container's cgroup. `probe` collects it."""
 
 from __future__ import annotations
 
 NAMESPACE_FILES = {"mount": "mnt", "network": "net"}
-"""Names below /proc/PID/ns where they are not what config.json calls the type (namespaces(7))."""
+"""Files below /proc/PID/ns whose names differ from the types in config.json (namespaces(7))."""
 
 
 class Host:
-    """What the host is for a container of a config.
+    """The properties of the host that matter to a container.
 
-    euid: the user that this process is. bounding_caps: bit mask of what it can grant; last_cap: the highest number of a
-    capability that the kernel knows. rootfs: absolute path of the root file system. inner_sources: the mounts that are
-    to be made, by index, whose source lies below the root file system: what is mounted there first decides what it is.
+    euid: the effective uid of this process. bounding_caps: bit mask of the capabilities that it can grant. last_cap:
+    the highest capability that the kernel knows. rootfs: absolute path of the root file system. inner_sources: indices
+    of the mounts whose source lies below the root file system, where earlier mounts determine what is found.
     """
 
     __slots__ = ("bounding_caps", "euid", "inner_sources", "last_cap", "namespaces", "rootfs")
@@ -41,9 +41,9 @@ class Host:
 class Namespaces:
     """The namespaces that a config lists: new ones by type, and the paths of those that are joined.
 
-    One that is the caller's own is in neither, as if it were not listed; its type is in shared. host: the types whose
-    path is the caller's own namespace or that of process 1; one of the latter alone is joined as well. has_user:
-    whether the container is in a user namespace, new or joined.
+    The caller's own namespaces are in neither, as if they were not listed; their types are in shared. host: the types
+    whose path is the caller's own namespace or that of process 1; the latter is joined unless it is also the caller's.
+    has_user: whether the container is in a user namespace, new or joined.
     """
 
     __slots__ = ("has_user", "host", "joined", "new", "shared")
@@ -63,13 +63,13 @@ class Namespaces:
 
 
 class Place:
-    """Where a container's cgroup is, and what is there.
+    """The location and state of a container's cgroup.
 
-    mount: where cgroup2 is mounted, None when it is not. controllers: what the mount has. path: of the cgroup below the
-    mount. missing: the directories on the way to it that do not exist yet, top first. shared: for each cgroup on the
-    way that exists, the controllers that its children have. unit, slice: the scope that has this cgroup, and where
-    systemd puts it; empty with the cgroupfs driver. subgroup, delegated: cgroups below it that init is moved to, before
-    and after its cgroup namespace is made; empty for none.
+    mount: where cgroup2 is mounted, None when it is not. controllers: those of the mount. path: the cgroup's path below
+    the mount. missing: the directories of that path that do not exist yet, top first. shared: for each existing
+    ancestor, the controllers that its children have. unit, slice: the scope that owns this cgroup, and the slice in
+    which systemd puts it; empty with the cgroupfs driver. subgroup, delegated: cgroups below it that init is moved to,
+    before and after its cgroup namespace is created; empty for none.
     """
 
     __slots__ = ("controllers", "delegated", "missing", "mount", "path", "shared", "slice", "subgroup", "unit")
@@ -99,11 +99,11 @@ class Place:
 
     @property
     def directory(self) -> str:
-        """The container's cgroup as a path of the host."""
+        """The host's path of the container's cgroup."""
         return f"{self.mount}{self.path}"
 
 
 def levels_above(cgroup_path: str) -> list[str]:
-    """Return the cgroups on the way to one, from the mount's root ("") to its parent."""
+    """Return the ancestors of a cgroup, from the mount's root ("") to its parent."""
     parts = cgroup_path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]

@@ -1,6 +1,6 @@
-"""Reads from the kernel what a plan needs to know of the host.
+"""Reads from the kernel what a plan needs to know about the host.
 
-It makes nothing, so `explain` uses it without privilege.
+It changes nothing, so `explain` can use it without privilege.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 UNREADABLE = (
     errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO,
 )  # fmt: skip
-"""What files of /proc, /sys and cgroups say that are not there, or have nothing to say."""
+"""Errors from files of /proc, /sys and cgroups that are missing or have no content for this process."""
 CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 """Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
 BLOCK_DEVICES = "/sys/dev/block"
 ALL_CAPABILITIES = (1 << 41) - 1, 40
-"""What a process may grant, and the last one, where procfs does not say."""
+"""The bounding set and the last capability to assume when procfs is not available."""
 
 
 class HostNamespaces:
-    """Which namespaces that a config joins by path are not the container's alone, found out once, by device and inode.
+    """The host's namespaces among those that a config joins by path, identified once, by device and inode.
 
-    own: types whose path is the caller's own namespace: sharing it is what the config asks for. protected: these, and
-    those whose path is the namespace of process 1. In neither may anything be changed on behalf of a container. What
-    can't be looked at is in none: it is opened, and compared again, before it is joined (kernel.open_namespace).
+    own: types whose path is the caller's own namespace: the config asks to share it. protected: these, and those whose
+    path is the namespace of process 1. A container must change nothing in either. A path that can't be examined is in
+    neither: it is opened, and compared again, before it is joined (kernel.open_namespace).
     """
 
     __slots__ = ("own", "protected")
@@ -44,7 +44,7 @@ class HostNamespaces:
         self.own = self.protected = frozenset()
 
     def look(self, config: dict[str, Any]) -> frozenset[str]:
-        """Look at the namespaces of a config whose form is right; return the protected ones."""
+        """Examine the namespaces of a config that is valid by the schema; return the protected ones."""
         own, protected = set(), set()
         for entry in (config.get("linux") or {}).get("namespaces") or ():
             kind = entry["type"]
@@ -62,7 +62,7 @@ class HostNamespaces:
 
 
 def identity_of(path: str) -> tuple[int, int] | None:
-    """Return device and inode of what a path leads to, None when it can't be looked at."""
+    """Return the device and inode that a path leads to, None when it can't be examined."""
     try:
         status = posix.stat(path)
     except OSError:
@@ -71,7 +71,7 @@ def identity_of(path: str) -> tuple[int, int] | None:
 
 
 def namespaces(config: dict[str, Any], found: HostNamespaces | None = None) -> Namespaces:
-    """Sort the config's namespaces into new ones and ones joined by path. found: which of these are the host's."""
+    """Sort the config's namespaces into new and joined ones. found: which of the joined ones are the host's."""
     shared = found.own if found is not None else frozenset()
     new: set[str] = set()
     joined: dict[str, str] = {}
@@ -86,7 +86,7 @@ def namespaces(config: dict[str, Any], found: HostNamespaces | None = None) -> N
 
 
 def host(rootfs: str, listed: Namespaces, inner_sources: frozenset[int] = frozenset()) -> Host:
-    """Return what this host is, for a root file system and namespaces that have been looked at."""
+    """Probe the host for a root file system and namespaces that have been examined already."""
     bounding_caps, last_cap = capabilities()
     return Host(
         euid=posix.geteuid(),
@@ -99,7 +99,7 @@ def host(rootfs: str, listed: Namespaces, inner_sources: frozenset[int] = frozen
 
 
 def find_rootfs(config: dict[str, Any], bundle: str) -> str:
-    """Return the absolute path of the root file system; raise InvalidConfig when it is no directory."""
+    """Return the absolute path of the root file system; raise InvalidConfig when it is not a directory."""
     path = config["root"]["path"]
     absolute = path if path.startswith("/") else f"{bundle}/{path}"
     try:
@@ -120,20 +120,20 @@ def _real_path(path: str) -> str:
 
 
 def inner_sources(rootfs: str, sources: dict[int, str]) -> frozenset[int]:
-    """Return those sources of mounts, by index, that lead through the root file system, whatever links or missing names
-    are on the way."""
+    """Return the indices of the mount sources that lead through the root file system, even by symbolic links or past
+    missing components."""
     return frozenset(
         index for index, path in sources.items() if any(is_below(rootfs, above) for above in paths_above(path))
     )
 
 
 def paths_above(path: str) -> list[str]:
-    """Return a path and all those above it, from the top."""
+    """Return a path and its ancestors, from the top."""
     return [path[:end] for end in (*(i for i, char in enumerate(path) if char == "/" and i), len(path))]
 
 
 def is_below(root: str, path: str) -> bool:
-    """Whether a path leads to a directory or below it; one that can't be looked at does not."""
+    """Return whether a path leads to a directory or below it; False for a path that can't be examined."""
     try:
         return f"{_real_path(path)}/".startswith(f"{root}/")
     except OSError:
@@ -141,7 +141,7 @@ def is_below(root: str, path: str) -> bool:
 
 
 def capabilities() -> tuple[int, int]:
-    """Return which capabilities this process may grant, as a bit mask, and the highest number that exists."""
+    """Return the capabilities that this process may grant, as a bit mask, and the highest one that exists."""
     bounding, last = ALL_CAPABILITIES
     for line in read_text("/proc/self/status").split("\n"):
         if line.startswith("CapBnd:"):
@@ -152,7 +152,7 @@ def capabilities() -> tuple[int, int]:
 
 
 def cgroup_mount() -> tuple[str | None, tuple[str, ...]]:
-    """Return where cgroup2 is mounted, None where it is not, and the controllers that it has."""
+    """Return where cgroup2 is mounted (None when it is not) and the controllers that it has."""
     for mount in CGROUP_MOUNTS:
         found = controllers(mount)
         if found is not None:
@@ -161,13 +161,13 @@ def cgroup_mount() -> tuple[str | None, tuple[str, ...]]:
 
 
 def controllers(mount: str) -> tuple[str, ...] | None:
-    """Return the controllers of a mount of cgroup2, None for one that is none."""
+    """Return the controllers of a cgroup2 mount, None when cgroup2 is not mounted there."""
     text = read_text(f"{mount}/cgroup.controllers", missing=None)
     return None if text is None else tuple(text.split())
 
 
 def missing_cgroups(mount: str, path: str) -> list[str]:
-    """Return the directories on the way to a cgroup that do not exist yet, top first. Raises InvalidConfig."""
+    """Return the directories of a cgroup's path that do not exist yet, top first. Raises InvalidConfig."""
     missing: list[str] = []
     while path:
         try:
@@ -182,7 +182,7 @@ def missing_cgroups(mount: str, path: str) -> list[str]:
 
 
 def shared_controllers(mount: str | None, path: str, missing: list[str]) -> dict[str, tuple[str, ...]]:
-    """Return which controllers the cgroups on the way to the container's pass on to their children."""
+    """Return the controllers that each ancestor of the container's cgroup enables for its children."""
     return {
         above: tuple(read_text(f"{mount}{above}/cgroup.subtree_control").split())
         for above in levels_above(path)
@@ -191,7 +191,7 @@ def shared_controllers(mount: str | None, path: str, missing: list[str]) -> dict
 
 
 def lacks_block_device(major: Any, minor: Any) -> bool:
-    """Whether the machine has no block device of those numbers; False where that can't be told (sysfs is not there)."""
+    """Return whether the machine lacks a block device with these numbers; False if unknown (sysfs is not mounted)."""
     if type(major) is not int or type(minor) is not int:
         return False
     try:
@@ -207,14 +207,14 @@ def lacks_block_device(major: Any, minor: Any) -> bool:
 
 
 def read_files(directory: str, names: list[str]) -> dict[str, str | None]:
-    """Return the texts of files of a cgroup; None for one that is not there, or can't be read."""
+    """Return the contents of files of a cgroup; None for one that is missing or can't be read."""
     return {name: read_text(f"{directory}/{name}", missing=None) for name in names}
 
 
 def read_text(path: str, missing: str | None = "") -> str | Any:
-    """Return a small file's text, or `missing` when it is not there or has nothing to say to this process.
+    """Return a small file's text, or `missing` when it does not exist or has no content for this process.
 
-    Raises Failure when it can't be read for another reason: that no descriptor is left says nothing about the host.
+    Raises Failure when it can't be read for another reason: running out of descriptors says nothing about the host.
     """
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)

@@ -1,10 +1,10 @@
-"""config.json: read, validated, and told where it is wrong.
+"""Reads and validates config.json, and reports where it is wrong.
 
     raw, config = load_config(bundle)
     warnings = validate(config)
 
-A document is first asked about its form (`_validator`, made from specs/config.schema.json), then about the spec's rules
-(`checks`). Imports stand in the functions: every command comes by here, and not every one reads a config.
+A document is checked first against the schema (`_validator`, generated from specs/config.schema.json), then against the
+spec's rules (`checks`). Functions import what they need: every command loads this module, but not all read a config.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 LARGEST = 64 << 20
-"""Bytes of a document; what is larger is no config."""
+"""The maximum size of a document, in bytes."""
 
 
 def load_config(bundle: str, config_path: str | None = None) -> tuple[bytes, dict[str, Any]]:
-    """Return a bundle's config.json as it is written and as a value; config_path names another file in its place.
+    """Return a bundle's config.json, both raw and parsed; config_path names a file to read in its place.
 
-    Raises InvalidConfig when there is no bundle, no config, or no JSON object in it.
+    Raises InvalidConfig when the bundle or the config does not exist, or when the config is not a JSON object.
     """
     try:
         is_directory = posix.stat(bundle).st_mode & 0o170000 == 0o040000
@@ -39,12 +39,12 @@ def load_config(bundle: str, config_path: str | None = None) -> tuple[bytes, dic
 
 
 def load_process(path: str) -> dict[str, Any]:
-    """Return the process document of `exec --process`; raise InvalidConfig when it can't be read or is no object."""
+    """Return the process document of `exec --process`; raise InvalidConfig when it can't be read or isn't an object."""
     return _object(read_file(path), path)
 
 
 def load_resources(path: str) -> dict[str, Any]:
-    """Return the document of `update --resources`, `-` being standard input; raise InvalidConfig as load_process."""
+    """Return the document of `update --resources`, from standard input for `-`; raise InvalidConfig as load_process."""
     if path == "-":
         return _object(_read_all(0, "standard input"), "standard input")
     return _object(read_file(path), path)
@@ -62,7 +62,7 @@ def _object(raw: bytes, path: str) -> dict[str, Any]:
 
 
 def read_file(path: str) -> bytes:
-    """Return a whole file or what comes out of a pipe; raise InvalidConfig when it can't be read."""
+    """Return the contents of a file or pipe; raise InvalidConfig when it can't be read."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
@@ -89,16 +89,16 @@ def _read_all(fd: int, what: str) -> bytes:
 
 
 def _unreadable(what: str, error: OSError) -> InvalidConfig:
-    """Return the failure for a file; `what` names it already."""
+    """Return the failure for a file that `what` already names."""
     plain = OSError(error.errno, posix.strerror(error.errno or 0))
     return InvalidConfig(what, plain)
 
 
 def validate(config: Mapping[str, Any], host_namespaces: Callable[[Any], frozenset[str]] | None = None) -> list[str]:
-    """Check a config by the schema and by the spec's rules; return warnings to log. Raises InvalidConfig.
+    """Check a config against the schema and the spec's rules; return warnings to log. Raises InvalidConfig.
 
-    host_namespaces: returns, for a config whose form is right, the types of the namespaces that it joins by a path and
-    that are the host's. To the rules they are as good as not listed.
+    host_namespaces: called with a config that is valid by the schema, returns the types of the host's namespaces that
+    it joins by path. The rules treat these as not listed.
     """
     from . import _validator, checks, names
 
@@ -140,7 +140,7 @@ def validate_resources(resources: Mapping[str, Any], what: str | None = "resourc
 
 
 def _refuse(document: Any, kind: str) -> NoReturn:
-    """Raise the InvalidConfig that says why a document is not valid."""
+    """Raise InvalidConfig with the reason why a document is not valid."""
     from .schema import explain
 
     explain(document, kind)
@@ -148,5 +148,5 @@ def _refuse(document: Any, kind: str) -> NoReturn:
 
 
 def _elsewhere(error: InvalidConfig, what: str) -> InvalidConfig:
-    """Return the failure with its pointer into a document that is not config.json."""
+    """Return the failure for a pointer into a document other than config.json."""
     return InvalidConfig(error.what, pointer=error.pointer, hint=error.hint, document=what)

@@ -1,7 +1,7 @@
-"""What the spec demands beyond types: visible lists of small checks, each pure and about one subject.
+"""What the spec requires beyond types: lists of small checks, each pure and about one subject.
 
-A check gets a document that is valid by the schema, and raises InvalidConfig with the JSON pointer of what is wrong.
-Facts about the host are not looked at here. Source: runtime-spec config.md; what stands below /linux is in linux.py.
+A check takes a document that is valid by the schema, and raises InvalidConfig with the JSON pointer of the error. It
+does not look at the host. Source: runtime-spec config.md; the checks of /linux are in linux.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BELOW_PROC = frozenset(
         *("sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"),
     )
 )
-"""What may be mounted over below /proc: files that lxcfs and engines fake, nothing that decides about security."""
+"""Files below /proc that may be mounted over: lxcfs and engines fake them, and none of them affects security."""
 LARGEST_TERMINAL = 65535
 """Rows and columns of a terminal are 16-bit numbers (ioctl_tty(2))."""
 
@@ -35,10 +35,11 @@ LARGEST_TERMINAL = 65535
 def check(config: Config, host_namespaces: frozenset[str] = frozenset()) -> list[str]:
     """Run all checks on a config; return the warnings of those that only warn. Raises InvalidConfig.
 
-    host_namespaces: types of listed namespaces that are the host's, and so allow nothing that needs one of one's own.
+    host_namespaces: types of listed namespaces that are the host's. They do not permit settings that need a namespace
+    of the container's own.
     """
     if host_namespaces:
-        linux.check_namespaces(config)  # while each entry is where its pointer says
+        linux.check_namespaces(config)  # while the entries still match their JSON pointers
         config = linux.without_namespaces(config, host_namespaces)
     for one in CHECKS:
         one(config)
@@ -69,7 +70,7 @@ def _is_number(text: str) -> bool:
 
 
 def _are_identifiers(version: str, prerelease: str, build: str) -> bool:
-    """Whether what follows `-` and `+` is made of dotted words of letters, digits and hyphens."""
+    """Return whether the parts after `-` and `+` consist of dot-separated words of letters, digits and hyphens."""
     words = []
     if "-" in version.partition("+")[0]:
         words += prerelease.split(".")
@@ -87,7 +88,7 @@ def check_annotations(config: Config) -> None:
 
 
 def check_program(config: Config) -> None:
-    """The process may be left out; what is there must be right."""
+    """The process is optional, but must be valid if present."""
     process = config.get("process")
     if process is not None:
         check_process(process)
@@ -102,7 +103,7 @@ def check_hooks(config: Config) -> None:
 
 
 def check_mounts(config: Config) -> None:
-    """config.md "Mounts": maps come in pairs, an idmap option has something to map by; and what may cover /proc."""
+    """config.md "Mounts": maps come in pairs, an idmap option needs mappings, and few mounts may cover /proc."""
     for index, mount in enumerate(config.get("mounts") or ()):
         if "proc" in mount["destination"]:
             _check_proc(mount, f"/mounts/{index}/destination")
@@ -124,7 +125,7 @@ def check_mounts(config: Config) -> None:
 
 
 def _idmap_option(mount: Mount) -> tuple[int, str]:
-    """Return the place of the option that asks for an idmapped mount, and its words; "" when there is none."""
+    """Return the index and the text of the option that asks for an idmapped mount; the text is "" without one."""
     for place, option in enumerate(mount.get("options") or ()):
         for word in words([option]):
             if word.partition("=")[0] in ("idmap", "ridmap"):
@@ -133,10 +134,10 @@ def _idmap_option(mount: Mount) -> tuple[int, str]:
 
 
 def _check_proc(mount: Mount, pointer: str) -> None:
-    """Only procfs on /proc, and nothing below it but some harmless files (CVE-2019-16884).
+    """Allow only procfs on /proc, and only over some harmless files below it (CVE-2019-16884).
 
-    A bind mount on /proc passes here: that its source is procfs is seen when it is opened. So is where a symbolic link
-    of the root file system leads to.
+    A bind mount on /proc passes here: whether its source is procfs is checked when it is opened, and so is where
+    symbolic links of the root file system lead.
     """
     destination = mount["destination"]
     path = clean(destination)
@@ -161,7 +162,7 @@ def check_args(process: Process, at: str) -> None:
 
 
 def check_env(process: Process, at: str) -> None:
-    """Each entry is NAME=VALUE (environ(7)). The entry is not shown: it may be a secret."""
+    """Each entry is NAME=VALUE (environ(7)). Errors do not show the entry: it may be a secret."""
     for index, entry in enumerate(process.get("env") or ()):
         if entry.find("=") < 1:
             what = "has no name before the =" if entry[:1] == "=" else "has no ="
@@ -174,7 +175,7 @@ def check_rlimits(process: Process, at: str) -> None:
     for index, limit in enumerate(process.get("rlimits") or ()):
         kind, soft, hard = limit["type"], limit["soft"], limit["hard"]
         if kind in seen:
-            raise InvalidConfig(f"{kind} is there twice", pointer=f"{at}/rlimits/{index}/type")
+            raise InvalidConfig(f"{kind} is listed twice", pointer=f"{at}/rlimits/{index}/type")
         if soft > hard:
             raise InvalidConfig(f"{kind}: soft {soft} is above hard {hard}", pointer=f"{at}/rlimits/{index}/soft")
         seen.add(kind)
@@ -189,7 +190,7 @@ def check_console_size(process: Process, at: str) -> None:
 
 
 def check_scheduler(process: Process, at: str) -> None:
-    """config.md "Linux Process", sched_setattr(2): which numbers go with which policy."""
+    """config.md "Linux Process", sched_setattr(2): which values each policy allows."""
     scheduler = process.get("scheduler")
     if not scheduler:
         return

@@ -1,4 +1,4 @@
-"""The config.json to begin with: what `pyruntime spec` writes."""
+"""The initial config.json that `pyruntime spec` writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASKED_PATHS = (
     *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
     *("/sys/devices/virtual/powercap", "/sys/firmware"),
 )
-"""Files that tell about the host, or that let the container harm it."""
+"""Files that reveal information about the host, or through which the container could harm it."""
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 MOUNTS = (
     ("/proc", "proc", "proc", ()),
@@ -31,7 +31,7 @@ MOUNTS = (
 
 
 def default_config() -> dict[str, Any]:
-    """Return a config that runs `sh` on a terminal with the rights of an ordinary container."""
+    """Return a config that runs `sh` on a terminal with the privileges of an ordinary container."""
     return {
         "ociVersion": SPEC_VERSION,
         "process": {
@@ -57,10 +57,10 @@ def default_config() -> dict[str, Any]:
 
 
 def rootless_config(uid: int, gid: int) -> dict[str, Any]:
-    """Return the same for a user without privilege: root inside is the user (uid, gid) outside.
+    """Return the same for an unprivileged user: root inside is the user (uid, gid) outside.
 
-    The network is the host's, because only the host's root can connect a new one; and with it /sys, because sysfs
-    shows the network namespace it was mounted in. Limits need rights over cgroups and are left out.
+    It uses the host's network, because only the host's root can connect a new one, and therefore the host's /sys,
+    because sysfs shows the network namespace it was mounted in. It has no limits, which need rights over cgroups.
     """
     config = default_config()
     linux = config["linux"]

@@ -1,6 +1,6 @@
-"""JSON text by the interpreter's own accelerators (`_json`), without importing the `json` package on the hot path.
+"""JSON text, by the interpreter's own accelerators (`_json`), without importing the `json` package on the hot path.
 
-Stricter than `json` where RFC 8259 or the kernel's strings ask for it: no NaN or Infinity, no lone surrogates.
+Stricter than `json` where RFC 8259 or the kernel's strings require it: no NaN or Infinity, no lone surrogates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAPS = frozenset(("annotations", "sysctl", "timeOffsets", "netDevices", "unified
 
 
 class _NotJsonError(ValueError):
-    """A word or number that Python's scanner takes and JSON has not."""
+    """A word or number that Python's scanner accepts but JSON does not have."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -35,7 +35,7 @@ def _finite(digits: str) -> float:
 
 
 class _Context:
-    """What the scanner asks of a decoder."""
+    """The attributes of a decoder that the scanner uses."""
 
     strict = True
     object_hook = None
@@ -50,7 +50,7 @@ def _unknown(value: Any) -> NoReturn:
 
 
 class _Accelerators:
-    """What is used of `_json`: loaded at the first use, so that this module can be imported where it is not found."""
+    """The parts of `_json` in use, loaded on first use, so that this module can be imported without `_json`."""
 
     def __init__(self) -> None:
         from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
@@ -70,10 +70,10 @@ def _accelerators() -> _Accelerators:
 
 
 def loads(data: bytes, what: str, *, raw_bytes: bool = False) -> Any:
-    """Return the value of a JSON document in UTF-8; a byte order mark is passed over, the last of equal keys counts.
+    """Parse a JSON document in UTF-8. A byte order mark is skipped; of duplicate keys, the last one counts.
 
-    what: the document's name, for errors. raw_bytes: strings may have in them what stands for a byte that is no UTF-8
-    (text.decode), as dumps() writes it for a path. Raises InvalidConfig with line and column for text that is not JSON.
+    what: the document's name, for errors. raw_bytes: allow the surrogates in strings that represent bytes that are not
+    UTF-8 (text.decode), as dumps() writes them for a path. Raises InvalidConfig with line and column for invalid JSON.
     """
     text = decode(data)
     if is_raw(text):
@@ -96,7 +96,7 @@ def loads(data: bytes, what: str, *, raw_bytes: bool = False) -> Any:
     except (ValueError, SystemError):
         if _wide_encoding(data):
             raise _not_utf8(data, text, what) from None
-        raise _told_by_json(what, text, start) from None
+        raise _located_by_json(what, text, start) from None
     rest = text[end:].lstrip(WHITESPACE)
     if rest:
         raise _broken(what, text, len(text) - len(rest), "more text after the end of the document")
@@ -106,10 +106,10 @@ def loads(data: bytes, what: str, *, raw_bytes: bool = False) -> Any:
 
 
 def load_document(data: bytes, what: str) -> Any:
-    """Return the value of a document by the runtime specification, as loads(), without properties that are null.
+    """Parse a document of the runtime specification, like loads(), and remove properties that are null.
 
-    Go's decoder leaves what they name as it is, and Go programs write them; so null is as good as nothing at all. In
-    a list, and in a map whose keys are anybody's, it stays, and is refused.
+    Go programs write them, and Go's decoder treats them as absent. In a list, and in a map with arbitrary keys, null
+    stays, and is rejected later.
     """
     value = loads(data, what)
     if b"null" in data:
@@ -131,22 +131,22 @@ def _drop_nulls(value: Any) -> None:
 
 
 def dumps(value: Any) -> str:
-    """Return the JSON text of a value: ASCII only, without spaces; works after the import seal.
+    """Return the JSON text of a value: ASCII only, without spaces. Works after the import system is sealed.
 
-    Raises ValueError for NaN and Infinity, TypeError for what JSON has no form for.
+    Raises ValueError for NaN and Infinity, TypeError for types that JSON can't represent.
     """
     return "".join(_accelerators().make(value, 0))
 
 
 def quote(text: str) -> str:
-    """Return a string as a JSON string, for messages."""
+    """Return a text as a JSON string, for messages."""
     return _accelerators().quote(text)
 
 
-def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
-    """Scan a broken text once more, now with the `json` package loaded, which gives the scanner its error class.
+def _located_by_json(what: str, text: str, start: int) -> InvalidConfig:
+    """Scan invalid text again, now with the `json` package loaded, whose error class says where it is wrong.
 
-    Without it Python 3.11's scanner fails with no exception at all (SystemError), later ones load it themselves.
+    Without the package, Python 3.11's scanner fails without setting an exception (SystemError); later ones import it.
     """
     from json import JSONDecodeError
 
@@ -161,23 +161,23 @@ def _told_by_json(what: str, text: str, start: int) -> InvalidConfig:
 
 
 def _not_utf8(data: bytes, text: str, what: str) -> InvalidConfig:
-    """Return the failure for a document in another encoding: where it is seen first, and what it may be.
+    """Return the failure for a document in another encoding: its first invalid byte, and which encoding it may be.
 
-    text: the document as decode() has it.
+    text: the document as returned by decode().
     """
     found = ((at, byte) for at, each in enumerate(text) if (byte := raw_byte(each)) is not None)
     position, byte = next(found, (text.find("\0"), 0))
     encoding = _wide_encoding(data)
     if not encoding and b"\0" not in data:
         encoding = "windows-1252" if 0x80 <= byte < 0xA0 else "ISO 8859-1 (Latin-1)"
-    looks = f"it looks like {encoding}; save it as UTF-8" if encoding else "it is no text"
+    looks = f"it looks like {encoding}; save it as UTF-8" if encoding else "it is not text"
     return _broken(what, text, position, f"it is not UTF-8: byte 0x{byte:02x}; {looks}")
 
 
 def _wide_encoding(data: bytes) -> str:
-    """Return which encoding of two or four bytes a character a document seems to have, "" for none.
+    """Return the UTF-16 or UTF-32 encoding that a document seems to have, "" for neither.
 
-    Source: RFC 4627 section 3, which tells them by where the NULs are: a JSON document begins with ASCII characters.
+    Source: RFC 4627 section 3, which detects them by the positions of NULs: JSON begins with ASCII characters.
     """
     nulls = [not each for each in data[:4]]
     if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or sum(nulls) == 3:
@@ -197,7 +197,7 @@ def _broken(what: str, text: str, position: int, reason: str) -> InvalidConfig:
 
 
 def _find_outside_strings(text: str, word: str) -> int:
-    """Return the first place of a word that is not within a string."""
+    """Return the position of the first occurrence of a word outside of strings."""
     position, inside = 0, False
     while position < len(text):
         if text[position] == '"':
@@ -211,9 +211,9 @@ def _find_outside_strings(text: str, word: str) -> int:
 
 
 def _refuse_lone_surrogates(value: Any, what: str, *, raw_bytes: bool) -> None:
-    """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can hold it.
+    """Raise InvalidConfig for half of a surrogate pair: it has no UTF-8 form, so no path or argument can contain it.
 
-    raw_bytes: those that stand for a byte are taken.
+    raw_bytes: accept those that represent a byte.
     """
     for text in _strings(value):
         halves = [each for each in text if 0xD800 <= ord(each) <= 0xDFFF] if not text.isascii() else []
@@ -222,7 +222,7 @@ def _refuse_lone_surrogates(value: Any, what: str, *, raw_bytes: bool) -> None:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield all strings of a value; without recursion, which ends sooner in Python than in the scanner."""
+    """Yield all strings of a value. Without recursion, whose limit is lower in Python than in the scanner."""
     todo = [value]
     while todo:
         one = todo.pop()

@@ -1,4 +1,4 @@
-"""The checks of what stands below /linux, in the manner of checks.py. Source: config-linux.md, by section."""
+"""The checks of /linux, in the style of checks.py. Source: config-linux.md, by section."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from ._config import Config, IDMapping, Linux, Resources
 
 SHOWN = 60
-"""Characters of an offending string that a message shows."""
+"""The number of characters of an invalid string that a message shows."""
 NAME_LENGTH = 64
-"""Bytes of a host name or a domain name (sethostname(2))."""
+"""The maximum length of a host name or domain name, in bytes (sethostname(2))."""
 DEVICE_NAME_LENGTH = 15
-"""Bytes of a network device's name (netdevice(7))."""
+"""The maximum length of a network device's name, in bytes (netdevice(7))."""
 LARGEST_NUMBER = 0xFFFF
-"""Beyond every CPU and memory node that a kernel can have."""
+"""Higher than the number of any CPU or memory node that a kernel can have."""
 MAPPINGS = 340
-"""Lines that uid_map and gid_map take (user_namespaces(7))."""
+"""The maximum number of lines in uid_map and gid_map (user_namespaces(7))."""
 LAST_ID = 0xFFFFFFFE
 """The id after it is (uid_t)-1, which no process can have (user_namespaces(7), setresuid(2))."""
 LAST_MAJOR, LAST_MINOR = 0xFFF, 0xFFFFF
-"""The kernel's dev_t has 12 bits for major and 20 for minor numbers; mknod(2) cuts off what is above."""
+"""The kernel's dev_t has 12 bits for major and 20 for minor numbers; mknod(2) cuts off higher bits."""
 CLOCKS = ("monotonic", "boottime")
 IPC_SYSCTLS = frozenset(
     f"kernel/{name}"
@@ -38,7 +38,7 @@ IPC_SYSCTLS = frozenset(
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 NOTIFY = "SCMP_ACT_NOTIFY"
 HANDING_OVER = ("sendmsg", "write")
-"""Calls that the agent can't decide about, because they may come before it has the listener."""
+"""Calls that the agent can't decide, because they may be made before it has the listener."""
 WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED_MANY")
 WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 
@@ -49,7 +49,7 @@ def shown(text: str) -> str:
 
 
 def clean(path: str) -> str:
-    """Return the absolute path that `path` names below the root, by its letters only: no `.`, `..` or `//`."""
+    """Return `path` as an absolute path below the root, without `.`, `..` or `//`. Does not look at the file system."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -66,7 +66,7 @@ def absolute(path: str, pointer: str) -> None:
 
 
 def number_list(text: str, pointer: str) -> None:
-    """Raise InvalidConfig for what is not a list of numbers like "0-3,7"; the empty list is one."""
+    """Raise InvalidConfig for anything but a list of numbers like "0-3,7"; an empty list is valid."""
     for part in text.split(",") if text else ():
         first, dash, last = part.strip().partition("-")
         last = last if dash else first
@@ -79,7 +79,7 @@ def _is_number(text: str) -> bool:
 
 
 def members(of: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
-    """Return names and values of all that an object holds, also of properties that the spec does not know."""
+    """Return the names and values of all members of an object, including properties that the spec does not know."""
     return of.items() if of else ()
 
 
@@ -89,19 +89,19 @@ def section(config: Config) -> Linux:
 
 
 def namespaces(config: Config) -> dict[str, str]:
-    """Return the namespaces that are listed: type -> path, "" for a new one."""
+    """Return the listed namespaces: type -> path, "" for a new one."""
     return {entry["type"]: entry.get("path", "") for entry in section(config).get("namespaces") or ()}
 
 
 def without_namespaces(config: Any, kinds: frozenset[str]) -> Any:
-    """Return a Config that does not list the namespaces of these types; what is given stays as it is."""
+    """Return a copy of the config that does not list the namespaces of these types."""
     linux = section(config)
     entries = [entry for entry in linux.get("namespaces") or () if entry["type"] not in kinds]
     return {**config, "linux": {**linux, "namespaces": entries}}
 
 
 def escaped(key: str) -> str:
-    """Return a key as a part of a JSON pointer (RFC 6901)."""
+    """Return a key escaped for a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
 
 
@@ -110,7 +110,7 @@ def check_namespaces(config: Config) -> None:
     seen = set()
     for index, entry in enumerate(section(config).get("namespaces") or ()):
         if entry["type"] in seen:
-            raise InvalidConfig(f"namespace {entry['type']} is there twice", pointer=f"/linux/namespaces/{index}/type")
+            raise InvalidConfig(f"namespace {entry['type']} is listed twice", pointer=f"/linux/namespaces/{index}/type")
         seen.add(entry["type"])
         path = entry.get("path")
         if path:
@@ -128,9 +128,9 @@ def check_names(config: Config) -> None:
 
 
 def check_user_namespace(config: Config) -> None:
-    """User namespace mappings: a new user namespace has maps, and no other one.
+    """User namespace mappings: required for a new user namespace, forbidden without a user namespace.
 
-    With a user namespace that is joined they are passed over: containerd and CRI-O write both, and mean the same.
+    With a joined user namespace they are ignored: containerd and CRI-O write both, with the same meaning.
     """
     found, linux = namespaces(config), section(config)
     for key, maps in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
@@ -143,7 +143,7 @@ def check_user_namespace(config: Config) -> None:
 
 
 def check_mappings(maps: list[IDMapping], pointer: str) -> None:
-    """user_namespaces(7): sizes above 0, nothing beyond the last id, no overlap on either side."""
+    """user_namespaces(7): sizes above 0, no ids beyond the last one, no overlap on either side."""
     if len(maps) > MAPPINGS:
         raise InvalidConfig(f"{len(maps)} mappings are more than {MAPPINGS}", pointer=pointer)
     sides = {"containerID": [each["containerID"] for each in maps], "hostID": [each["hostID"] for each in maps]}
@@ -171,7 +171,7 @@ def check_time_offsets(config: Config) -> None:
     for clock in offsets:
         if clock not in CLOCKS:
             pointer = f"/linux/timeOffsets/{escaped(clock)}"
-            raise InvalidConfig(f"{shown(clock)} is none of the clocks {', '.join(CLOCKS)}", pointer=pointer)
+            raise InvalidConfig(f"{shown(clock)} is not one of the clocks {', '.join(CLOCKS)}", pointer=pointer)
 
 
 def sysctl_path(name: str) -> str:
@@ -185,7 +185,7 @@ def sysctl_path(name: str) -> str:
 def check_sysctl(config: Config) -> None:
     """Sysctl: only those of the container's own namespaces; any other would change the host.
 
-    An empty value is none: write(2) of no bytes does not reach the sysctl, and all would seem well.
+    An empty value is an error: write(2) of no bytes does not reach the sysctl, but would seem to succeed.
     """
     for name, value in (section(config).get("sysctl") or {}).items():
         path, pointer = sysctl_path(name), f"/linux/sysctl/{escaped(name)}"
@@ -199,7 +199,7 @@ def check_sysctl(config: Config) -> None:
             needed = "ipc"
         elif path == "kernel/domainname":
             needed = "uts"
-        elif path.startswith("user/"):  # of the user namespace of who writes: init's (namespaces(7))
+        elif path.startswith("user/"):  # belongs to the writer's user namespace: init's (namespaces(7))
             needed = "user"
         else:
             raise InvalidConfig(f"{shown(name)} belongs to no namespace and would change the host", pointer=pointer)
@@ -225,7 +225,7 @@ def check_paths(config: Config) -> None:
 
 
 def check_devices(config: Config) -> None:
-    """Devices: a full path, numbers unless it is a fifo, and no two devices in one place."""
+    """Devices: an absolute path, numbers unless it is a fifo, and no two devices with the same path."""
     seen: dict[str, tuple[Any, ...]] = {}
     for index, device in enumerate(section(config).get("devices") or ()):
         pointer = f"/linux/devices/{index}"
@@ -264,7 +264,7 @@ def _check_device_name(name: str, pointer: str) -> None:
 
 
 def check_seccomp(config: Config) -> None:
-    """Seccomp: an errno only where an action takes one; the rules of SCMP_ACT_NOTIFY (seccomp_unotify(2))."""
+    """Seccomp: an errno only with actions that take one; the rules of SCMP_ACT_NOTIFY (seccomp_unotify(2))."""
     seccomp, at = section(config).get("seccomp"), "/linux/seccomp"
     if not seccomp:
         return
@@ -294,7 +294,7 @@ def check_seccomp(config: Config) -> None:
 
 
 def check_memory_policy(config: Config) -> None:
-    """Memory policy, set_mempolicy(2): which modes go with nodes and with which flags."""
+    """Memory policy, set_mempolicy(2): which modes take nodes, and which flags."""
     policy, at = section(config).get("memoryPolicy"), "/linux/memoryPolicy"
     if not policy:
         return
@@ -321,7 +321,7 @@ def check_personality(config: Config) -> None:
 
 
 def check_intel_rdt(config: Config) -> None:
-    """IntelRdt: a closID is one directory's name, or "/" for the root; an entry of schemata is one line."""
+    """IntelRdt: closID is the name of one directory, or "/" for the root; an entry of schemata is one line."""
     rdt = section(config).get("intelRdt")
     if not rdt:
         return
@@ -349,7 +349,7 @@ def check_resources(resources: Resources, at: str = "/linux/resources") -> None:
             raise InvalidConfig("neither weight nor leafWeight", pointer=f"{at}/blockIO/weightDevice/{index}")
     for index, device in enumerate(resources.get("devices") or ()):
         if device.get("access") == "":
-            raise InvalidConfig("access is empty: r, w and m are possible", pointer=f"{at}/devices/{index}/access")
+            raise InvalidConfig("access is empty: use r, w or m", pointer=f"{at}/devices/{index}/access")
     for name, limits in (resources.get("rdma") or {}).items():
         if not name or any(character == "\0" or character.isspace() for character in name):
             raise InvalidConfig(f"{shown(name)} is not the name of a device", pointer=f"{at}/rdma/{escaped(name)}")

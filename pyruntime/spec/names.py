@@ -1,7 +1,7 @@
-"""Properties whose names are the spec's but for their case: they are others, and are passed over with a warning.
+"""Properties whose names differ from the spec's only in case: they are ignored with a warning.
 
-The spec's names are as it writes them; unknown ones are no error (config.md, "Extensibility"). Go's decoder, and with
-it runc, takes them in any case, so whoever wrote them meant them.
+The spec's names are case-sensitive; unknown ones are not an error (config.md, "Extensibility"). Go's decoder, and thus
+runc, ignores case, so a misspelt name is probably a mistake.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def near_misses(document: Mapping[str, Any], what: str = "config.json") -> list[str]:
-    """Return a warning for every such property of a valid document. what: the document's name."""
+    """Return a warning for each such property of a valid document. what: the document's name."""
     if not has_unknown(document):
         return []
     from .linux import escaped
 
     meant = {name.lower(): name for name in NAMES}
     return [
-        f"{what}#{at}/{escaped(key)} is passed over: there is no such property; did you mean {meant[key.lower()]}?"
+        f"{what}#{at}/{escaped(key)} is ignored: there is no such property; did you mean {meant[key.lower()]}?"
         for at, members in objects(document)
         for key in members
         if key not in NAMES and key.lower() in meant
@@ -31,9 +31,9 @@ def near_misses(document: Mapping[str, Any], what: str = "config.json") -> list[
 
 
 def has_unknown(document: Mapping[str, Any]) -> bool:
-    """Whether any object of a document has a property that the spec does not know. On the path of every create."""
+    """Return whether an object of a document has a property that the spec does not know. Runs in every create."""
     todo: list[Any] = [document]
-    for one in todo:  # it grows meanwhile
+    for one in todo:  # grows during the loop
         if type(one) is dict:
             if not NAMES.issuperset(one):
                 return True
@@ -46,9 +46,9 @@ def has_unknown(document: Mapping[str, Any]) -> bool:
 
 
 def objects(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every object of a document that is none of the spec's maps, with its JSON pointer, in order.
+    """Yield each object of a document except the spec's maps, with its JSON pointer, in order.
 
-    Without recursion, which ends sooner in Python than in the scanner.
+    Without recursion, whose limit is lower in Python than in the scanner.
     """
     from .linux import escaped
 

@@ -1,4 +1,4 @@
-"""The words of a mount's options. Source: runtime-spec config.md "Mounts"; mount(2), mount(8) "-o"."""
+"""Splits mount options. Source: runtime-spec config.md "Mounts"; mount(2), mount(8) "-o"."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 def words(options: Iterable[str] | None) -> Iterable[str]:
-    """Return the options one by one, where several of them may stand in one string: "size=1m,mode=700".
+    """Return the single options, where one string may contain several: "size=1m,mode=700".
 
-    mount(2) has always got them joined by commas, so that engines and people could write them so.
+    mount(2) has always taken them joined by commas, so engines and people may write them that way.
     """
     found: list[str] = []
     for option in options or ():
@@ -22,8 +22,8 @@ def words(options: Iterable[str] | None) -> Iterable[str]:
 
 
 def split(text: str) -> list[str]:
-    """Return the parts between commas; one after a backslash (a path of overlayfs) or in double quotes (a label of
-    SELinux, `context="a:b:c:s0:c1,c2"`) is no separator."""
+    """Return the parts between commas. A comma after a backslash (a path of overlayfs) or in double quotes (a label of
+    SELinux, `context="a:b:c:s0:c1,c2"`) is not a separator."""
     parts, start, quoted, before = [], 0, False, ""
     for place, character in enumerate(text):
         if character == '"' and (quoted or before == "="):

@@ -1,4 +1,4 @@
-"""Why a document is not valid, by jsonschema: the slow path, taken only after the generated validator said no."""
+"""Explains by jsonschema why a document is not valid: the slow path, after the generated validator rejected it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SHOWN = 48
-"""Characters of the offending value that an error shows."""
+"""The number of characters of the invalid value that an error shows."""
 WORDS = {
     "string": "a string",
     "integer": "an integer",
@@ -20,11 +20,11 @@ WORDS = {
     "boolean": "true or false",
 }
 DEFINITIONS = {"config": None, "process": "Process", "resources": "Resources"}
-"""Kind of document -> its definition in the schema (None: the whole)."""
+"""Kind of document -> its definition in the schema (None: the whole schema)."""
 
 
 def schema() -> dict[str, Any]:
-    """Return specs/config.schema.json, which lies beside this module too."""
+    """Return the schema, specs/config.schema.json, which is also next to this module."""
     import json
     from pathlib import Path
 
@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
 def validator(kind: str) -> Any:
     """Return the jsonschema validator for a "config", "process" or "resources" document.
 
-    Draft 4, as the spec's own schemas: there 1.0 is no integer, as it is none for Go programs.
+    Draft 4, like the spec's own schemas: there 1.0 is not an integer, as for Go programs.
     """
     from jsonschema import Draft4Validator
 
@@ -43,14 +43,14 @@ def validator(kind: str) -> Any:
     definition = DEFINITIONS[kind]
     definitions = document["$defs"]
     if definition is not None:
-        # As a property it may be null, as a document it may not.
+        # A property may be null, but a document may not.
         document = {**definitions[definition], "type": "object"}
     nullable = {name: with_nulls(about, definitions) for name, about in definitions.items()}
     return Draft4Validator({**with_nulls(document, definitions), "$defs": nullable})
 
 
 def with_nulls(about: Any, definitions: dict[str, Any]) -> Any:
-    """Return a schema in which every property that is not required may be null: then it is as good as absent."""
+    """Return a schema in which optional properties may be null, which means the same as absent."""
     if not isinstance(about, dict):
         return about
     required = about.get("required", ())
@@ -67,7 +67,7 @@ def with_nulls(about: Any, definitions: dict[str, Any]) -> Any:
 
 
 def or_null(about: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value, or of null. Lists and objects say it themselves where it holds."""
+    """Return a schema that also allows null. Lists and objects already allow it where it is valid."""
     if "$ref" in about:
         target = definitions[about["$ref"].removeprefix("#/$defs/")]
         return about if isinstance(target["type"], list) else or_null(target, definitions)
@@ -78,20 +78,20 @@ def or_null(about: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def explain(document: Any, kind: str) -> None:
-    """Raise the InvalidConfig that says what is wrong first; return when nothing is."""
+    """Raise InvalidConfig for the first error of a document; return if there is none."""
     try:
         errors = list(validator(kind).iter_errors(document))
     except ImportError:
         raise InvalidConfig(
-            "the document breaks the schema of the OCI runtime specification",
+            "the document violates the schema of the OCI runtime specification",
             pointer="",
-            hint="install the Python package jsonschema to be told where",
+            hint="install the Python package jsonschema to find out where",
         ) from None
     except RecursionError:
-        # It was read with less of the stack in use; jsonschema puts the whole value into its message.
-        raise InvalidConfig("the document breaks the schema by a value that is nested too deeply", pointer="") from None
+        # Parsing used less of the stack; jsonschema puts the whole value into its message.
+        raise InvalidConfig("the document violates the schema: a value is nested too deeply", pointer="") from None
     except OSError as error:
-        raise Failure("the document breaks the schema, which can't be read to say where", error) from None
+        raise Failure("the document violates the schema, which can't be read to find out where", error) from None
     if not errors:
         return
     first = min(errors, key=lambda error: order(error, document))
@@ -101,7 +101,7 @@ def explain(document: Any, kind: str) -> None:
 
 
 def order(error: Any, document: Any) -> tuple[int, list[int]]:
-    """Sort the errors of the outermost objects first, and then as they stand in the document."""
+    """Return a sort key that puts errors in outer objects first, then errors in the order of the document."""
     places = []
     for part in error.absolute_path:
         places.append(part if isinstance(part, int) else list(document).index(part))
@@ -110,7 +110,7 @@ def order(error: Any, document: Any) -> tuple[int, list[int]]:
 
 
 def words(error: Any) -> tuple[str, str]:
-    """Return what was expected and what was found, and the JSON pointer of the place."""
+    """Return a description of what was expected and found, and the JSON pointer to it."""
     rule, wanted = error.validator, error.validator_value
     pointer = "".join(f"/{escaped(str(part))}" for part in error.absolute_path)
     if rule == "required":
@@ -122,7 +122,7 @@ def words(error: Any) -> tuple[str, str]:
 
 
 def expected(rule: str, wanted: Any, about: dict[str, Any]) -> str:
-    """Return what the schema asks for, in words."""
+    """Return a description of what the schema requires."""
     if rule == "type":
         kind = wanted[0] if isinstance(wanted, list) else wanted
         if "minimum" in about:
@@ -138,7 +138,7 @@ def expected(rule: str, wanted: Any, about: dict[str, Any]) -> str:
 
 
 def found(value: Any) -> str:
-    """Return a value as JSON with its kind, shortened."""
+    """Return a value as JSON, shortened, preceded by its type."""
     if value is None or isinstance(value, bool):
         return dumps(value)
     kind = {str: "string", int: "number", float: "number", list: "list"}.get(type(value), "object")

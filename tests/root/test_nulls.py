@@ -51,7 +51,7 @@ def test_another_case(runtime: Runtime, bundle: Bundle, workdir: Path, name: str
     log = workdir / "log"
     said = Runtime(runtime.root, options=["--log", str(log)]).run("run", "-b", bundle.save(), new_id())
     assert (said.status, said.stdout != f"{bundle.config[name]}\n") == (0, True)
-    assert f"config.json#/{name} is passed over: there is no such property; did you mean hostname?" in log.read_text()
+    assert f"config.json#/{name} is ignored: there is no such property; did you mean hostname?" in log.read_text()
     assert "did you mean hostname?" in runtime.run("explain", "-b", bundle.path).stderr
 
 

@@ -50,7 +50,7 @@ BAD: list[tuple[Changes, str, str]] = [
     ({"/process/env/1": ""}, "the environment entry has no =", "/process/env/1"),
     (
         {"/process/rlimits/-": {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}},
-        "RLIMIT_NOFILE is there twice",
+        "RLIMIT_NOFILE is listed twice",
         "/process/rlimits/1/type",
     ),
     ({"/process/rlimits/0/soft": 1025}, "RLIMIT_NOFILE: soft 1025 is above hard 1024", "/process/rlimits/0/soft"),

@@ -102,7 +102,7 @@ BAD: list[tuple[Changes, str]] = [
     ),
     (
         {"/linux/resources/devices": [{"allow": True, "access": "r"}, {"allow": True, "access": ""}]},
-        "access is empty: r, w and m are possible [config.json#/linux/resources/devices/1/access]",
+        "access is empty: use r, w or m [config.json#/linux/resources/devices/1/access]",
     ),
     (
         {"/linux/seccomp": {**SECCOMP, "listenerPath": "", "listenerMetadata": "x"}},
@@ -235,7 +235,7 @@ def test_namespaces_of_the_host_are_as_good_as_not_listed() -> None:
         spec.validate(config, lambda given: frozenset(("uts",)) if given is config else frozenset())
     assert {"type": "uts"} in config["linux"]["namespaces"], "what is given stays as it is"
     twice = patched({"/linux/namespaces/-": {"type": "uts"}})
-    with pytest.raises(InvalidConfig, match="namespace uts is there twice"):
+    with pytest.raises(InvalidConfig, match="namespace uts is listed twice"):
         checks.check(cast("Config", twice), frozenset(("uts",)))
 
 
@@ -277,7 +277,7 @@ class TestReading:
             spec.validate_resources({"cpu": {"quota": 1, "burst": 2}}, None)
         assert str(caught.value) == "burst 2 is above quota 1 [config.json#/cpu/burst]"
         assert spec.validate_resources({"Cpu": {}}, None) == [
-            "resources#/Cpu is passed over: there is no such property; did you mean cpu?"
+            "resources#/Cpu is ignored: there is no such property; did you mean cpu?"
         ]
 
     def test_the_validator_and_the_schema_agree(self) -> None:

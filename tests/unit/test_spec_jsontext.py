@@ -63,7 +63,7 @@ BAD = [
     ("[1]".encode("utf-16-be"), "column 1: it is not UTF-8: byte 0x00; it looks like UTF-16; save it as UTF-8"),
     ("[1]".encode("utf-32-be"), "column 1: it is not UTF-8: byte 0x00; it looks like UTF-32; save it as UTF-8"),
     ('["€"]'.encode("cp1252"), "column 3: it is not UTF-8: byte 0x80; it looks like windows-1252; save it as UTF-8"),
-    (b"[\0\xff", "line 1, column 3: it is not UTF-8: byte 0xff; it is no text"),
+    (b"[\0\xff", "line 1, column 3: it is not UTF-8: byte 0xff; it is not text"),
     (b'"\\ud800"', r'the string "\ud800" has half of a surrogate pair'),
     (b'{"\\uDC80": 1}', r'the string "\udc80" has half of a surrogate pair'),
     (b'[["a", "\\udc00\\ud800"]]', r'the string "\udc00\ud800" has half of a surrogate pair'),

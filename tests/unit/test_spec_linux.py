@@ -18,7 +18,7 @@ SECCOMP = {"defaultAction": "SCMP_ACT_ERRNO"}
 NOTIFY = {"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}
 
 BAD: list[tuple[Changes, str, str]] = [
-    ({"/linux/namespaces/-": {"type": "uts"}}, "namespace uts is there twice", "/linux/namespaces/8/type"),
+    ({"/linux/namespaces/-": {"type": "uts"}}, "namespace uts is listed twice", "/linux/namespaces/8/type"),
     ({"/linux/namespaces/2/path": "run/netns/x"}, '"run/netns/x" is not an absolute path', "/linux/namespaces/2/path"),
     ({**without("uts")}, 'hostname "pyruntime" needs a uts namespace', "/hostname"),
     (
@@ -72,7 +72,7 @@ BAD: list[tuple[Changes, str, str]] = [
     ),
     (
         {"/linux/timeOffsets": {"real/time": {"secs": 1}}},
-        '"real/time" is none of the clocks monotonic, boottime',
+        '"real/time" is not one of the clocks monotonic, boottime',
         "/linux/timeOffsets/real~1time",
     ),
     (

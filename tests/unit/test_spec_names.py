@@ -56,7 +56,7 @@ def test_told(pointer: str, meant: str) -> None:
         folder = folder[int(part)] if isinstance(folder, list) else folder[part]
     folder[key] = "x"
     assert spec.validate(config) == [
-        f"config.json#{pointer} is passed over: there is no such property; did you mean {meant}?"
+        f"config.json#{pointer} is ignored: there is no such property; did you mean {meant}?"
     ]
 
 

@@ -107,7 +107,7 @@ def test_a_deeply_nested_value_has_a_line_too() -> None:
         value = [value]
     with pytest.raises(InvalidConfig) as caught:
         spec.validate(patched({"/hostname": 1}) | {"hostname": value})
-    assert str(caught.value) == "the document breaks the schema by a value that is nested too deeply [config.json#]"
+    assert str(caught.value) == "the document violates the schema: a value is nested too deeply [config.json#]"
 
 
 def test_without_jsonschema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_without_jsonschema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InvalidConfig) as caught:
         spec.validate(patched({"/hostname": 1}))
     line = str(caught.value)
-    assert "breaks the schema" in line and "jsonschema" in line and "\n" not in line
+    assert "violates the schema" in line and "jsonschema" in line and "\n" not in line
 
 
 def test_without_the_schema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_without_the_schema_there_is_still_a_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(schema, "schema", missing)
     with pytest.raises(Failure) as caught:
         spec.validate(patched({"/hostname": 1}))
-    assert "breaks the schema" in str(caught.value) and "config.schema.json" in str(caught.value)
+    assert "violates the schema" in str(caught.value) and "config.schema.json" in str(caught.value)
 
 
 def test_good_documents_are_not_explained() -> None:

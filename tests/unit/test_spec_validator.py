@@ -189,7 +189,7 @@ def test_bad_documents(path: Path) -> None:
     assert not _validator.is_valid(document)
     with pytest.raises(InvalidConfig) as caught:
         schema.explain(document, "config")
-    assert "breaks the schema" not in str(caught.value), "jsonschema has not said what is wrong"
+    assert "violates the schema" not in str(caught.value), "jsonschema has not said what is wrong"
 
 
 def test_every_bad_document_is_looked_at() -> None:

@@ -1,4 +1,4 @@
-"""What a step may call: the kernel layer, and the few operations that are the engine's own."""
+"""What a step may call: the kernel layer, and a few operations of the engine itself."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from ..kernel import close, errno_name, flags
     from .hooks import Hook
 
-    __all__ += ["close", "errno_name", "flags"]  # by __getattr__; step.Kernel asks for them
+    __all__ += ["close", "errno_name", "flags"]  # provided by __getattr__; step.Kernel requires them
 
     class State(Protocol):
-        """A document for a hook or an agent (plan.hooks, plan.seccomp), but for what is only known at run time."""
+        """A document for a hook or an agent (plan.hooks, plan.seccomp), without what is only known at run time."""
 
         fields: dict[str, Any]
 
@@ -79,7 +79,7 @@ def exec_program(
     report: int,
     limits: list[tuple[str, int, int]],
 ) -> None:
-    """Become the program, with limits (name, soft, hard); kernel.exec_program."""
+    """Execute the program with these limits (name, soft, hard); see kernel.exec_program."""
     numbers = [(kernel.flags(name), soft, hard) for name, soft, hard in limits]
     kernel.exec_program(path, argv, envp, bpf, bpf_flags, notify, payload, report, numbers)
 
@@ -95,9 +95,9 @@ def run_hook(
     stdout: int = -1,
     stderr: int = -1,
 ) -> None:
-    """Run one hook to its end with the container's state on its stdin; pid None means the caller's own.
+    """Run one hook to its end with the container's state on its stdin. pid: None for the calling process.
 
-    For the rest see hooks.run. Raises Failure when it can't be started, fails or takes longer than its timeout.
+    See hooks.run for the other arguments. Raises Failure when the hook can't be started, fails or exceeds its timeout.
     """
     from .hooks import run
 
@@ -107,7 +107,7 @@ def run_hook(
 
 
 def listener_state(state: State, pid: int) -> bytes:
-    """Return the message that goes to a seccomp agent with the listener; pid: of the process that the filter is for."""
+    """Return the message that a seccomp agent gets with the listener. pid: the process under the filter."""
     document = {**state.fields, "pid": pid}
     if not document["state"]["pid"]:
         document["state"] = {**document["state"], "pid": pid}
@@ -115,11 +115,11 @@ def listener_state(state: State, pid: int) -> bytes:
 
 
 def await_start(listener: int, channel_fd: int) -> int:
-    """Wait for `start`: return the connection over which it waits for the result.
+    """Wait for `start` and return the connection on which it waits for the result.
 
-    A connection that closes without the start byte is only a look whether init still waits. Until then init is ended
-    by the signals that end any program, although it may be pid 1 of its namespace. Those that a program has to know
-    (SIGUSR1, real-time signals) are dropped: the one they are meant for does not run yet. So does runc.
+    A connection that closes without the start byte is a probe of whether init is still waiting. Meanwhile, signals that
+    would end any program end init, even if it is pid 1 of its namespace. Signals that are meant for a program that
+    handles them (SIGUSR1, real-time signals) are dropped: that program does not run yet. runc does the same.
     """
     posix.close(channel_fd)
     kernel.exit_on_signals()
@@ -136,30 +136,31 @@ def await_start(listener: int, channel_fd: int) -> int:
 
 
 def clone_into_pid_namespace(channel_fd: int) -> int:
-    """Make the process that goes on with the plan, in the pid namespace that was joined; return its pid on the host.
+    """Clone the process that continues the plan in the joined pid namespace; return its pid as the host counts.
 
-    Whoever may trace in that namespace can take a process over from its clone on. So this is the last thing that the
-    process outside does: it has given up what the container has not, and its child begins with no more. The child is
-    the host's own (CLONE_PARENT). It waits until the host has been told of it, and ends when that can't be.
+    A process that may trace in that namespace can take over any other from the moment of its clone. So the process
+    outside does this last: it has given up everything that the container does not have, and its child starts with no
+    more. The child is a child of the host (CLONE_PARENT). It waits until its pid has been sent to the host, and exits
+    when that fails.
     """
-    wait_end, told_end = posix.pipe2(posix.O_CLOEXEC)
+    wait_end, sent_end = posix.pipe2(posix.O_CLOEXEC)
     pid, pidfd = kernel.clone3(kernel.flags("CLONE_PARENT"))
     if pid == 0:
-        posix.close(told_end)
-        told = posix.read(wait_end, 16)
+        posix.close(sent_end)
+        number = posix.read(wait_end, 16)
         posix.close(wait_end)
-        if not told:
+        if not number:
             posix._exit(1)
-        return int(told)
+        return int(number)
     try:
         kernel.send_message(channel_fd, CHILD + b"%d" % pid, [pidfd])
-        posix.write(told_end, b"%d" % pid)
+        posix.write(sent_end, b"%d" % pid)
     finally:
         posix._exit(0)
 
 
 def pass_on(first: int, count: int) -> None:
-    """Let the program have descriptors that the caller gave for it: they are no longer close-on-exec."""
+    """Make the descriptors that the caller passes to the program inheritable: clear their close-on-exec flag."""
     for fd in range(first, first + count):
         posix.set_inheritable(fd, True)
 
@@ -170,23 +171,23 @@ def systemd_start_scope(container: Container, unit: str, properties: Any, pid: i
 
 
 def systemd_set_properties(container: Container, unit: str, properties: Any) -> None:
-    """Call SetUnitProperties over D-Bus, for as long as the unit lives."""
+    """Call SetUnitProperties over D-Bus; the properties hold for as long as the unit lives."""
     container.set_unit_properties(properties)
 
 
 def save_cgroup(container: Container, cgroup: int) -> None:
-    """Note that the cgroup is the container's own: it was made for it, or had no processes."""
+    """Record that the container owns the cgroup: it was made for the container, or had no processes."""
     container.save_cgroup(cgroup)
 
 
 def save_record(container: Container, pid: int) -> None:
-    """Write the container's record with init's pid, complete before init is let go."""
+    """Write the container's complete record, with init's pid, before init may continue."""
     container.save_created(pid)
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid, without a newline, to a temporary file and rename it, so that nobody reads half of it."""
-    # The directory may be somebody else's: nobody can have made this name before, nor a link of it.
+    """Write the pid, without a newline, to a temporary file and rename it, so that no reader sees half of it."""
+    # The directory may belong to another user: the name must not be predictable, or a link could already be there.
     temporary = f"{path}.{posix.urandom(8).hex()}.tmp"
     fd = kernel.open(
         temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
@@ -203,7 +204,7 @@ def write_pid_file(path: str, pid: int) -> None:
 
 
 def send_descriptor(path: str, fd: int, name: str) -> None:
-    """Connect to a stream socket and send one descriptor, with its name as the payload (one sendmsg)."""
+    """Connect to a stream socket and send one descriptor with its name as the payload, in one sendmsg(2)."""
     connection = kernel.unix_connect(kernel.flags("AT_FDCWD"), path)
     try:
         kernel.send_message(connection, encode(name), [fd])
@@ -212,5 +213,5 @@ def send_descriptor(path: str, fd: int, name: str) -> None:
 
 
 def send_terminal(console: int, pty: int) -> None:
-    """Send the master side of the terminal to whoever asked for it, named as in the container."""
+    """Send the master side of the terminal to the console socket, with its path inside the container."""
     kernel.send_message(console, encode(kernel.pty_name(pty)), [pty])

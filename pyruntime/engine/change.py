@@ -1,4 +1,4 @@
-"""Carries out changes: steps of which each knows how it is taken back."""
+"""Carries out changes: steps that each come with the steps to undo them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def run(steps: list[Step], slots: Slots) -> None:
-    """Run steps in order. Raises Failure, which names the step."""
+    """Run steps in order. Raises a Failure that names the step that failed."""
     for step in steps:
         apply(step, slots)
 
 
 def make(changes: Sequence[Change], slots: Slots) -> None:
-    """Make all changes or none: when one fails, those before it are taken back, the last first.
+    """Make all changes or none: when one fails, undo the earlier ones, last first.
 
-    Raises the Failure of the step that failed; what could not be taken back is told in it.
+    Raises the Failure of the step that failed; it also lists the changes that could not be undone.
     """
     done: list[Change] = []
     try:
@@ -39,9 +39,9 @@ def make(changes: Sequence[Change], slots: Slots) -> None:
 
 
 def take_back(done: Sequence[Change], slots: Slots, failure: Failure) -> None:
-    """Undo changes, the last first; each that fails is told beside the failure that was the reason."""
+    """Undo changes, last first; append each undo that fails to the failure that made it necessary."""
     for change in reversed(done):
         try:
             run(change.undo, slots)
         except Failure as second:
-            failure.what += f" (and an earlier change stays: {second.what})"
+            failure.what += f" (and an earlier change could not be undone: {second.what})"

@@ -1,4 +1,4 @@
-"""The messages between host and init: GO, ERROR, and descriptors beside GO. See the package for the protocol."""
+"""The messages between host and init: GO, ERROR, and descriptors sent with GO. The package describes the protocol."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ START = b"s"
 GO = b"G"
 ERROR = b"E"
 CHILD = b"C"
-"""Sent, with its pid and a pidfd, by a process that has made the one which takes its place; ends what it does."""
+"""The last message of a process that has cloned its successor; carries the successor's pid and a pidfd."""
 ABOUT_TO_EXEC = b"x"
-"""Sent by exec_program just before execve(2): end of file after it means that the program runs."""
+"""Sent by exec_program just before execve(2); end of file after it means that the program runs."""
 MAX_MESSAGE = 20480
 MAX_TEXT = 4096
-"""Bytes of a text in a message; an error has four of them."""
+"""Most bytes of one text in a message; an error has four texts."""
 MAX_FDS = 64
 MAX_DIGITS = 9
 MAX_ERRNO = 4095
-"""What a system call can return at most; MAX_ERRNO of the kernel's include/linux/err.h."""
+"""The largest errno that a system call can return; MAX_ERRNO of the kernel's include/linux/err.h."""
 SEPARATOR = "\0"
 FIELDS = 9
-"""Of an error (send_error)."""
+"""Number of fields of an error (send_error)."""
 OF_CALL, OF_WORDS = "S", "F"
-"""Whether an error is one of a call, which the step's description names, or a Failure with words of its own."""
+"""The kinds of error: a call failed, which the step's description names; or a Failure with its own text."""
 
 WHY_EXECVE = {
-    errno.ENOENT: "the file is there, but not the interpreter that its #! line or its ELF header names",
+    errno.ENOENT: "the file exists, but not the interpreter that its #! line or its ELF header names",
     errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
     errno.EACCES: "the file may be executed, but not the interpreter that its #! line names",
 }
@@ -48,9 +48,9 @@ class PeerDied(Exception):
 
 
 class StepFailure(Failure):
-    """A step of the plan failed: which step, where it is in the plan if that is known, and why.
+    """A step of the plan failed: which step, its position in the plan if known, and why.
 
-    inner: the call inside a composite step that failed, or the kernel's own words; "" when the step says it all.
+    inner: the call that failed inside a composite step, or the kernel's message; "" when the step says enough.
     """
 
     def __init__(self, step: Step, number: int, inner: str, position: int | None = None) -> None:
@@ -67,7 +67,7 @@ class StepFailure(Failure):
 
 
 def failure_of(step: Step, error: BaseException, position: int | None = None) -> Failure:
-    """Return the failure to report for an exception raised by a step. position: of the step in its plan, if known."""
+    """Return the failure to report for an exception raised by a step. position: the step's, in its plan, if known."""
     if isinstance(error, Failure):
         if error.pointer is None:
             error.pointer = step.pointer or None
@@ -79,7 +79,7 @@ def failure_of(step: Step, error: BaseException, position: int | None = None) ->
 
 
 def inner_text(step: Step, error: OSError) -> str:
-    """Return the call inside a composite step that failed, or the kernel's own words; empty when the step says it."""
+    """Return the call that failed inside a composite step, or the kernel's message; "" when the step says enough."""
     call = getattr(error, "call", None) or ""
     if call.startswith(step.call + "("):
         call = ""
@@ -88,12 +88,12 @@ def inner_text(step: Step, error: OSError) -> str:
 
 
 def send_error(fd: int, position: int, step: Step, error: BaseException) -> None:
-    """Report to the other side that a step failed, in one ERROR message; nothing happens when nobody is there.
+    """Report a failed step to the other side in one ERROR message; do nothing when the other side is gone.
 
-    Its fields, with a NUL between them: the step's position in the plan; `S` for an error of a call, `F` for a Failure
-    with words of its own; the errno, 0 for none; the exit status; the step's call; and as text the pointer, the hint,
-    the inner call, and the whole reason. Who has the same plan needs no more than position, errno and inner call of an
-    error of a call. The rest is for who has none: `start`.
+    The fields, separated by NUL: the step's position in the plan; `S` when a call failed, `F` for a Failure with its
+    own text; the errno, 0 for none; the exit status; the step's call; and as text the pointer, the hint, the inner call
+    and the whole reason. When a call failed, a receiver with the same plan needs only position, errno and inner call.
+    The rest is for `start`, which has no plan.
     """
     failure = failure_of(step, error, position)
     kind, inner = (OF_CALL, failure.inner) if isinstance(failure, StepFailure) else (OF_WORDS, "")
@@ -107,7 +107,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
 
 
 def shortened(text: str) -> str:
-    """Return text that fits into a message: without its middle, because the reason stands at its end."""
+    """Return the text cut to fit into a message. The middle is cut, because the reason is at the end."""
     if len(encode(text)) <= MAX_TEXT:
         return text
     half = (MAX_TEXT - 3) // (2 if text.isascii() else 8)
@@ -117,9 +117,9 @@ def shortened(text: str) -> str:
 def read_error(message: bytes, plan: Plan | None, side: str) -> Failure:
     """Return the failure that an ERROR message reports.
 
-    plan: what both sides walk. An error of a call is then the same StepFailure as if the step had failed here, and of
-    the sender's words only those about the inner call count. None: this side has no plan, and takes the words.
-    side: whose steps the sender runs. It may have been taken over, so a message that none would send is possible.
+    plan: what both sides walk. A failed call then becomes the StepFailure that would be raised here, and the only text
+    taken from the sender is the inner call. None: this side has no plan and takes the sender's text. side: the side
+    whose steps the sender runs. The sender may have been taken over, so any message is possible.
     """
     fields = message[1:].split(encode(SEPARATOR))
     failure = None
@@ -131,7 +131,7 @@ def read_error(message: bytes, plan: Plan | None, side: str) -> Failure:
 
 
 def read_full_error(fields: list[bytes], plan: Plan | None, side: str) -> Failure | None:
-    """Return the failure that the fields of an error report (send_error), None when they make no sense."""
+    """Return the failure that the fields of an error describe (send_error); None when they are not valid."""
     position, number, status = (number_of(fields[at]) for at in (0, 2, 3))
     kind = show(fields[1])
     if position is None or number is None or number > MAX_ERRNO or kind not in (OF_CALL, OF_WORDS):
@@ -142,7 +142,7 @@ def read_full_error(fields: list[bytes], plan: Plan | None, side: str) -> Failur
     if plan is not None:
         step = step_of(plan, position, side)
         if step is None:
-            return Failure(f"unexpected message from the other process: step {position} of the plan is none of its own")
+            return Failure(f"unexpected message from the other process: step {position} of the plan is not its own")
         if kind == OF_CALL:
             return StepFailure(step, number, inner, position)
         call = step.call
@@ -152,7 +152,7 @@ def read_full_error(fields: list[bytes], plan: Plan | None, side: str) -> Failur
 
 
 def step_of(plan: Plan, position: int, side: str) -> Step | None:
-    """Return a step that a process of this side may report: one of its own, or the clone3 that made it."""
+    """Return the step at a position if a process of this side may report it: its own step, or its clone3."""
     if position >= len(plan):
         return None
     step = plan.steps[position]
@@ -160,9 +160,9 @@ def step_of(plan: Plan, position: int, side: str) -> Step | None:
 
 
 def read_short_error(text: bytes) -> Failure | None:
-    """Return the failure that exec_program reports below a seccomp filter, `<errno> <call>`; None when it is not that.
+    """Return the failure that exec_program reports under a seccomp filter, `<errno> <call>`; None for any other text.
 
-    It names the call and not its step, whose arguments hold the environment.
+    It names the call and not the step, whose arguments contain the environment.
     """
     head, _, rest = text.partition(b" ")
     number, call = number_of(head), shortened(show(rest))
@@ -177,12 +177,12 @@ def read_short_error(text: bytes) -> Failure | None:
 
 
 def number_of(field: bytes) -> int | None:
-    """Return the number that a field of a message is, None when it is none: any bytes may be in it."""
+    """Return a field of a message as a number; None when it is not one, for it may hold any bytes."""
     return int(field) if field.isdigit() and len(field) <= MAX_DIGITS else None
 
 
 def send_go(fd: int, names: list[str], slots: Slots) -> None:
-    """Let the other side go on, and hand over the descriptors in the named slots; raises PeerDied."""
+    """Let the other side continue, and send it the descriptors in the named slots. Raises PeerDied."""
     present = [name for name in names if name in slots]
     try:
         kernel.send_message(fd, GO + encode(",".join(present)), [slots[name] for name in present])
@@ -191,7 +191,7 @@ def send_go(fd: int, names: list[str], slots: Slots) -> None:
 
 
 def receive_bytes(fd: int, most_fds: int) -> tuple[bytes, list[int]]:
-    """Wait for a message or a part of a stream, b"" at its end. Raises Failure for one that is too long."""
+    """Wait for a message or a part of a stream; return b"" at its end. Raises Failure when it is too long."""
     try:
         return kernel.recv_message(fd, MAX_MESSAGE, most_fds)
     except ConnectionResetError:
@@ -204,9 +204,9 @@ def receive_bytes(fd: int, most_fds: int) -> tuple[bytes, list[int]]:
 
 
 def receive(fd: int, plan: Plan, side: str) -> tuple[bytes, list[int]]:
-    """Wait for a message that is no error; return it and the descriptors that came with it.
+    """Wait for a message; return it and the descriptors that came with it.
 
-    side: whose steps of the plan the other side runs. Raises the Failure that it reports, or PeerDied.
+    side: the side whose steps the sender runs. Raises the Failure that an ERROR message reports, or PeerDied.
     """
     message, fds = receive_bytes(fd, MAX_FDS)
     if message[:1] == ERROR:
@@ -218,15 +218,15 @@ def receive(fd: int, plan: Plan, side: str) -> tuple[bytes, list[int]]:
 
 
 def receive_child(fd: int, plan: Plan, side: str) -> tuple[int, int]:
-    """Wait until the process on the other side has made the one that goes on in its place; return its pid and a pidfd.
+    """Wait until the process on the other side has cloned its successor; return the successor's pid and a pidfd.
 
-    side: whose steps it runs. Raises the Failure that it reports, or PeerDied.
+    side: the side whose steps the sender runs. Raises the Failure that it reports, or PeerDied.
     """
     message, fds = receive(fd, plan, side)
     pid = number_of(message[1:])
     if message[:1] != CHILD or not pid or len(fds) != 1:
         close_all(fds)
-        raise Failure(f"unexpected message from the process in between: {quoted(message[:64])}")
+        raise Failure(f"unexpected message from the intermediate process: {quoted(message[:64])}")
     return pid, fds[0]
 
 
@@ -236,10 +236,10 @@ def close_all(fds: list[int]) -> None:
 
 
 def receive_go(fd: int, slots: Slots, expected: list[str], plan: Plan, side: str) -> None:
-    """Wait until the other side says go on; take over its descriptors.
+    """Wait for the other side's GO and put its descriptors into their slots.
 
-    expected: the slots that the plan lets it fill; a process that somebody has taken over must not choose them.
-    side: whose steps it runs. Raises the Failure that it reports, or PeerDied.
+    expected: the slots that the plan lets the sender fill; a process that was taken over must not choose others.
+    side: the side whose steps the sender runs. Raises the Failure that it reports, or PeerDied.
     """
     message, fds = receive(fd, plan, side)
     names = [name for name in expected if encode(name) in message[1:].split(b",")]
@@ -250,15 +250,15 @@ def receive_go(fd: int, slots: Slots, expected: list[str], plan: Plan, side: str
 
 
 def shared_names(plan: Plan, first: int, end: int) -> list[str]:
-    """Return the slots that the steps of a run (first to end, exclusive) leave for the other side."""
+    """Return the slots that a run of steps (first to end, exclusive) fills for the other side."""
     return [step.into for step in plan.steps[first:end] if step.share and step.into]
 
 
 def wait_for_exec(fd: int, plan: Plan | None = None) -> None:
-    """Read from a process that is about to execute its program until the program runs.
+    """Wait until the process at the other end of fd has executed its program.
 
-    fd is a socket that closes on execve: the byte `x` and end of file mean success. plan: what that process walks, if
-    it is known here. Raises Failure.
+    fd is a socket that closes on execve: the byte `x` and then end of file mean success. plan: the plan of that
+    process, if known here. Raises Failure.
     """
     received = b""
     while len(received) <= MAX_MESSAGE:

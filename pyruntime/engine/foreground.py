@@ -1,7 +1,7 @@
-"""A foreground run or exec: wait for the program, pass signals on, and carry its terminal's bytes.
+"""A foreground run or exec: wait for the program, forward signals to it, and copy its terminal's bytes.
 
-Source: hazards of the field: signals to the runtime belong to the container, window-size changes follow, and the
-caller's terminal is restored whatever happens. ioctl_tty(2), termios(3), signal(7).
+Signals to the runtime are meant for the container, window-size changes are forwarded, and the caller's terminal is
+always restored. Source: ioctl_tty(2), termios(3), signal(7).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Notify(Protocol):
-        """What hears the program say that it is ready. fd: -1 when there is nothing more to wait for."""
+        """Receives the program's readiness message. fd: -1 when there is nothing more to wait for."""
 
         fd: int
 
@@ -28,19 +28,19 @@ GONE = 0x18
 """POLLERR | POLLHUP."""
 FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, 23, 28, 29, 30, *range(34, 65))
 """HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP TTIN TTOU URG WINCH IO PWR, and the real-time signals: what a user or a
-supervisor may send the runtime. A container with systemd in it is stopped by SIGRTMIN+3."""
+supervisor may send to the runtime. SIGRTMIN+3 stops a container that runs systemd."""
 SIGWINCH = 28
 CHUNK = 65536
 
 
 class Signals:
-    """Turns signals to this process into bytes on a descriptor, from construction to restore()."""
+    """Delivers signals to this process as bytes on a descriptor, from construction to restore()."""
 
     def __init__(self) -> None:
         self.fd = kernel.signal_fd(FORWARDED)
 
     def read(self) -> bytes:
-        """Return the numbers of the signals that came, one byte each."""
+        """Return the numbers of the signals received, one byte each."""
         return kernel.read_signals(self.fd)
 
     def restore(self) -> None:
@@ -49,9 +49,9 @@ class Signals:
 
 
 def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None, notify: Notify | None = None) -> int:
-    """Wait for the program and return its exit status: its own, or 128+signal.
+    """Wait for the program and return its exit status, or 128 plus the signal that killed it.
 
-    notify: what hears the program say that it is ready; this process is then the service manager's to watch.
+    notify: receives the program's readiness message; the service manager then watches this process.
     """
     stdin_open = terminal is not None
     if terminal is not None:
@@ -86,7 +86,7 @@ def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = Non
 
 
 def forward(numbers: bytes, pidfd: int, terminal: Terminal | None) -> None:
-    """Give the signals to the program; a change of window size is applied to its terminal instead."""
+    """Send the signals to the program; apply a change of window size to its terminal instead."""
     for number in numbers:
         if number == SIGWINCH and terminal is not None:
             terminal.resize()
@@ -98,7 +98,7 @@ def forward(numbers: bytes, pidfd: int, terminal: Terminal | None) -> None:
 
 
 def window_size() -> tuple[int, int] | None:
-    """Return rows and columns of the caller's terminal, the first of its stdio that is one; None without."""
+    """Return rows and columns of the caller's terminal, the first of its stdio that is one; None when none is."""
     for fd in (2, 1, 0):
         try:
             columns, rows = posix.get_terminal_size(fd)
@@ -116,10 +116,10 @@ class Terminal:
         self._saved: Any = None
 
     def raw(self) -> None:
-        """Put the caller's terminal into raw mode; what is not a terminal stays as it is.
+        """Put the caller's terminal into raw mode; leave anything else as it is.
 
-        Its output stays as it was: it makes of a newline what the container's terminal no longer does
-        (plan/console.py). What was typed before is the program's: nothing is flushed.
+        Output processing stays on: it turns newlines into CR LF, which the container's terminal no longer does
+        (plan/console.py). Nothing is flushed: input typed earlier is meant for the program.
         """
         import termios
 
@@ -143,13 +143,13 @@ class Terminal:
             self._saved = None
 
     def resize(self) -> None:
-        """Give the container's terminal the size of the caller's."""
+        """Set the size of the container's terminal to that of the caller's."""
         size = window_size()
         if size is not None:
             kernel.set_window_size(self.pty, *size)
 
     def output(self) -> bool:
-        """Copy what the program wrote; False at its end (the last user closed it: EIO)."""
+        """Copy what the program wrote; return False at the end (EIO: no process has the terminal open)."""
         try:
             data = posix.read(self.pty, CHUNK)
         except OSError as error:
@@ -160,7 +160,7 @@ class Terminal:
         return bool(data)
 
     def input(self) -> bool:
-        """Copy what the caller typed; False at end of file."""
+        """Copy what the caller typed; return False at end of file."""
         data = posix.read(0, CHUNK)
         if not data:
             write_all(self.pty, b"\x04")
@@ -169,7 +169,7 @@ class Terminal:
         return True
 
     def drain(self) -> None:
-        """Copy what is still in the terminal after the program ended."""
+        """Copy what is left in the terminal after the program has ended."""
         while True:
             ready = dict(kernel.poll([(self.pty, POLLIN)], 0))
             if not ready.get(self.pty, 0) & POLLIN or not self.output():
@@ -177,7 +177,7 @@ class Terminal:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write everything; a reader that is gone ends it silently, as it would end any program's output."""
+    """Write everything; stop silently when the reader is gone, as the output of any program would."""
     view = memoryview(data)
     while view:
         try:

@@ -1,6 +1,6 @@
-"""Runs one hook: state on stdin, output kept for the error, a time limit that ends its whole process group.
+"""Runs one hook: state on stdin, output kept for the error, a time limit that kills its whole process group.
 
-Neither a hook that never reads its stdin nor one that writes megabytes can block the runtime: both are memory files.
+Stdin and output are memory files, so a hook that never reads stdin or writes megabytes can't block the runtime.
 Source: runtime-spec config.md "POSIX-platform Hooks".
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Hook(Protocol):
-        """A hook of the config (plan.hooks). env: None when it names none; timeout: None for no limit (s)."""
+        """A hook of the config (plan.hooks). env: None when not set; timeout: in seconds, None for no limit."""
 
         path: str
         args: list[str]
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 TAIL = 1024
-"""Bytes of a failed hook's output that the error shows."""
+"""Bytes from the end of a failed hook's output that the error shows."""
 POLLIN = 1
 SIGKILL = 9
 LONGEST_POLL = 0x7FFFFFFF
-"""Milliseconds that poll(2) takes at most: 24 days."""
+"""The longest timeout of poll(2) in milliseconds: 24 days."""
 
 
 def run(
@@ -42,11 +42,11 @@ def run(
     flags: int = 0,
     streams: tuple[int, int] = (-1, -1),
 ) -> None:
-    """Run the hook to its end; raise Failure when it can't be started, fails or exceeds its timeout (s).
+    """Run the hook to its end; raise Failure when it can't be started, fails or exceeds its timeout.
 
-    directory: where it runs, a path or a descriptor; None for where this process is. env: what a hook has that names no
-    environment, instead of the runtime's. filter_: a seccomp filter for the hook alone, with its flags. streams: its
-    stdout and stderr, -1 for what is kept for the error.
+    directory: its working directory, a path or a descriptor; None for that of this process. env: the environment of a
+    hook that sets none, instead of the runtime's. filter_: a seccomp filter for the hook alone, with its flags.
+    streams: its stdout and stderr; -1 for output that is kept for the error.
     """
     stdin = memory_file("hook-state", state)
     output = -1
@@ -62,14 +62,14 @@ def run(
         if status:
             raise Failure(f'error running hook "{hook.path}": {ended(status)}{last_words(output)}')
     finally:
-        # At once and all: a failed hook's container is destroyed, and there may be no descriptor left for that.
+        # Close both now: a failed hook's container is destroyed next, which may need the descriptors.
         posix.close(stdin)
         if output >= 0:
             posix.close(output)
 
 
 def memory_file(name: str, content: bytes) -> int:
-    """Return a descriptor on a file in memory with the content, to be read from its beginning."""
+    """Return a descriptor on a memory file with this content, positioned at its beginning."""
     fd = posix.memfd_create(name, posix.MFD_CLOEXEC)
     view = memoryview(content)
     while view:
@@ -88,7 +88,7 @@ def spawn(
 ) -> int:
     """Start the hook in a process group of its own, with default signals; return its pid.
 
-    A bundle that is gone or can't be entered, as it may be for the hooks of later commands, keeps none from running.
+    When the bundle is gone or can't be entered, as may happen to hooks of later commands, the hook runs in "/".
     """
     place = (directory, None) if isinstance(directory, int) else (-1, directory)
     environment: list[str] | list[bytes] | None = env if hook.env is None else hook.env
@@ -111,7 +111,7 @@ def spawn(
 def wait(pid: int, timeout: int | None) -> int | None:
     """Wait for the hook; return its exit code (negative: signal), or None when it was killed after timeout (s)."""
     if timeout and not ends_within(pid, timeout * 1000):
-        # The leader is our unreaped child, so its process group can't be somebody else's by now.
+        # The leader is our unreaped child, so its process group id can't have been reused.
         posix.killpg(pid, SIGKILL)
         posix.waitpid(pid, 0)
         return None
@@ -119,7 +119,7 @@ def wait(pid: int, timeout: int | None) -> int | None:
 
 
 def ends_within(pid: int, milliseconds: int) -> bool:
-    """Wait until our child has ended, for so long; return whether it has."""
+    """Wait up to this long for our child to end; return whether it has."""
     pidfd = posix.pidfd_open(pid)
     try:
         while milliseconds > 0:
@@ -136,7 +136,7 @@ def ended(code: int) -> str:
 
 
 def last_words(output: int) -> str:
-    """Return the end of the hook's output for the error line."""
+    """Return the end of the hook's output, for the error line."""
     size = posix.lseek(output, 0, 2)
     text = show(posix.pread(output, TAIL, max(0, size - TAIL)))
     words = " / ".join(line.strip() for line in text.splitlines() if line.strip())

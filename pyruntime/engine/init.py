@@ -1,4 +1,4 @@
-"""The container's side of the walk: seal the interpreter, run init's steps in turn with the host's."""
+"""The container's side of the walk: seal the interpreter, then run init's steps, alternating with the host."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def seal() -> None:
     """Make every further import fail.
 
-    From here on paths lead into the container's file system, and an import would run its code with the runtime's
-    rights (as docker-cp did, CVE-2019-14271).
+    From here on paths lead into the container's file system, and an import would run the container's code with the
+    runtime's privileges (as docker cp did, CVE-2019-14271).
     """
     sys.path.clear()
     sys.meta_path.clear()
@@ -30,14 +30,14 @@ def seal() -> None:
 
 
 NUMBERS = ("umask", "host_pid", "clone_into_pid_namespace")
-"""Calls whose result is a number and no descriptor."""
+"""Calls whose result is a number, not a descriptor."""
 
 
 def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> None:
-    """Close what no step of init uses: state directory, cgroup, log file and whatever else the host has open.
+    """Close the descriptors that no step of init uses: state directory, cgroup, log file and all others of the host.
 
-    A container that may ptrace could reach the host's files through them while init is on its way (CVE-2016-9962,
-    CVE-2024-21626). The caller's own descriptors, below the number that the plan begins with, stay.
+    A container that may ptrace could reach the host's files through them before init executes the program
+    (CVE-2016-9962, CVE-2024-21626). The caller's own descriptors, below the start of the plan's close_range, stay open.
     """
     start = next((step.args[0] for step in plan if step.call == "close_range"), 3)
     used = {arg.name for step in plan.steps[first:] if step.side == INIT for arg in step.args if type(arg) is Slot}
@@ -51,8 +51,8 @@ def close_the_rest(plan: Plan, first: int, slots: Slots, channel_fd: int) -> Non
 
 
 def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
-    """Run init's steps from position first on; never returns. A failure is reported to the host, or to `start`."""
-    # The step to report: clone3 until the first of its own, and never one of the host's.
+    """Run init's steps from position first on; never return. Report a failure to the host, or to `start`."""
+    # The step to report: clone3 until init's first own step; never a step of the host.
     current = first - 1
     try:
         seal()
@@ -74,13 +74,13 @@ def run(plan: Plan, first: int, slots: Slots, channel_fd: int) -> NoReturn:
                 close_the_rest(plan, position, slots, channel_fd)
             if step.side == INIT:
                 step.apply(calls, slots)
-        # A config without `process`: start refuses, and there is nothing to become.
+        # The config has no `process`: start refuses, and there is no program to execute.
         while True:
             kernel.poll([], -1)
     except channel.PeerDied:
         posix._exit(1)
     except BaseException as error:
-        # Once `start` has asked, it is the one who waits for an answer.
+        # Once `start` has connected, it waits for the result, not the host.
         channel.send_error(slots.get("starter", channel_fd), current, plan.steps[current], error)
     finally:
         posix._exit(1)

@@ -1,4 +1,4 @@
-"""The host's walk: run the host's steps, make init by clone3, hand over where the side changes, clean up on failure."""
+"""The host's walk: run the host's steps, create init with clone3, take turns with it, clean up on failure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 POLLIN = 1
 SIGKILL = 9
 WITH_ENVIRONMENT = ("exec_program", "find_program", "run_hook", "with_home")
-"""Steps that have the environment of the program or of a hook among their arguments."""
+"""Steps whose arguments include the environment of the program or of a hook."""
 
 
 class Launched:
-    """A process that a plan has made. channel: the host's end of the socket to it, until closed."""
+    """A process created by a plan. channel: the host's end of the socket to it; -1 once closed."""
 
     __slots__ = ("pid", "pidfd", "channel")
 
@@ -35,13 +35,13 @@ class Launched:
         self.channel = channel_fd
 
     def replace(self, pid: int, pidfd: int) -> None:
-        """Take over the process that the one so far has made in its place, which ends now."""
+        """Switch to the successor that the process has cloned; reap the process, which exits now."""
         posix.waitpid(self.pid, 0)
         posix.close(self.pidfd)
         self.pid, self.pidfd = pid, pidfd
 
     def kill(self) -> None:
-        """End the process and take its exit status; it is a child, so its pid can't have been reused."""
+        """Kill and reap the process; it is a child, so its pid can't have been reused."""
         if self.channel >= 0:
             posix.close(self.channel)
             self.channel = -1
@@ -57,7 +57,7 @@ class Launched:
             pass
 
     def close(self) -> None:
-        """Let go of the process: it goes on by itself."""
+        """Close the descriptors of the process, which keeps running."""
         for fd in (self.channel, self.pidfd):
             if fd >= 0:
                 posix.close(fd)
@@ -65,9 +65,9 @@ class Launched:
 
 
 def launch(plan: Plan, slots: Slots) -> Launched:
-    """Run the plan; return the process it made once the last host step is done.
+    """Run the plan; return the process it created once the last host step is done.
 
-    slots: what the caller already has (state_dir, console, …). Raises Failure; init is then gone.
+    slots: values that the caller already has (state_dir, console, …). Raises Failure, after killing init.
     """
     launched = Launched(-1, -1, -1)
     try:
@@ -93,8 +93,8 @@ def run_before_clone(plan: Plan, slots: Slots) -> int:
 
 
 def apply(step: Step, slots: Slots, position: int | None = None) -> None:
-    """Run one step on the host; raise the Failure that names it. position: in its plan, if it is one of a plan's."""
-    tell(step)
+    """Run one step on the host; raise a Failure that names it. position: the step's in its plan, if it has one."""
+    log_step(step)
     try:
         step.apply(calls, slots)
     except (OSError, Failure) as error:
@@ -102,7 +102,7 @@ def apply(step: Step, slots: Slots, position: int | None = None) -> None:
 
 
 def preload(plan: Plan) -> None:
-    """Import what steps of init may need: init itself can't any more (see init.seal)."""
+    """Import what steps of init may need: init itself can't import any more (see init.seal)."""
     kernel.preload()
     for step in plan:
         if step.call == "run_hook":
@@ -114,15 +114,15 @@ def preload(plan: Plan) -> None:
 
 
 def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
-    """Make init; in init itself this never returns."""
+    """Create init; in init itself this never returns."""
     step = plan.steps[position]
-    tell(step)
+    log_step(step)
     preload(plan)
     host_end, init_end = kernel.socketpair()
     launched.channel = host_end
     slots["channel"] = init_end
     flags, cgroup = (resolve(arg, calls, slots) for arg in step.args)
-    # What is alive now is shared with init copy-on-write; a collection in either would only copy it.
+    # Live objects are shared with init copy-on-write; a garbage collection in either process would only copy them.
     gc.disable()
     gc.freeze()
     try:
@@ -145,9 +145,9 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
 def clone_through(
     joins: list[int], flags: int, cgroup: int, plan: Plan, position: int, slots: Slots, launched: Launched
 ) -> None:
-    """Make init from a process in between that has joined other namespaces; init is still the host's child.
+    """Create init from an intermediate process that has joined other namespaces; init is still the host's child.
 
-    joins: the positions of the steps by which it joins them.
+    joins: the positions of the steps that join them.
     """
     receive, send = kernel.socketpair()
     between = posix.fork()
@@ -182,35 +182,35 @@ def clone_through(
         posix.waitpid(between, 0)
 
 
-def tell(step: Step) -> None:
-    """Log a step for --debug; an environment stays out of the log, because it may hold secrets."""
+def log_step(step: Step) -> None:
+    """Log a step for --debug, without an environment, which may hold secrets."""
     if log.wants_debug():
         text = f"{step.call}(...)" if step.call in WITH_ENVIRONMENT else step.describe()
         log.debug(f"{step.side}: {text}")
 
 
-def tell_init_steps(plan: Plan, first: int) -> None:
-    """Log what init does next, for --debug; it can't do so itself, because no file of the host stays open in it."""
+def log_init_steps(plan: Plan, first: int) -> None:
+    """Log for --debug what init does next; init can't log, because it keeps no file of the host open."""
     if not log.wants_debug():
         return
     for step in plan.steps[first:]:
         if step.side == HOST:
             return
         if step.side == INIT:
-            tell(step)
+            log_step(step)
 
 
 def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
-    """Run the host's steps after clone3, in turn with init's."""
+    """Run the host's steps after clone3, alternating with init."""
     steps = plan.steps
-    tell_init_steps(plan, first)
+    log_init_steps(plan, first)
     last_host = max((i for i in range(first, len(steps)) if steps[i].side == HOST), default=first - 1)
     run_start = done = first
     for position in range(first, len(steps)):
         step = steps[position]
         changes = position > first and steps[position - 1].side != step.side
         if changes and step.side == INIT:
-            tell_init_steps(plan, position)
+            log_init_steps(plan, position)
             try:
                 channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
             except channel.PeerDied:
@@ -232,7 +232,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
 
 
 def run_meanwhile(plan: Plan, first: int, slots: Slots, launched: Launched) -> int:
-    """Run the host's steps behind init's steps from first on that need not wait for these; return where they end."""
+    """Run the `meanwhile` steps of the host that follow init's run of steps from first on; return where they end."""
     position = first
     while plan.steps[position].side != HOST:
         position += 1
@@ -243,7 +243,7 @@ def run_meanwhile(plan: Plan, first: int, slots: Slots, launched: Launched) -> i
 
 
 def apply_beside(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
-    """Run one step on the host while init is there; that init has ended is told, not what is no longer found of it."""
+    """Run one step on the host while init runs. When it fails because init has died, report that death instead."""
     step = plan.steps[position]
     try:
         apply(step, slots, position)
@@ -251,7 +251,7 @@ def apply_beside(plan: Plan, position: int, slots: Slots, launched: Launched) ->
         if failure.errno not in (errno.ENOENT, errno.ESRCH) or not kernel.poll([(launched.pidfd, POLLIN)], 0):
             raise
         try:
-            channel.receive(launched.channel, plan, INIT)  # what init had to say itself, raised as a Failure
+            channel.receive(launched.channel, plan, INIT)  # init's own report, raised as a Failure
         except channel.PeerDied:
             pass
         text = f"init died ({death(launched)}) before {step.called()}"
@@ -259,7 +259,7 @@ def apply_beside(plan: Plan, position: int, slots: Slots, launched: Launched) ->
 
 
 def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:
-    """When init makes another process in its place in this run of steps, wait for that one: it is init from now on."""
+    """If init clones its successor in this run of steps, wait for the successor, which is init from now on."""
     for step in plan.steps[begun:end]:
         if step.call == "clone_into_pid_namespace":
             try:
@@ -270,7 +270,7 @@ def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched
 
 
 def wait_for_init(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:
-    """Wait for init's go; when it died instead, say how and during which steps."""
+    """Wait for init's GO; when init died instead, raise a Failure that says how and during which steps."""
     try:
         channel.receive_go(launched.channel, slots, channel.shared_names(plan, begun, end), plan, INIT)
     except channel.PeerDied:
@@ -278,13 +278,13 @@ def wait_for_init(plan: Plan, begun: int, end: int, slots: Slots, launched: Laun
 
 
 def init_died(step: Step, launched: Launched) -> Failure:
-    """Return the failure of an init that ended without a word, at the earliest in this step."""
+    """Return the failure of an init that died without a report, in this step or a later one."""
     text = f"init died ({death(launched)}) in the steps after {step.called()}"
     return Failure(text, pointer=step.pointer or None)
 
 
 def death(launched: Launched) -> str:
-    """Wait for a dead init and return how it ended, in words."""
+    """Reap a dead init and return how it ended, as text."""
     try:
         _, status = posix.waitpid(launched.pid, 0)
     except ChildProcessError:

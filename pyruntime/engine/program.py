@@ -1,6 +1,7 @@
-"""What init does last inside the container: working directory, HOME, finding the program, owning its stdio.
+"""What init does last inside the container: working directory, HOME, finding the program, ownership of stdio.
 
-Everything here runs after the root was switched, as the container's user where that matters, and imports nothing.
+Everything here runs after the switch to the container's root, as the container's user where that matters, and imports
+nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from ..errors import Failure
 from ..text import decode
 
 PASSWD_LIMIT = 1 << 20
-"""Bytes of the image's /etc/passwd that are read."""
+"""The most bytes of the image's /etc/passwd to read."""
 S_IFMT, S_IFDIR, S_IFREG = 0o170000, 0o040000, 0o100000
 X_OK = 1
 
 
 def enter_directory(path: str, optional: bool) -> bool:
-    """Make path the working directory; return whether it was done.
+    """Change the working directory to path; return whether that succeeded.
 
-    optional: a directory that this user may not enter, or find, is left for when the process has its own user. The
-    directory must lie inside the container: with a descriptor leaked from the host, `/proc/self/fd/N` would lead out
-    (CVE-2024-21626). Raises OSError, and Failure for a directory outside.
+    optional: return False for a directory that the current user can't find or enter, so that it can be tried again as
+    the program's user. The directory must be inside the container: with a descriptor leaked from the host,
+    `/proc/self/fd/N` would lead out (CVE-2024-21626). Raises OSError, and Failure for a directory outside.
     """
     try:
         kernel.chdir(path)
@@ -37,10 +38,10 @@ def enter_directory(path: str, optional: bool) -> bool:
 
 
 def enter_directory_late(path: str, done: bool, may_come_later: bool = False) -> bool:
-    """Make path the working directory unless that was done before the user changed; return whether it is now.
+    """Change the working directory to path, unless that was done before the user changed; return whether it is now.
 
-    may_come_later: a process that is not yet in the container's pid namespace finds nothing in /proc/self; what it does
-    not find is left for the one that is.
+    may_come_later: return False when path is not found. A process that is not yet in the container's pid namespace
+    finds nothing in /proc/self; its successor inside tries again.
     """
     try:
         return done or enter_directory(path, False)
@@ -51,9 +52,9 @@ def enter_directory_late(path: str, done: bool, may_come_later: bool = False) ->
 
 
 def with_home(env: list[str], uid: int) -> list[str]:
-    """Return env with HOME added, from the image's /etc/passwd, or "/" when the user is not in it.
+    """Return env with HOME added: from the image's /etc/passwd, or "/" when the user is not in it.
 
-    The file is parsed here: the C library's look-up would load the image's NSS modules.
+    The file is parsed here, because the C library's look-up would load the image's NSS modules.
     """
     return [*env, f"HOME={home_of(uid)}"]
 
@@ -79,8 +80,8 @@ def home_of(uid: int) -> str:
 
 
 def find_program_early(name: str, env: list[str], in_cwd: bool) -> str:
-    """Return the path to execute, as find_program, or "" when it is not found before the container's pid namespace is
-    entered: /proc/self leads nowhere until then."""
+    """Return the path to execute, as find_program does, or "" when it can't be found yet: until the process is in the
+    container's pid namespace, /proc/self leads nowhere."""
     if not in_cwd:
         return ""
     try:
@@ -92,9 +93,9 @@ def find_program_early(name: str, env: list[str], in_cwd: bool) -> str:
 def find_program(name: str, env: list[str], found: str = "") -> str:
     """Return the path to execute for args[0], looked up in the PATH of env as execvp(3) does.
 
-    But there is no default for PATH, and an empty part of it is not the working directory: with runc and crun nothing
-    is found there either. found: what was found before, "" for nothing. Raises Failure with the words that callers map
-    to exit codes 126 and 127.
+    Unlike there, PATH has no default, and an empty part of it does not stand for the working directory: runc and crun
+    find nothing there either. found: the path found earlier, or "". Raises Failure with the words that callers map to
+    exit codes 126 and 127.
     """
     if found:
         return found
@@ -125,7 +126,7 @@ def find_program(name: str, env: list[str], found: str = "") -> str:
 
 
 def check_program(name: str, path: str) -> None:
-    """Raise Failure when path is no file that this user may execute."""
+    """Raise Failure unless path is a file that this user may execute."""
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:
@@ -133,16 +134,16 @@ def check_program(name: str, path: str) -> None:
         reason = words.get(error.errno or 0) or posix.strerror(error.errno or 0).lower()
         raise Failure(f'exec: "{name}": stat {path}: {reason}', pointer="/process/args/0") from None
     if mode & S_IFMT == S_IFDIR:
-        # Callers look for either phrase; execve(2) says EACCES.
+        # Callers look for either phrase; execve(2) would fail with EACCES.
         raise Failure(f'exec: "{name}": is a directory: permission denied', pointer="/process/args/0")
     if not posix.access(path, X_OK, effective_ids=True):
         raise Failure(f'exec: "{name}": permission denied', pointer="/process/args/0")
 
 
 def own_stdio(uid: int) -> None:
-    """Give stdin, stdout and stderr to the user, so that it can reopen /dev/stdout; what can't change owner stays.
+    """Make the user the owner of stdin, stdout and stderr, so that it can reopen /dev/stdout, where that is possible.
 
-    Devices stay as they are: /dev/null belongs to everybody.
+    Devices stay as they are, because /dev/null is shared by all.
     """
     for fd in (0, 1, 2):
         status = posix.fstat(fd)
@@ -156,10 +157,10 @@ def own_stdio(uid: int) -> None:
 
 
 def load_filter_early(filter_: bytes, flags: int, effective: int, permitted: int, inheritable: int) -> bytes | None:
-    """Load the seccomp filter and set the program's own capabilities, if what is left to do can be done under it.
+    """Load the seccomp filter and set the program's capabilities, if the filter permits all calls up to execve.
 
-    Return what is left to be loaded right before execve: None, or the filter, when it forbids a call on the way there.
-    Without no_new_privs a filter takes CAP_SYS_ADMIN to load (seccomp(2)): that is kept in this case only.
+    Return None, or the filter when it forbids one of these calls and must be loaded right before execve. Without
+    no_new_privs, loading a filter takes CAP_SYS_ADMIN (seccomp(2)), which is kept in this case only.
     """
     if not kernel.seccomp_permits_exec(filter_):
         return filter_

@@ -1,4 +1,4 @@
-"""The host's side of `start`: ask the waiting init to become its program, and learn whether it did."""
+"""The host's side of `start`: ask the waiting init to execute its program, and find out whether it did."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..state_files import START_SOCKET
 from . import channel
 
 END_LIMIT = 1000
-"""Milliseconds that init may take to end after it has reported a failure."""
+"""Milliseconds that init may take to exit after it has reported a failure."""
 POLLIN = 1
 
 
 def start(state_dir: int, pidfd: int) -> None:
-    """Let init, of which pidfd is one, execute the program; return once it did.
+    """Let init, which pidfd refers to, execute the program; return once it has.
 
-    It never hangs on a dead init: the socket closes with the process. A program that began and died at once was
-    started. Raises Failure when init is gone, a startContainer hook failed, or the program can't be executed; the
-    container is `stopped` by then.
+    This never hangs on a dead init, because the socket closes with the process. A program that starts and dies at once
+    counts as started. Raises Failure when init is gone, a startContainer hook fails, or the program can't be executed;
+    the container is `stopped` by then.
     """
     try:
         connection = kernel.unix_connect(state_dir, START_SOCKET)
@@ -36,7 +36,7 @@ def start(state_dir: int, pidfd: int) -> None:
         try:
             channel.wait_for_exec(connection)
         except Failure:
-            # Init ends right after its report, but not before who reads it goes on to ask for the container's state.
+            # Init exits right after its report: wait for that, so that the caller finds the container `stopped`.
             kernel.poll([(pidfd, POLLIN)], END_LIMIT)
             raise
     finally:

@@ -265,18 +265,18 @@ class TestDebug:
 
     def test_init_steps_right_after_clone3(self, lines: list[str]) -> None:
         steps = [Step(JOIN, "", "x"), CLONE, Step(JOIN, "", "y"), Step(INIT, "", "a"), Step(HOST, "", "b")]
-        launch.tell_init_steps(Plan(steps), 2)
+        launch.log_init_steps(Plan(steps), 2)
         assert lines == ["init: a()"]
 
     @pytest.mark.parametrize("call", ["exec_program", "find_program", "run_hook", "with_home"])
     def test_an_environment_is_not(self, lines: list[str], call: str) -> None:
-        launch.tell(Step(INIT, "", call, ["SECRET=1"]))
+        launch.log_step(Step(INIT, "", call, ["SECRET=1"]))
         assert lines == [f"init: {call}(...)"]
 
     def test_none_unless_it_is_wanted(self, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(log, "wants_debug", lambda: False)
-        launch.tell(CLONE)
-        launch.tell_init_steps(Plan([Step(INIT, "", "a")]), 0)
+        launch.log_step(CLONE)
+        launch.log_init_steps(Plan([Step(INIT, "", "a")]), 0)
         assert lines == []
 
 

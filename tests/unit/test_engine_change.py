@@ -71,8 +71,8 @@ def test_what_can_not_be_taken_back_is_in_the_failure_and_the_rest_is_taken_back
     assert done == ["a", "b", "c", "undo a"]
     assert str(caught.value) == (
         'note("bad"): operation not permitted (EPERM)'
-        ' (and an earlier change stays: note("bad undo c"): operation not permitted (EPERM))'
-        ' (and an earlier change stays: note("bad undo b"): operation not permitted (EPERM))'
+        ' (and an earlier change could not be undone: note("bad undo c"): operation not permitted (EPERM))'
+        ' (and an earlier change could not be undone: note("bad undo b"): operation not permitted (EPERM))'
     )
 
 

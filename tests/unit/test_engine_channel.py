@@ -72,7 +72,7 @@ def test_the_process_that_takes_a_place(pair: Pair) -> None:
 def test_the_process_that_takes_a_place_has_a_pid_and_a_pidfd(pair: Pair, message: bytes, count: int) -> None:
     before = open_descriptors()
     send_message(pair[0], message, [0] * count)
-    with pytest.raises(Failure, match="unexpected message from the process in between"):
+    with pytest.raises(Failure, match="unexpected message from the intermediate process"):
         channel.receive_child(pair[1], PLAN, INIT)
     assert open_descriptors() == before
 

@@ -220,11 +220,11 @@ class TestTakenOver:
         accepted = []
         for position in (*range(10), 999_999_999):
             failure = channel.read_error(error_message(position, kind, 1, 1, "x", "/p", "", "", "words"), PLAN, side)
-            if "none of its own" not in str(failure):
+            if "is not its own" not in str(failure):
                 accepted.append(position)
                 assert failure.call == PLAN.steps[position].call
             else:
-                expected = f"unexpected message from the other process: step {position} of the plan is none of its own"
+                expected = f"unexpected message from the other process: step {position} of the plan is not its own"
                 assert all_of(failure) == (expected, None, 1, None, None, "")
         assert accepted == own
 
@@ -299,7 +299,7 @@ class TestBelowAFilter:
                     (
                         errno.ENOENT,
                         "no such file or directory (ENOENT)",
-                        "the file is there, but not the interpreter that its #! line or its ELF header names",
+                        "the file exists, but not the interpreter that its #! line or its ELF header names",
                     ),
                     (
                         errno.ENOEXEC,
@@ -378,7 +378,7 @@ class TestWaitForExec:
         with pytest.raises(StepFailure, match=r'^pivot_root\("\.", "\."\): cannot allocate memory') as caught:
             self.wait(message, plan=PLAN)
         assert caught.value.errno == errno.ENOMEM
-        with pytest.raises(Failure, match="step 4 of the plan is none of its own"):
+        with pytest.raises(Failure, match="step 4 of the plan is not its own"):
             self.wait(error_message(4, *GOOD[1:]), plan=PLAN)
 
     @pytest.mark.parametrize("parts", [(b"y",), (b"xx",), (b"x", b"G"), (b"xxE7 execve(x)",)])

@@ -331,4 +331,4 @@ class TestTakingBack:
     def test_what_stays_is_told_and_the_rest_taken_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls, error = self.run(monkeypatch, {3, -2})
         assert calls == [1, 2, 3, -2, -1]
-        assert error.startswith("umask(3): ") and "an earlier change stays: umask(-2): " in error
+        assert error.startswith("umask(3): ") and "an earlier change could not be undone: umask(-2): " in error

@@ -1,6 +1,6 @@
-"""The kernel layer: one thin wrapper per system call that Python lacks, and safe work below a root directory.
+"""The kernel layer: one thin wrapper per system call that Python lacks, and safe operations below a root directory.
 
-Functions have the names of the system calls; `_linux.pyi` lists those in C, `operations` offers the rest.
+Functions are named after their system calls; `_linux.pyi` lists those in C, `operations` provides the rest.
 Descriptors are close-on-exec. A call that fails raises OSError (or its subclass for the errno) with the
 attribute `call`, the call and its main arguments as text.
 """
@@ -24,7 +24,7 @@ _flags: dict[str, int] = {"": 0}
 
 
 def flags(names: str) -> int:
-    """Return the value of constants joined by `|`, from the system's headers; raise KeyError for an unknown name."""
+    """Return the value of constants joined with `|`, from the system's headers; raise KeyError for an unknown name."""
     value = _flags.get(names)
     if value is None:
         value = 0
@@ -40,7 +40,7 @@ def errno_name(number: int | None) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of `operations`: half of the commands need none, and do not load them."""
+    """Return a function of `operations`, which is imported lazily because half of the commands never need it."""
     from .operations import find
 
     return find(name)

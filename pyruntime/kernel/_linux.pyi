@@ -1,4 +1,4 @@
-"""Types of the C extension; what each function does is in its own docstring."""
+"""Types of the C extension; each function's own docstring describes what it does."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Bind mounts: what a mount keeps of its source's attributes, and sources and destinations that are symbolic links.
+"""Bind mounts: which attributes a mount keeps from its source, and sources and destinations that are symbolic links.
 
 Source: mount_setattr(2); mount_namespaces(7) "Restrictions on mount namespaces"; crun(1) "copy-symlink",
 "src-nofollow", "dest-nofollow".
@@ -26,11 +26,11 @@ ATIMES = posix.ST_NOATIME | posix.ST_NODIRATIME | posix.ST_RELATIME
 
 
 def set_bind_attributes(mount: int, flags: int, to_set: int, to_clear: int, inherited: int, userns: bool) -> None:
-    """Set and clear attributes of a detached bind mount, and clear what it has of its source and nobody asked for.
+    """Set and clear attributes of a detached bind mount, and clear the `inherited` ones where the kernel permits that.
 
-    What the kernel locks, when a mount comes to a user namespace that has less rights than its owner, stays: nosuid,
-    nodev, noexec, ro and the access-time mode. userns: the container has such a namespace; the mount may have been
-    cloned outside, where nothing is locked yet. Raises Failure when one of these is asked to go.
+    When a mount enters a less privileged user namespace, the kernel locks nosuid, nodev, noexec, ro and the access-time
+    mode; these are kept. userns: the container has such a namespace; the mount may have been cloned outside, where
+    nothing is locked yet. Raises Failure when `to_clear` has a locked attribute, or the access-time mode would change.
     """
     before = posix.fstatvfs(mount).f_flag if userns else 0
     try:
@@ -49,24 +49,24 @@ def set_bind_attributes(mount: int, flags: int, to_set: int, to_clear: int, inhe
 
 
 def _check_locked(locked: int, atimes: int, to_clear: int) -> None:
-    """Raise Failure for what is locked and asked to be cleared, and for another access-time mode."""
+    """Raise Failure for locked attributes that are to be cleared, and for a changed access-time mode."""
     words = [word for bit, name, word in LOCKABLE if locked & bit and to_clear & C[name]]
     if atimes:
         words.append("with another access-time mode")
     if words:
         raise Failure(
             f"the source is mounted {', '.join(words)}, which must stay so in a user namespace",
-            hint="mount the source otherwise on the host, or leave the option out",
+            hint="change how the source is mounted on the host, or drop the option",
         )
 
 
 def read_link(path: str) -> str:
-    """Return what a symbolic link of the host says; raises OSError EINVAL for what is none."""
+    """Return the target of a symbolic link on the host; raise OSError EINVAL for anything but a link."""
     return posix.readlink(path)
 
 
 def clone_unless_link(path: str, flags: int) -> int:
-    """Return a detached mount of what is at path; raises OSError ELOOP for a symbolic link."""
+    """Return a detached mount of the file or directory at path; raise OSError ELOOP for a symbolic link."""
     fd = _linux.open(path, NO_FOLLOW)
     try:
         if posix.fstat(fd).st_mode & C["S_IFMT"] == C["S_IFLNK"]:
@@ -77,10 +77,10 @@ def clone_unless_link(path: str, flags: int) -> int:
 
 
 def open_link_mountpoint(root: int, path: str, source: int) -> int:
-    """Return a descriptor on the place to mount on: a symbolic link itself, not what it leads to. It must exist.
+    """Return a descriptor on an existing mountpoint: on a symbolic link itself, not on its target.
 
-    The source is what is to be mounted there; without it there is nothing to open. Nothing is mounted on procfs, sysfs
-    and devpts in this way, which no other rule would watch.
+    source: what is to be mounted there; without it there is nothing to open. Raises Failure on procfs, sysfs and
+    devpts, which no other rule would protect here.
     """
     target = _linux.openat2(root, path, NO_FOLLOW, 0, IN_ROOT)
     try:
@@ -93,7 +93,7 @@ def open_link_mountpoint(root: int, path: str, source: int) -> int:
 
 
 def make_same_symlink(root: int, target: str, path: str) -> None:
-    """Make a symbolic link; raises OSError EEXIST when there is something else than that very link."""
+    """Make a symbolic link; raise OSError EEXIST when anything but the same link exists there."""
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
     try:

@@ -1,4 +1,4 @@
-"""What create does to a container's cgroup that is more than one write: making it, its controllers, type and owner.
+"""Operations on a container's cgroup that take more than one write: making it, its controllers, type and owner.
 
 Source: the kernel's cgroup-v2.rst; cgroups(7).
 """
@@ -15,35 +15,35 @@ from .procfs import named, write_file
 from .procfs import write_at as write_any_at
 
 RACES = 16
-"""How often a cgroup is tried to be made while others remove its parents."""
+"""How often to try making a cgroup while other processes remove its parents."""
 PARENT_NOTE = "trusted.pyruntime.parent"
-"""The extended attribute of a cgroup that a create made on the way to a container's."""
+"""The extended attribute that marks a cgroup made as a parent of a container's."""
 UNNOTED = (errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT)
-"""The kernel takes no note, the caller is not the host's root, or the cgroup has been removed again."""
+"""No attribute could be set: the kernel has none, the caller is not the host's root, or the cgroup is gone again."""
 DELEGATE = "/sys/kernel/cgroup/delegate"
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
-"""What an owner gets where the kernel has no list (config-linux.md "Cgroup ownership")."""
+"""The files that an owner gets where the kernel has no list (config-linux.md "Cgroup ownership")."""
 WHY = {
-    errno.EBUSY: "it has processes of its own, and only a cgroup without any can share out controllers; "
+    errno.EBUSY: "it has processes of its own, and only a cgroup without processes can pass controllers on; "
     "move them to a child cgroup",
     errno.EOPNOTSUPP: "it is in a threaded subtree",
-    errno.ENOENT: "the cgroup above does not pass it on",
+    errno.ENOENT: "the parent cgroup does not pass it on",
 }
-"""What errno means when a controller is enabled for the children of a cgroup."""
+"""What an errno means when enabling a controller for the children of a cgroup fails."""
 IN_THE_WAY = (errno.EBUSY, errno.EOPNOTSUPP)
 
 
 def make_cgroup(path: str) -> None:
-    """Make a container's own cgroup. Parents that a delete has just removed because they were empty are made again.
+    """Make a container's own cgroup; make parents again that a delete has just removed because they were empty.
 
-    Raises Failure when somebody else was faster, or when the kernel has a file of that name.
+    Raises Failure when another process made it first, or when the kernel has a file of that name.
     """
     for _ in range(RACES):
         try:
             _linux.mkdir(path, 0o755)
             return
         except FileExistsError:
-            what = "was made by somebody else at this moment" if is_directory(path) else "is a file of the kernel's"
+            what = "was made by another process at the same time" if is_directory(path) else "is a file of the kernel"
             raise Failure(f"cgroup {path} {what}", hint="choose another cgroupsPath") from None
         except FileNotFoundError:
             make_cgroup_parents(path)
@@ -58,7 +58,7 @@ def is_directory(path: str) -> bool:
 
 
 def make_cgroup_parents(path: str) -> None:
-    """Make the directories on the way to a cgroup; the cgroup2 mount above them exists."""
+    """Make the parents of a cgroup, below the existing cgroup2 mount."""
     parent = path.rpartition("/")[0]
     try:
         make_parent_cgroup(parent)
@@ -68,9 +68,9 @@ def make_cgroup_parents(path: str) -> None:
 
 
 def make_parent_cgroup(path: str) -> None:
-    """Make a cgroup on the way to a container's, with a note of that; one that is there stays as it is.
+    """Make a parent of a container's cgroup and mark it as made here; leave an existing one as it is.
 
-    Which container will be the last in it is not known: so it is no container's, and the last one takes it away.
+    It belongs to no container, because nobody knows which will be the last one in it; the last one removes it.
     """
     try:
         _linux.mkdir(path, 0o755)
@@ -84,9 +84,9 @@ def make_parent_cgroup(path: str) -> None:
 
 
 def move_below(cgroup: int, path: str, pid: int) -> int:
-    """Make a cgroup below an open one, move a process there, and return a descriptor of it.
+    """Make a cgroup below an open one, move a process into it, and return a descriptor of it.
 
-    path: names with slashes between them. The file system of cgroups has no links that could lead out.
+    path: names separated by slashes. The cgroup file system has no links that could lead out.
     """
     flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
     directory = posix.dup(cgroup)
@@ -111,7 +111,7 @@ def move_below(cgroup: int, path: str, pid: int) -> int:
 
 
 def check_cgroup_free(cgroup: int, path: str) -> None:
-    """Raise Failure when the cgroup has processes or is frozen: a container starts in a cgroup of its own."""
+    """Raise Failure when the cgroup has processes or is frozen: a container starts in its own cgroup."""
     events = dict(line.split() for line in read_at(cgroup, "cgroup.events").splitlines())
     if events.get("populated") == "1":
         raise Failure(f"cgroup {path} already has processes")
@@ -120,10 +120,10 @@ def check_cgroup_free(cgroup: int, path: str) -> None:
 
 
 def enable_controllers(directory: str, controllers: str, needed: str) -> None:
-    """Let the children of a cgroup have controllers (names with blanks between them).
+    """Enable controllers (names separated by spaces) for the children of a cgroup.
 
-    All are wanted, so that there are statistics and limits can come later; only one that is needed is an error when it
-    can't be had. Raises OSError with the kernel's reason in words.
+    Enable all that can be, so that there are statistics and limits can be set later. Raises OSError, with the reason as
+    text, only for a controller in `needed`.
     """
     path = f"{directory}/cgroup.subtree_control"
     names = controllers.split()
@@ -132,7 +132,7 @@ def enable_controllers(directory: str, controllers: str, needed: str) -> None:
         return
     except OSError as error:
         if error.errno in IN_THE_WAY:
-            # What is left to try makes a threaded subtree of it: nothing to be done unasked.
+            # Enabling others would turn it into a threaded subtree, which nobody has asked for.
             names = needed.split()
     for name in names:
         try:
@@ -144,9 +144,9 @@ def enable_controllers(directory: str, controllers: str, needed: str) -> None:
 
 
 def settle_cgroup_type(cgroup: int, path: str, domain: str) -> None:
-    """Make a new cgroup one that can hold processes: below a threaded one it has to be threaded as well.
+    """Give a new cgroup a type that can hold processes: below a threaded cgroup it must be threaded as well.
 
-    domain: controllers that are needed and that a threaded cgroup can't have; then it is an error. Raises Failure.
+    domain: the needed controllers that a threaded cgroup can't have. Raises Failure when there are any.
     """
     kind = read_at(cgroup, "cgroup.type").strip()
     if kind in ("domain", "domain threaded"):
@@ -158,10 +158,10 @@ def settle_cgroup_type(cgroup: int, path: str, domain: str) -> None:
 
 
 def write_at(cgroup: int, name: str, text: str) -> None:
-    """Write a limit to a file of the cgroup that a controller has there.
+    """Write a limit to a controller's file in the cgroup.
 
-    Raises Failure for any other name: no limit moves processes, kills or changes the tree (`cgroup.*`), and none is
-    outside of the container's own cgroup.
+    Raises Failure for any other name: a limit never moves or kills processes or changes the tree (`cgroup.*`), and is
+    never outside the container's own cgroup.
     """
     if "/" in name or name in ("", ".", "..") or name.startswith("cgroup."):
         raise Failure(f'"{name}" is not a file for a limit of a cgroup')
@@ -169,7 +169,7 @@ def write_at(cgroup: int, name: str, text: str) -> None:
 
 
 def write_first_at(cgroup: int, name: str, text: str, otherwise: str, other_text: str) -> None:
-    """Write the first of two files of the cgroup that exists."""
+    """Write whichever of two files of the cgroup exists, preferring the first."""
     try:
         write_at(cgroup, name, text)
     except FileNotFoundError:
@@ -177,7 +177,7 @@ def write_first_at(cgroup: int, name: str, text: str, otherwise: str, other_text
 
 
 def chown_cgroup(cgroup: int, uid: int) -> None:
-    """Give the cgroup, and those of its files that the kernel lists for it, to a user: delegation, cgroups(7)."""
+    """Make a user the owner of the cgroup and of the files that the kernel lists for delegation; cgroups(7)."""
     try:
         fd = posix.open(DELEGATE, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
@@ -195,7 +195,7 @@ def chown_cgroup(cgroup: int, uid: int) -> None:
 
 
 def read_at(cgroup: int, name: str) -> str:
-    """Return a small file of the cgroup."""
+    """Return the content of a small file of the cgroup."""
     try:
         fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=cgroup)
     except OSError as error:

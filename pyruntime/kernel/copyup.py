@@ -1,4 +1,4 @@
-"""`tmpcopyup`: what the image has at a tmpfs's place, copied into it. An option of the field, not of the spec."""
+"""`tmpcopyup`: copies what the image has at a tmpfs's destination into the tmpfs. Common, but not in the spec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK = 1 << 20
 
 
 def copy_up(root: int, path: str, mount_fd: int) -> None:
-    """Copy the directory's content into the detached mount; nothing when it is not there."""
+    """Copy the directory's content into the detached mount; do nothing when there is no such directory."""
     try:
         source = _linux.openat2(root, path, C["O_RDONLY"] | C["O_DIRECTORY"], 0, IN_ROOT)
     except (FileNotFoundError, NotADirectoryError):
@@ -27,7 +27,7 @@ def copy_up(root: int, path: str, mount_fd: int) -> None:
 
 
 def copy_directory(source: int, target: int) -> None:
-    """Copy everything of one open directory to another, with owners and modes; links as links."""
+    """Copy everything in one open directory to another, with owners and modes, and links as links."""
     for name in posix.listdir(source):
         status = posix.stat(name, dir_fd=source, follow_symlinks=False)
         kind = status.st_mode & C["S_IFMT"]

@@ -1,4 +1,4 @@
-"""The device filter of a cgroup, exchanged without a moment in which there is none. bpf(2), BPF_F_REPLACE."""
+"""The device filter of a cgroup, replaced atomically: there is never a moment without one. bpf(2), BPF_F_REPLACE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import posix
 from . import _linux
 
 NAME = "pyruntime_dev"
-"""The name that bpf_prog_load gives to its programs; another's (systemd's, say) on the same cgroup stays alone."""
+"""The name that bpf_prog_load gives to its programs. Others on the same cgroup, such as systemd's, are left alone."""
 
 
 def find_device_filter(cgroup: int) -> int:
@@ -24,7 +24,7 @@ def find_device_filter(cgroup: int) -> int:
 
 
 def replace_device_filter(cgroup: int, old: int, new: int) -> None:
-    """Put one device filter in another's place at once; -1 stands for none."""
+    """Replace one device filter with another atomically; -1 stands for none."""
     if new < 0:
         if old >= 0:
             _linux.bpf_prog_detach(cgroup, old)

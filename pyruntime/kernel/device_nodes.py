@@ -1,6 +1,6 @@
-"""Device nodes for user namespaces: made by the host, because mknod(2) is refused there, and bound inside.
+"""Device nodes for user namespaces: made by the host, because mknod(2) is refused there, and bind-mounted inside.
 
-A node lies on a tmpfs that is attached nowhere; what is handed on is a detached mount of the node alone. Source:
+A node is on a tmpfs that is attached nowhere; the result is a detached mount of the node alone. Source:
 user_namespaces(7), open_tree(2), fsmount(2).
 """
 
@@ -21,8 +21,8 @@ CLONE = C["OPEN_TREE_CLONE"] | C["OPEN_TREE_CLOEXEC"]
 def make_device_node(path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> int:
     """Return a detached mount of a new node with exactly this mode and owner.
 
-    Where this process may not make nodes either (EPERM: a user namespace, a device cgroup), it is one of the host's
-    node at that path, which must be the same device. Raises OSError.
+    Where this process may not make nodes either (EPERM: a user namespace, a device cgroup), return a detached mount of
+    the host's node at that path, which must be the same device. Raises OSError.
     """
     folder = new_tmpfs()
     try:
@@ -55,9 +55,9 @@ def new_tmpfs() -> int:
 
 
 def clone_attached(folder: int) -> int:
-    """Return the clone of the node where it can't be had of a detached mount: before Linux 6.15.
+    """Return the clone of the node where a detached mount can't be cloned: before Linux 6.15.
 
-    A child attaches the file system in a mount namespace of its own, from which nothing travels to the host's.
+    A child attaches the file system in its own mount namespace, from which nothing propagates to the host's.
     """
     receive, send = _linux.socketpair()
     pid, pidfd = _linux.clone3(C["CLONE_NEWNS"])

@@ -11,9 +11,9 @@ CLONE_NEWUSER = _linux.constants["CLONE_NEWUSER"]
 
 
 def idmap_userns(uid_map: str, gid_map: str) -> int:
-    """Return a descriptor of a new user namespace with these maps (lines of user_namespaces(7)).
+    """Return a descriptor of a new user namespace with these maps (in the format of user_namespaces(7)).
 
-    A child makes it and waits on a pipe; the namespace lives on by the descriptor.
+    A child creates the namespace and waits on a pipe; the descriptor then keeps the namespace alive.
     """
     wait_end, hold_end = posix.pipe2(posix.O_CLOEXEC)
     pid, pidfd = _linux.clone3(CLONE_NEWUSER)

@@ -1,7 +1,7 @@
-"""Network devices that move between network namespaces, over rtnetlink, by pyroute2.
+"""Moves network devices between network namespaces, over rtnetlink, with pyroute2.
 
-It is imported only where a config asks for it: pyroute2 takes a tenth of a second. Source: runtime-spec config-linux.md
-"Network Devices"; rtnetlink(7), netdevice(7).
+Importing pyroute2 takes a tenth of a second, so it is imported only for a config that needs it. Source: runtime-spec
+config-linux.md "Network Devices"; rtnetlink(7), netdevice(7).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ NEWNET = _linux.constants["CLONE_NEWNET"]
 UP = 1
 """IFF_UP of netdevice(7)."""
 UNIVERSE = 0
-"""RT_SCOPE_UNIVERSE of rtnetlink(7): addresses that mean something outside the host."""
+"""RT_SCOPE_UNIVERSE of rtnetlink(7): addresses that are valid outside the host."""
 PERMANENT = 0x80
-"""IFA_F_PERMANENT: set by somebody, not by the kernel for a while."""
+"""IFA_F_PERMANENT: configured by an administrator, not set by the kernel with a lifetime."""
 KEPT = 0x02 | 0x100 | 0x200
-"""IFA_F_NODAD, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE: what was asked for with the address."""
+"""IFA_F_NODAD, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE: flags that were set together with the address."""
 ADDRESS = ("IFA_LOCAL", "IFA_ADDRESS", "IFA_BROADCAST", "IFA_RT_PRIORITY")
 
 
 class NetDevice:
-    """A device that was moved. name: what the host called it. index: where it is now. up: whether it was up there."""
+    """A device that was moved. name: on the host. index: where the device is now. up: whether it was up on the host."""
 
     __slots__ = ("addresses", "index", "name", "up")
 
@@ -43,8 +43,8 @@ class NetDevice:
 def move_net_device(name: str, wanted: str, namespace: int) -> NetDevice:
     """Move a device of the caller's network namespace into another one and set it up there, under the name `wanted`.
 
-    `%d` in that name is filled in by the kernel. The device keeps its permanent addresses of global scope. Raises
-    OSError; the device is then where it was, as it was.
+    The kernel fills in a `%d` in that name. The device keeps its permanent addresses of global scope. Raises OSError;
+    the device is then back in the caller's namespace, unchanged.
     """
     before = _in_namespace(namespace, _links)
     if wanted in before:
@@ -56,7 +56,7 @@ def move_net_device(name: str, wanted: str, namespace: int) -> NetDevice:
         device.index = _in_namespace(namespace, lambda: _newcomer(before))
         _in_namespace(namespace, lambda: _settle(device, wanted, up=True))
     except OSError:
-        # The kernel moves first and renames then, so a request that failed may have moved the device.
+        # The kernel moves the device before it renames it, so a request that failed may have moved it.
         if name not in _links():
             device.index = _in_namespace(namespace, lambda: _newcomer(before))
             give_back(device, namespace)
@@ -65,7 +65,7 @@ def move_net_device(name: str, wanted: str, namespace: int) -> NetDevice:
 
 
 def give_back(device: NetDevice, namespace: int) -> None:
-    """Undo a move: a create that fails leaves the host's devices as they were."""
+    """Undo a move, so that a create that fails leaves the host's devices as they were."""
     own = _linux.open("/proc/self/ns/net", posix.O_RDONLY)
 
     def send() -> None:
@@ -81,7 +81,7 @@ def give_back(device: NetDevice, namespace: int) -> None:
 
 
 def _look_up(name: str) -> NetDevice:
-    """Return the device of that name in the caller's namespace, with what is to be kept of it."""
+    """Return the device of that name in the caller's namespace, with the addresses to keep."""
     with _socket() as here:
         for link in here.get_links():
             if link.get_attr("IFLA_IFNAME") == name:
@@ -97,7 +97,7 @@ def _links() -> dict[str, int]:
 
 
 def _newcomer(before: dict[str, int]) -> int:
-    """Return the index of the device that has come; it is a new one where another device had it already."""
+    """Return the index of the device that was added; it changes when another device there already has its old one."""
     return next(index for name, index in _links().items() if name not in before)
 
 
@@ -119,7 +119,7 @@ def _send(socket: Any, device: NetDevice, namespace: int, wanted: str) -> None:
 
 
 def _settle(device: NetDevice, wanted: str, *, up: bool) -> None:
-    """Give the device, which is in the caller's namespace now, its addresses, and set it up."""
+    """Give the device, now in the caller's namespace, its addresses, and set it up."""
     with _socket() as here:
         for address in device.addresses:
             _add_address(here, device, wanted, address)
@@ -136,7 +136,7 @@ def _add_address(socket: Any, device: NetDevice, wanted: str, address: Any) -> N
 
 
 def _in_namespace(namespace: int, work: Callable[[], Any]) -> Any:
-    """Return what work returns in another network namespace; a netlink socket belongs to the one it was made in."""
+    """Run work in another network namespace and return its result; a netlink socket belongs to where it was opened."""
     own = _linux.open("/proc/self/ns/net", posix.O_RDONLY)
     try:
         _linux.setns(namespace, NEWNET)
@@ -149,7 +149,7 @@ def _in_namespace(namespace: int, work: Callable[[], Any]) -> Any:
 
 
 def _call(call: str, work: Callable[[], Any]) -> Any:
-    """Run one netlink request; raise OSError with its description, and with the kernel's own words."""
+    """Run one netlink request; raise OSError with its description and the kernel's message."""
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:

@@ -1,4 +1,4 @@
-"""mount(2) for a mount that is not attached anywhere yet, as fsmount(2) makes them."""
+"""mount(2) used to make a detached mount, as fsmount(2) does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .procfs import named
 C = _linux.constants
 PRIVATE = C["CLONE_NEWNS"] | C["CLONE_FILES"]
 NUMBER = 8
-"""The most characters that the child answers."""
+"""The most characters of the child's answer."""
 
 
 def mount_by_data(source: str, kind: str, flags: int, data: str) -> int:
-    """Return a detached mount of a new file system that is described as mount(2) wants it.
+    """Return a detached mount of a new file system, described in the form that mount(2) takes.
 
-    mount(2) can only attach. It does so in a mount namespace that exists for this call, where nobody sees it and from
-    which nothing propagates: that of a child which shares our descriptors. Raises OSError with mount(2)'s errno.
+    mount(2) always attaches. So a child that shares our descriptors calls it in a mount namespace of its own, which
+    exists only for this call and from which nothing propagates. Raises OSError with the errno of mount(2).
     """
     answer, child_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     try:
@@ -40,12 +40,12 @@ def mount_by_data(source: str, kind: str, flags: int, data: str) -> int:
 
 
 def _answer(pipe: int, source: str, kind: str, flags: int, data: str) -> None:
-    """The child: write the number of the descriptor, or a negative errno, and end."""
+    """In the child: write the number of the descriptor, or a negative errno, and exit."""
     number = -errno.EIO
     try:
         root, recursive = C["AT_FDCWD"], C["AT_RECURSIVE"]
         _linux.mount_setattr(root, "/", recursive, 0, 0, C["MS_PRIVATE"])
-        # Paths among the data are looked up before the root is covered; ".." of the root is what covers it.
+        # Paths in the data are looked up before the mount covers the root; "/.." leads to the mount on top.
         _linux.mount(source, "/", kind, flags, data or None)
         number = _linux.open_tree(root, "/..", C["OPEN_TREE_CLONE"])
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Work that takes more than one call of the kernel, gathered: `kernel` offers these functions as its own.
+"""Operations that take more than one system call; `kernel` provides these functions as its own.
 
-They are apart because `start`, `state`, `kill` and `delete` need none of them.
+They are in a separate module because `start`, `state`, `kill` and `delete` need none of them.
 """
 
-# ruff: noqa: F401 - what is imported here is offered by `kernel`
+# ruff: noqa: F401 - what is imported here is provided by `kernel`
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 
 def find(name: str) -> Any:
-    """Return the function of that name; raise AttributeError when there is none, in the name of `kernel`."""
+    """Return the function of that name; raise AttributeError, as `kernel` would, when there is none."""
     found = globals().get(name)
     if callable(found) and name != "find":
         return found
@@ -75,7 +75,7 @@ def find(name: str) -> Any:
 
 
 def seccomp_compile(profile: Profile) -> bytes:
-    """Compile a profile (plan.seccomp.Profile) to a BPF program with libseccomp; loaded only when it is needed."""
+    """Compile a profile (plan.seccomp.Profile) to a BPF program with libseccomp, which is loaded only when needed."""
     from .seccomp import seccomp_compile as compile_profile
 
     return compile_profile(profile)
@@ -96,7 +96,7 @@ def make_device_node(path: str, kind: str, major: int, minor: int, mode: int, ui
 
 
 def copy_up(root: int, path: str, mount_fd: int) -> None:
-    """Copy what is at path below root into a mount that is about to cover it (`tmpcopyup`)."""
+    """Copy the content of path below root into a mount that is about to cover it (`tmpcopyup`)."""
     from .copyup import copy_up as copy
 
     copy(root, path, mount_fd)
@@ -117,14 +117,14 @@ def find_device_filter(cgroup: int) -> int:
 
 
 def replace_device_filter(cgroup: int, old: int, new: int) -> None:
-    """Put one device filter in another's place at once; -1 stands for none."""
+    """Replace one device filter with another atomically; -1 stands for none."""
     from .device_filter import replace_device_filter as replace
 
     replace(cgroup, old, new)
 
 
 def move_net_device(name: str, wanted: str, namespace: int) -> NetDevice:
-    """Move a network device into another network namespace; what is returned can be given back."""
+    """Move a network device into another network namespace; network.give_back undoes it with the returned device."""
     from .network import move_net_device as move
 
     return move(name, wanted, namespace)

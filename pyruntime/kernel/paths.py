@@ -24,9 +24,9 @@ DIRECTORY = C["O_PATH"] | C["O_DIRECTORY"]
 NO_FOLLOW = C["O_PATH"] | C["O_NOFOLLOW"]
 KINDS = {"c": C["S_IFCHR"], "u": C["S_IFCHR"], "b": C["S_IFBLK"], "p": C["S_IFIFO"]}
 MAX_LINKS = 40
-"""Symbolic links that are followed while directories are made, as the kernel limits them."""
+"""The most symbolic links to follow while making directories; the kernel has the same limit."""
 ATTEMPTS = 16
-"""To make a path that others make, exchange or remove at the same time."""
+"""How often to try making a path that other processes make, replace or remove at the same time."""
 
 
 def open_in_root(root: int, path: str, flags: int) -> int:
@@ -35,23 +35,23 @@ def open_in_root(root: int, path: str, flags: int) -> int:
 
 
 def open_below_root(root: int, path: str, flags: int) -> int:
-    """Open an existing path beneath root that is not root itself; links of the image may lead there. Raises Failure."""
+    """Open an existing path beneath root; raise Failure when links of the image lead it to root itself."""
     return below_root(root, open_in_root(root, path, flags), path)
 
 
 def mkdir_in_root(root: int, path: str, mode: int) -> int:
     """Make the directory and its parents where they are missing; return a descriptor (O_PATH) on it.
 
-    A link that leads to nothing has its target made, beneath root.
+    For a dangling link, make its target, beneath root.
     """
     return made_in_root(root, path, DIRECTORY, mode, lambda parent, name: _linux.mkdirat(parent, name, mode))
 
 
 def made_in_root(root: int, path: str, flags: int, mode: int, make: Callable[[int, str], None]) -> int:
-    """Return a descriptor on a path beneath root; what is missing on the way is made, and the last name by `make`.
+    """Return a descriptor on a path beneath root; make missing parents, and call `make` for a missing last name.
 
-    Others may make the same at the same time (containers on one root file system), or take it away: whatever the path
-    leads to in the end is looked up once more as a whole.
+    Containers that share a root file system may make or remove the same path at the same time. So the whole path is
+    looked up once more in the end.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -65,10 +65,10 @@ def made_in_root(root: int, path: str, flags: int, mode: int, make: Callable[[in
 
 
 def make_missing(root: int, path: str, mode: int, make: Callable[[int, str], None]) -> None:
-    """Walk along a path beneath root, name by name, and make what is missing: directories, and the last name by `make`.
+    """Walk a path beneath root name by name; make missing directories, and call `make` for a missing last name.
 
-    Links are followed by what they say, one that leads to nothing too: absolute ones begin at root again, and `..` of
-    root is root. Every name is made in a directory that was opened beneath root.
+    Links are followed by their targets, even dangling ones: absolute targets start at root again, and `..` of root is
+    root. Every name is made in a directory that was opened beneath root.
     """
     names, way, links = path.split("/")[::-1], "", MAX_LINKS
     directory = posix.dup(root)
@@ -101,7 +101,7 @@ def make_missing(root: int, path: str, mode: int, make: Callable[[int, str], Non
 
 
 def make_directory(parent: int, name: str, mode: int) -> None:
-    """Make a directory, if it is not there."""
+    """Make a directory if it does not exist."""
     try:
         _linux.mkdirat(parent, name, mode)
     except FileExistsError:
@@ -115,7 +115,7 @@ def split(path: str) -> tuple[str, str]:
 
 
 def link_target(dirfd: int, name: str) -> str | None:
-    """Return what a symbolic link says, None when the name is none."""
+    """Return the target of a symbolic link, None when the name is not a link."""
     try:
         return posix.readlink(name, dir_fd=dirfd)
     except OSError:
@@ -125,11 +125,11 @@ def link_target(dirfd: int, name: str) -> str | None:
 def make_mountpoint(
     root: int, path: str, source: int | None, proc_file: str | None = None, *, directory: bool = True
 ) -> int:
-    """Return a descriptor on the place to mount on, made when missing: a directory, or a file for a source that is
-    no directory.
+    """Return a descriptor on the mountpoint, which is made when missing: a directory, or a file for a source that is
+    not a directory.
 
-    proc_file: the file of procfs, by its path below /proc, that may be mounted over; no other place on a procfs may.
-    directory: what is mounted when there is no source to look at.
+    proc_file: the one file of procfs, by its path below /proc, that may be mounted over. directory: whether the source
+    is a directory when there is none to look at.
     """
     if source is not None:
         directory = posix.fstat(source).st_mode & C["S_IFMT"] == C["S_IFDIR"]
@@ -147,10 +147,10 @@ def make_mountpoint(
 
 
 def check_on_procfs(root: int, path: str, target: int, source: int | None, proc_file: str | None) -> None:
-    """Raise Failure unless what is about to be covered on a procfs is harmless: its root, by another procfs, or the
-    one file that is named (CVE-2019-16884, CVE-2025-52881).
+    """Raise Failure unless a mountpoint on a procfs is harmless: its root, for another procfs, or the file proc_file
+    (CVE-2019-16884, CVE-2025-52881).
 
-    The target tells, by its file system and inode: names and links of the image can lead anywhere.
+    The file system and inode of the target decide, because names and links of the image can lead anywhere.
     """
     if source is not None and _linux.fstatfs_type(source) == PROCFS and _linux.statx_mount(target)[1]:
         return
@@ -172,35 +172,35 @@ def check_on_procfs(root: int, path: str, target: int, source: int | None, proc_
 
 
 def check_proc(root: int) -> None:
-    """Raise Failure when something is mounted on /proc that is no procfs, whatever name it was mounted by."""
+    """Raise Failure when anything but procfs is mounted on /proc, whichever path it was mounted through."""
     try:
         proc = _linux.openat2(root, "proc", NO_FOLLOW, 0, IN_ROOT)
     except FileNotFoundError:
         return
     try:
         if _linux.fstatfs_type(proc) != PROCFS and _linux.statx_mount(proc)[0] != _linux.statx_mount(root)[0]:
-            raise Failure("only procfs can be mounted on /proc, by whatever name")
+            raise Failure("only procfs can be mounted on /proc, through any path")
     finally:
         posix.close(proc)
 
 
 def same_file(one: int, other: int) -> bool:
-    """Whether two descriptors are of one file, by device and inode."""
+    """Return whether two descriptors refer to the same file, by device and inode."""
     here, there = posix.fstat(one), posix.fstat(other)
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
 def mount_id(mount_fd: int) -> int:
-    """Return the id of a mount, by which it is known again once it is attached."""
+    """Return the id of a mount, which identifies it after it is attached."""
     return int(_linux.statx_mount(mount_fd)[0])
 
 
 def open_own_dev(root: int, *own: int) -> int:
-    """Return the root once more, when its /dev is the container's own and devices and links may be made there.
+    """Return a duplicate of root if its /dev is the container's own, so that devices and links may be made there.
 
-    It is its own on the root's own mount, made when missing, or on a mount of `own`: the ids of new file systems. On
-    anything else, such as the host's /dev or a volume that the image's links lead to, nothing is made: raises OSError
-    EXDEV.
+    /dev is made when missing. It is the container's own when it is on the root's mount, or on a mount in `own`, the ids
+    of new file systems. Raises OSError EXDEV for anything else, such as the host's /dev or a volume that links of the
+    image lead to.
     """
     directory = mkdir_in_root(root, "/dev", 0o755)
     try:
@@ -215,7 +215,7 @@ def open_own_dev(root: int, *own: int) -> int:
 
 
 def file_to_mount_on(root: int, path: str) -> int:
-    """Return a descriptor on what is at the path, a new file when nothing is; raise OSError ENOTDIR for a directory."""
+    """Return a descriptor on the file at path, made when missing; raise OSError ENOTDIR for a directory."""
     target = make_file(root, path)
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         # move_mount(2) would only say EINVAL.
@@ -227,7 +227,7 @@ def file_to_mount_on(root: int, path: str) -> int:
 def below_root(root: int, fd: int, path: str) -> int:
     """Return fd; raise Failure when it is the root itself.
 
-    A mount on top of the root would be passed over: processes have the root below it as theirs.
+    A mount on top of the root would have no effect: processes keep the root below it as theirs.
     """
     if same_file(fd, root) and _linux.statx_mount(fd)[0] == _linux.statx_mount(root)[0]:
         posix.close(fd)
@@ -236,20 +236,21 @@ def below_root(root: int, fd: int, path: str) -> int:
 
 
 def make_file(root: int, path: str) -> int:
-    """Return a descriptor (O_PATH) on a file, which is made empty where it is missing; see made_in_root()."""
+    """Return a descriptor (O_PATH) on a file; make an empty one when it is missing. See made_in_root()."""
     return made_in_root(root, path, PATH_ONLY, 0o755, make_empty)
 
 
 def make_empty(parent: int, name: str) -> None:
-    """Make an empty file that is not there yet, neither as a link."""
+    """Make an empty file; raise OSError EEXIST when anything has that name, even a dangling link."""
     flags = C["O_CREAT"] | C["O_EXCL"] | C["O_NOFOLLOW"] | C["O_RDONLY"]
     posix.close(_linux.openat2(parent, name, flags, 0o644, IN_ROOT))
 
 
 def make_real_directory(root: int, path: str) -> int:
-    """Return a descriptor on a directory that is reached without any symbolic link, made when missing.
+    """Return a descriptor on a directory whose path has no symbolic link; make it when missing.
 
-    proc and sysfs are mounted only on such: LSM labels and sysctls must reach the real ones (CVE-2019-19921).
+    proc and sysfs are mounted only on such directories: LSM labels and sysctls must reach the real ones
+    (CVE-2019-19921).
     """
     real = IN_ROOT | C["RESOLVE_NO_SYMLINKS"]
     try:
@@ -261,7 +262,7 @@ def make_real_directory(root: int, path: str) -> int:
 
 
 def make_console(root: int) -> int:
-    """Return a descriptor on /dev/console to mount on, made when missing, never through a link (CVE-2025-52565)."""
+    """Return a descriptor on the mountpoint /dev/console, made when missing, never through a link (CVE-2025-52565)."""
     directory = mkdir_in_root(root, "/dev", 0o755)
     try:
         try:
@@ -280,8 +281,8 @@ def make_console(root: int) -> int:
 def make_device(root: int, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
     """Make a device node (c, u, b) or a fifo (p) with exactly this mode and owner.
 
-    A node that is already there must be the same device, whatever else it is is an error (config-linux.md "Devices"):
-    OSError EBUSY where something is mounted there, EEXIST for the image's own.
+    An existing node of the same device is left as it is (config-linux.md "Devices"). Anything else raises OSError:
+    EBUSY when something is mounted there, EEXIST for a file of the image.
     """
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)
@@ -310,15 +311,15 @@ def is_device(status: posix.stat_result, kind: str, major: int, minor: int) -> b
 
 
 def check_not_mounted(fd: int, path: str) -> None:
-    """Raise OSError EBUSY when what is there is the root of a mount: the config has mounted it."""
+    """Raise OSError EBUSY when fd is the root of a mount, which the config has mounted there."""
     if _linux.statx_mount(fd)[1]:
         raise named(OSError(errno.EBUSY, posix.strerror(errno.EBUSY)), f'something else is mounted on "{path}"')
 
 
 def make_device_place(root: int, path: str, kind: str, major: int, minor: int) -> int:
-    """Return a descriptor on the place to bind a device on, made as an empty file when it is missing.
+    """Return a descriptor on the mountpoint for a device, made as an empty file when missing.
 
-    Raises OSError EBUSY when something else than this device is mounted there.
+    Raises OSError EBUSY when anything but this device is mounted there.
     """
     try:
         there = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
@@ -334,9 +335,9 @@ def make_device_place(root: int, path: str, kind: str, major: int, minor: int) -
 
 
 def open_device(_place: int, path: str, kind: str, major: int, minor: int) -> int:
-    """Return a detached mount of the host's device node, for containers that may not make one themselves.
+    """Return a detached mount of the host's device node, for containers that may not make nodes themselves.
 
-    The place is where it is to be bound; where that is nowhere (open_own_dev, make_device_place), nothing is opened.
+    _place: the result of open_own_dev or make_device_place, which must succeed before anything is opened.
     """
     fd = _linux.open_tree(C["AT_FDCWD"], path, C["OPEN_TREE_CLONE"])
     if not is_device(posix.fstat(fd), kind, major, minor):
@@ -349,7 +350,7 @@ def open_device(_place: int, path: str, kind: str, major: int, minor: int) -> in
 
 
 def leads_to_mount(root: int, path: str) -> bool:
-    """Whether a path beneath root leads to what is mounted there, and not to a file or directory in it."""
+    """Return whether a path beneath root leads to the root of a mount, not to a file or directory in it."""
     try:
         fd = _linux.openat2(root, path, PATH_ONLY, 0, IN_ROOT)
     except OSError:
@@ -361,10 +362,10 @@ def leads_to_mount(root: int, path: str) -> bool:
 
 
 def make_symlink(root: int, target: str, path: str) -> None:
-    """Make a symbolic link; one that is there and says something else is replaced.
+    """Make a symbolic link; replace an existing link that has another target.
 
-    What is there and is no link stays: it is the image's, or somebody's file. So does a link to what the config has
-    mounted by this name.
+    Anything that is not a link is left alone: it belongs to the image or to someone else. So is a link that leads to
+    something the config has mounted through this name.
     """
     parent_path, name = split(path)
     parent = mkdir_in_root(root, parent_path, 0o755)

@@ -1,4 +1,4 @@
-"""Small files of procfs and of other directories, written whole or not at all."""
+"""Small files of procfs and of other directories, written in one call or not at all."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SAFE = C["RESOLVE_BENEATH"] | C["RESOLVE_NO_SYMLINKS"] | C["RESOLVE_NO_XDEV"] | 
 
 
 def named(error: OSError, call: str) -> OSError:
-    """Return the error with the call that failed."""
+    """Return the error with the attribute `call`, the call that failed."""
     error.call = call  # type: ignore[attr-defined]
     return error
 
 
 def write_all(fd: int, text: str, what: str) -> None:
-    """Write text with one write(2), as files of the kernel want it, and close fd."""
+    """Write text with one write(2), as files of the kernel require, and close fd."""
     try:
         posix.write(fd, encode(text))
     except OSError as error:
@@ -36,7 +36,7 @@ def write_file(path: str, text: str) -> None:
 
 
 def write_at(dirfd: int, name: str, text: str) -> None:
-    """Write text to an existing file of a directory, such as a cgroup."""
+    """Write text to an existing file in a directory, such as a cgroup."""
     try:
         fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=dirfd)
     except OSError as error:
@@ -45,20 +45,20 @@ def write_at(dirfd: int, name: str, text: str) -> None:
 
 
 def host_pid() -> int:
-    """Return this process's pid as the procfs on /proc counts; init calls it while that is still the host's."""
+    """Return this process's pid according to the procfs on /proc; init calls this while that is still the host's."""
     return int(posix.readlink("/proc/self"))
 
 
 def open_proc_pid(pid: int, name: str) -> int:
-    """Return a descriptor on what /proc/<pid>/<name> is or refers to; pid must not have been waited for."""
+    """Return a descriptor on what /proc/<pid>/<name> is or refers to; pid must not have been reaped."""
     return _linux.open(f"/proc/{pid}/{name}", C["O_RDONLY"])
 
 
 def open_namespace(path: str, name: str) -> int:
-    """Return a descriptor of the namespace at path; name: its type as below /proc/PID/ns (namespaces(7)).
+    """Return a descriptor of the namespace at path; name: its type, as in /proc/PID/ns (namespaces(7)).
 
-    Raises Failure when it is the caller's own or that of process 1: what the container may change in a namespace of
-    its own would be changed on the host. What was opened is compared, so a path that has changed meanwhile is seen.
+    Raises Failure when it is the namespace of the caller or of process 1, where the container's changes would affect
+    the host. The opened namespace itself is compared, so a path that has changed meanwhile is detected.
     """
     fd = _linux.open(path, C["O_RDONLY"] | C["O_NONBLOCK"])
     here = posix.fstat(fd)
@@ -74,7 +74,7 @@ def open_namespace(path: str, name: str) -> int:
 
 
 def write_proc_pid(pid: int, name: str, text: str) -> None:
-    """Write to /proc/<pid>/<name>, after making sure that it is procfs; pid must not have been waited for."""
+    """Write to /proc/<pid>/<name>, after checking that it is on procfs; pid must not have been reaped."""
     path = f"/proc/{pid}/{name}"
     fd = _linux.open(path, C["O_WRONLY"])
     if _linux.fstatfs_type(fd) != PROCFS:
@@ -84,9 +84,9 @@ def write_proc_pid(pid: int, name: str, text: str) -> None:
 
 
 def open_procfs() -> int:
-    """Return a descriptor on a procfs that nothing of a container can cover (CVE-2025-52881).
+    """Return a descriptor on a procfs that a container can't cover with mounts (CVE-2025-52881).
 
-    A new detached instance where the kernel grants one, else a detached clone of /proc without what is mounted on it,
+    It is a new detached instance where the kernel allows one, else a detached clone of /proc without the mounts on it,
     else /proc itself.
     """
     try:
@@ -107,8 +107,8 @@ def open_procfs() -> int:
 def fsopen_proc(pid_namespace: int) -> int:
     """Return a context for a procfs of another pid namespace, given by a descriptor; proc(5) "pidns", since Linux 6.18.
 
-    Where the kernel has no such option a helper opens the context from inside, with as little as can be in its hands:
-    whoever may trace in that namespace could send something else, so what is mounted must be checked (check_procfs).
+    Where the kernel lacks that option, a helper with minimal privileges opens the context from inside. A process that
+    may trace in that namespace could make it send something else, so what is mounted must be checked (check_procfs).
     """
     context = _linux.fsopen("proc", 0)
     try:
@@ -133,6 +133,6 @@ def write_procfs(procfs: int, path: str, text: str) -> None:
 
 
 def check_procfs(fd: int) -> None:
-    """Raise Failure when the mount is anything but procfs: nothing else may stand at /proc (CVE-2019-16884)."""
+    """Raise Failure when the mount is anything but procfs: nothing else may be mounted at /proc (CVE-2019-16884)."""
     if _linux.fstatfs_type(fd) != PROCFS:
         raise Failure("only procfs may be mounted on /proc")

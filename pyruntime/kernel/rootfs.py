@@ -1,4 +1,4 @@
-"""Work on mounts that takes more than one call: masking, and the mounts around the root."""
+"""Mount operations that take more than one call: masking paths, and the mounts around the root."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ COVER = C["MOUNT_ATTR_RDONLY"] | C["MOUNT_ATTR_NOSUID"] | C["MOUNT_ATTR_NOEXEC"]
 
 
 class Covers:
-    """What the masked paths of one container are covered with.
+    """The covers for the masked paths of one container.
 
-    devnull: the host's /dev/null, opened; None where it has none. directory, file: mounts of this container that were
-    made for the first path of their kind, and are cloned for the next ones; a path gets its own mount, not its own
-    file system.
+    devnull: a descriptor on the host's /dev/null; None where the host has none. directory, file: the mounts made for
+    the first path of their kind, and cloned for the others: each path gets its own mount, but not its own file system.
     """
 
     __slots__ = ("devnull", "directory", "file")
@@ -35,7 +34,7 @@ class Covers:
 
 
 def open_covers() -> Covers:
-    """Return the covers to mask with; called while the host's files are still in sight."""
+    """Return the covers to mask with; called while the host's files are still visible."""
     covers = Covers()
     try:
         covers.devnull = _linux.open("/dev/null", C["O_PATH"])
@@ -51,12 +50,12 @@ def close_covers(covers: Covers) -> None:
 
 
 def mask(target: int, covers: Covers) -> None:
-    """Hide what the descriptor refers to: a directory below an empty read-only tmpfs, anything else below /dev/null.
+    """Hide what the descriptor refers to: a directory under an empty read-only tmpfs, anything else under /dev/null.
 
-    That is the host's, and is checked to be the device 1:3; the container's own might be a link (CVE-2025-31133). The
-    cover is the host's node itself, so it is read-only: the device is read and written as before, but its mode and
-    owner stay. (With nodev it could not be opened.) Where the host has no /dev/null, the cover is an empty file that
-    can't be written.
+    The host's /dev/null is used, after checking that it is the device 1:3; the container's own might be a link
+    (CVE-2025-31133). Because the cover is the host's own node, it is mounted read-only: the device can still be read
+    and written, but its mode and owner can't be changed. (With nodev it could not be opened.) Where the host has no
+    /dev/null, the cover is an empty file that can't be written.
     """
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
         before, covers.directory = covers.directory, _cover(target, covers.directory, empty_directory)
@@ -72,9 +71,9 @@ def mask(target: int, covers: Covers) -> None:
 
 
 def _cover(target: int, like: int | None, make: Callable[[], int]) -> int:
-    """Attach a cover and return its descriptor: a clone of another one, else a new one.
+    """Attach a cover and return its descriptor: a clone of `like` if possible, else a new one.
 
-    There are mounts that can't be cloned, such as unbindable ones.
+    Some mounts can't be cloned, such as unbindable ones.
     """
     cover = None
     if like is not None:
@@ -94,14 +93,14 @@ def _cover(target: int, like: int | None, make: Callable[[], int]) -> int:
 
 
 def empty_directory() -> int:
-    """Return a detached mount of an empty tmpfs that nothing can be put into."""
+    """Return a detached mount of an empty tmpfs in which nothing can be created."""
     return _tmpfs(("nr_inodes", "1"), ("mode", "0555"), attributes=COVER | C["MOUNT_ATTR_NODEV"])
 
 
 def empty_file() -> int:
-    """Return a detached mount of an empty file that can't be written; the file system has nothing else.
+    """Return a detached mount of an empty file that can't be written, the only file of its file system.
 
-    Raises Failure where the kernel clones no detached mount: before Linux 6.15.
+    Raises Failure where the kernel can't clone a detached mount: before Linux 6.15.
     """
     directory = _tmpfs(("nr_inodes", "2"), ("mode", "0700"), attributes=C["MOUNT_ATTR_NODEV"])
     try:
@@ -127,18 +126,18 @@ def _tmpfs(*options: tuple[str, str], attributes: int) -> int:
 
 
 def copy_mode(mount: int, directory: int) -> None:
-    """Give a new mount's own directory the mode of another one."""
+    """Give the root directory of a new mount the mode of another directory."""
     posix.chmod(".", posix.fstat(directory).st_mode & 0o7777, dir_fd=mount)
 
 
 def set_mode_of(context: int, directory: int) -> None:
-    """Give a file system that is about to be made the mode of a directory, as its option `mode`."""
+    """Set the option `mode` of a file system that is about to be created to the mode of a directory."""
     mode = posix.fstat(directory).st_mode & 0o7777
     _linux.fsconfig(context, C["FSCONFIG_SET_STRING"], "mode", f"{mode:o}", 0)
 
 
 def make_parent_private(path: str) -> None:
-    """Make the mount that path lies on private: pivot_root(2) refuses a new root below a shared mount."""
+    """Make the mount that contains path private: pivot_root(2) refuses a new root below a shared mount."""
     fd = _linux.open(path, C["O_PATH"] | C["O_DIRECTORY"])
     try:
         while not _linux.statx_mount(fd)[1]:
@@ -151,11 +150,11 @@ def make_parent_private(path: str) -> None:
 
 
 def enter_namespace_root(may_differ: bool) -> None:
-    """Make the root of this process that of its mount namespace, as whoever joins the namespace later finds it.
+    """Change the root of this process to the root of its mount namespace, which a process that joins later gets.
 
-    Below a chroot(2) they are not the same, and pivot_root(2) would exchange the root of this process alone: exec would
-    come out in the machine's root file system. setns(2) to one's own mount namespace sets root and working directory.
-    may_differ: whether they may be two. Raises Failure when they are and may not.
+    Below a chroot(2) the two differ, and pivot_root(2) would change the root of this process alone: exec would end up
+    in the machine's root file system. setns(2) to the process's own mount namespace resets root and working directory.
+    may_differ: whether the two roots may differ. Raises Failure when they do and may not.
     """
     before = None if may_differ else root_identity()
     own = _linux.pidfd_open(posix.getpid())
@@ -168,7 +167,7 @@ def enter_namespace_root(may_differ: bool) -> None:
 
 
 def root_identity() -> tuple[int, int, int]:
-    """Return mount, device and inode of this process's root."""
+    """Return the mount id, device and inode of this process's root."""
     fd = _linux.open("/", C["O_PATH"])
     try:
         status = posix.fstat(fd)
@@ -178,9 +177,9 @@ def root_identity() -> tuple[int, int, int]:
 
 
 def detach_host_procfs(rootfs: str) -> None:
-    """Unmount the host's procfs and sysfs instances of this mount namespace, or cover those that can't be.
+    """Unmount the host's procfs and sysfs instances in this mount namespace; cover those that can't be unmounted.
 
-    With --no-pivot they would stay reachable below the container's root, unmasked.
+    With --no-pivot they would otherwise stay reachable, unmasked, below the container's root.
     """
     fd = _linux.open("/proc/self/mountinfo", C["O_RDONLY"])
     text = b""

@@ -1,8 +1,8 @@
-"""Compiling a seccomp profile: names to libseccomp's numbers, then to BPF; compiled once, then read.
+"""Compiles a seccomp profile to BPF with libseccomp, and caches the result.
 
-Compiling Docker's profile takes libseccomp about ten milliseconds, and engines send the same one every time. So
-root keeps compiled programs in CACHE, a directory that only root can write, named by a hash of everything that they
-depend on. The cache may be removed at any time; without one everything works as well, only slower.
+libseccomp takes about ten milliseconds to compile Docker's profile, and engines send the same one every time. So for
+root, compiled programs are kept in CACHE, a directory that only root can write, under a hash of everything they depend
+on. The cache may be removed at any time; without it everything works, only slower.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Profile(Protocol):
-        """A profile as plan.seccomp makes it of the config; see there."""
+        """A profile as plan.seccomp builds it from the config; see there."""
 
         strict: bool
         default: tuple[str, int]
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 CACHE = "/run/pyruntime-seccomp"
 CACHE_FORMAT = 3
-"""Changes when the same profile would compile to another program."""
+"""Incremented when the same profile compiles to a different program."""
 MOST = 64
-"""Programs that are kept; a host has a handful of profiles, and more would be no use of a cache."""
+"""The most programs to keep; a host uses a handful of profiles, and a cache of more would not help."""
 INSTRUCTION = 8
 LONGEST = 4096 * INSTRUCTION
 """BPF_MAXINSNS, as bytes."""
@@ -59,9 +59,9 @@ OPERATORS = {
 
 
 def seccomp_compile(profile: Profile, cache: str = CACHE) -> bytes:
-    """Return the BPF program of a plan.seccomp.Profile, from the cache when it is there.
+    """Return the BPF program of a plan.seccomp.Profile, from the cache if possible.
 
-    Raises OSError with the libseccomp call that refused.
+    Raises OSError with the libseccomp call that failed.
     """
     directory = open_cache(cache)
     if directory < 0:
@@ -69,7 +69,7 @@ def seccomp_compile(profile: Profile, cache: str = CACHE) -> bytes:
     try:
         try:
             name = cache_name(profile)
-        except ValueError:  # nested too deeply for marshal, in what nobody reads
+        except ValueError:  # nested too deeply for marshal, in a field that is not used
             return compile_profile(profile)
         program = read_program(directory, name)
         if program is None:
@@ -97,9 +97,9 @@ def number(action: tuple[str, int]) -> int:
 
 
 def open_cache(path: str) -> int:
-    """Return a descriptor of the cache directory, made when missing; -1 when it can't be trusted or had.
+    """Return a descriptor of the cache directory, made when missing; -1 when it can't be opened or trusted.
 
-    Only root uses it, and only when nobody else could have written there: a wrong filter is no filter.
+    Only root uses it, and only when no other user can have written there: a forged filter would protect nothing.
     """
     if posix.geteuid() != 0:
         return -1
@@ -120,19 +120,19 @@ def open_cache(path: str) -> int:
 
 
 def cache_name(profile: Profile) -> str:
-    """Return the file's name: a hash of the profile, of libseccomp's version and of how it is used here."""
+    """Return the file's name: a hash of the profile, of libseccomp's version and of how libseccomp is used here."""
     from _blake2 import blake2b
 
     from ._seccomp import version
 
     how = (CACHE_FORMAT, version(), posix.uname().machine, profile.strict)
     everything = (*how, profile.default, profile.arches, profile.entries)
-    # The format that says nothing of which objects are the same: equal profiles have equal bytes.
+    # Version 2 of the format does not record object identity, so equal profiles have equal bytes.
     return str(blake2b(marshal.dumps(everything, 2), digest_size=32).hexdigest())
 
 
 def read_program(directory: int, name: str) -> bytes | None:
-    """Return a kept program, None when there is none that could be one."""
+    """Return a cached program, None when there is none or it can't be valid."""
     try:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=directory)
     except OSError:
@@ -147,7 +147,7 @@ def read_program(directory: int, name: str) -> bytes | None:
 
 
 def keep_program(directory: int, name: str, program: bytes) -> None:
-    """Write a program whole, or not at all: a full disk only costs the time of compiling again."""
+    """Write a complete program or none: a full disk only costs the time to compile again."""
     temporary = f"{name}.{posix.getpid()}"
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
     try:

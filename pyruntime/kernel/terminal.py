@@ -11,9 +11,9 @@ C = _linux.constants
 
 
 def open_ptmx(root: int) -> int:
-    """Open the multiplexer of the devpts on /dev/pts below root: a new pseudo-terminal's master side.
+    """Open the multiplexer of the devpts on /dev/pts below root; return the master side of a new pseudo-terminal.
 
-    The directory must be devpts itself, where `ptmx` can only be the real one.
+    The directory must be a devpts itself, where `ptmx` can only be the real one.
     """
     resolve = C["RESOLVE_IN_ROOT"] | C["RESOLVE_NO_MAGICLINKS"]
     directory = _linux.openat2(root, "dev/pts", C["O_PATH"] | C["O_DIRECTORY"], 0, resolve)

@@ -175,7 +175,7 @@ class TestProc:
         link(bundle, "data", "/proc")
         bundle.mount("/data", kind, str(volume) if kind == "bind" else "tmpfs", *(["bind"] if kind == "bind" else []))
         error = runtime.fails("create", "--bundle", bundle.save(), new_id())
-        says(error, "only procfs can be mounted on /proc, by whatever name", "config.json#/mounts]")
+        says(error, "only procfs can be mounted on /proc, through any path", "config.json#/mounts]")
 
     @pytest.mark.parametrize("spelling", ["//proc", "/proc/.", "/x/../proc", "proc"])
     def test_spellings(self, runtime: Runtime, bundle: Bundle, volume: Path, spelling: str) -> None:

@@ -112,7 +112,7 @@ CGROUPS_REFUSED = {
     "..": "must not contain",
     "/P/../x": "must not contain",
     "/P/x/..": "must not contain",
-    "/P/cgroup.procs": "is a file of the kernel's",
+    "/P/cgroup.procs": "is a file of the kernel",
     "/P/cgroup.procs/x": "",
     "/P/a\nb": "EINVAL",
     "/P/a\0b": "NUL",

@@ -39,13 +39,13 @@ def test_parents_that_are_gone_again_are_made(tmp_path: Path, monkeypatch: pytes
 
 def test_somebody_else_was_faster(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
-    with pytest.raises(Failure, match="own was made by somebody else at this moment"):
+    with pytest.raises(Failure, match="own was made by another process at the same time"):
         cgroups.make_cgroup(f"{tmp_path}/own")
 
 
 def test_a_name_that_is_a_file_of_the_kernels(tmp_path: Path) -> None:
     (tmp_path / "cgroup.procs").touch()
-    with pytest.raises(Failure, match=r"cgroup\.procs is a file of the kernel's"):
+    with pytest.raises(Failure, match=r"cgroup\.procs is a file of the kernel"):
         cgroups.make_cgroup(f"{tmp_path}/cgroup.procs")
 
 
@@ -82,7 +82,7 @@ class TestMake:
 
     def test_one_that_is_gone_again_was_somebody_elses(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         fake(monkeypatch, mkdir=FileExistsError(17, "there"))
-        with pytest.raises(Failure, match="was made by somebody else at this moment; choose another cgroupsPath"):
+        with pytest.raises(Failure, match="was made by another process at the same time; choose another cgroupsPath"):
             cgroups.make_cgroup(f"{tmp_path}/gone")
 
     def test_a_parent_is_noted_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ class TestControllers:
         written, error = self.enable(monkeypatch, [errno.ENOENT, 0, errno.ENOENT], "io")
         assert written[-1] == (self.FILE, "+io")
         assert error is not None
-        assert error.kernel_message == "the cgroup above does not pass it on"  # type: ignore[attr-defined]
+        assert error.kernel_message == "the parent cgroup does not pass it on"  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize(
         ("number", "words"), [(errno.EBUSY, "it has processes of its own"), (errno.EOPNOTSUPP, "it is in a threaded")]

@@ -79,7 +79,7 @@ class TestBindAttributes:
             self.set(monkeypatch, [locked], PermissionError(1, "no"), to_clear, False)
         assert str(caught.value) == (
             f"the source is mounted {words}, which must stay so in a user namespace; "
-            "mount the source otherwise on the host, or leave the option out"
+            "change how the source is mounted on the host, or drop the option"
         )
         assert len(self.linux.calls) == 1
 

@@ -245,7 +245,7 @@ class TestOnProcfs:
         (folder / "proc").mkdir()
         paths.check_proc(root)  # on the root's own mount
         fake(monkeypatch, statx_mount=lambda fd: (1 if fd == root else 2, fd != root))
-        with pytest.raises(Failure, match=r"^only procfs can be mounted on /proc, by whatever name$"):
+        with pytest.raises(Failure, match=r"^only procfs can be mounted on /proc, through any path$"):
             paths.check_proc(root)
         fake(monkeypatch, statx_mount=lambda fd: (fd, True), fstatfs_type=PROCFS)
         paths.check_proc(root)

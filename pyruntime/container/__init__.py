@@ -1,1 +1,1 @@
-"""Containers as they are on the host: the state directory, the status the kernel tells, the cgroup."""
+"""Containers as the host sees them: the state directory, the status that the kernel reports, and the cgroup."""

@@ -1,7 +1,7 @@
 """Control of a container's cgroup (version 2): its processes, killing, freezing, removal.
 
-Source: the kernel's cgroup-v2.rst. ENOENT and ENODEV mean that the cgroup is gone, ENOTDIR that its name is that of a
-file of the kernel's, so that it never was: neither is an error here.
+Source: the kernel's cgroup-v2.rst. ENOENT and ENODEV mean that the cgroup is gone. ENOTDIR means that one of the
+kernel's own files has its name, so it never existed. None of them is an error here.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SIGKILL = 9
 FREEZE_SECONDS = 5.0
 REMOVE_SECONDS = 5.0
 KILL_ROUNDS = 100
-"""How often the processes of a cgroup that can't be frozen are listed and killed, until none is left."""
+"""Limit of rounds in which the processes of a cgroup that can't be frozen are listed and killed."""
 FILE = posix.O_RDONLY | posix.O_CLOEXEC
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
 def attempts(seconds: float, longest: float) -> Iterator[None]:
-    """Come back at once, and then after pauses that grow to the longest (s), until the seconds are over."""
+    """Yield at once, then after growing pauses of at most `longest` seconds, until `seconds` have passed."""
     yield
     import time
 
@@ -47,7 +47,7 @@ def attempts(seconds: float, longest: float) -> Iterator[None]:
 
 
 class Cgroup:
-    """A cgroup by its directory."""
+    """A cgroup, identified by its directory."""
 
     __slots__ = ("path",)
 
@@ -55,7 +55,7 @@ class Cgroup:
         self.path = path
 
     def read(self, name: str) -> str | None:
-        """Return a file's text, None when the cgroup or the file is gone."""
+        """Return the text of a file, or None when the cgroup or the file is gone."""
         try:
             return decode(read_file(f"{self.path}/{name}"))
         except OSError as error:
@@ -64,7 +64,7 @@ class Cgroup:
             raise
 
     def write(self, name: str, text: str) -> bool:
-        """Write a file; False when the cgroup or the file does not exist."""
+        """Write a file; return False when the cgroup or the file does not exist."""
         try:
             write_file(f"{self.path}/{name}", text)
         except OSError as error:
@@ -74,7 +74,7 @@ class Cgroup:
         return True
 
     def events(self) -> dict[str, str]:
-        """Return cgroup.events as a dictionary, empty when the cgroup is gone."""
+        """Return cgroup.events as a dictionary, which is empty when the cgroup is gone."""
         text = self.read("cgroup.events") or ""
         return dict(line.split(" ", 1) for line in text.splitlines())
 
@@ -85,14 +85,14 @@ class Cgroup:
         return self.events().get("populated") == "1"
 
     def oom_kills(self) -> int:
-        """Return how many of its processes the kernel has killed for lack of memory, 0 when nobody counts."""
+        """Return how many of its processes the kernel has killed for lack of memory, 0 if the kernel does not count."""
         for line in (self.read("memory.events") or "").splitlines():
             if line.startswith("oom_kill "):
                 return int(line[9:])
         return 0
 
     def processes(self) -> list[int]:
-        """Return the pids of the cgroup and of all below it; a process whose threads are in several of them once."""
+        """Return the pids in the cgroup and its descendants, each once even if its threads are in several of them."""
         pids: dict[int, None] = {}
         self.walk(enter=lambda fd: pids.update(dict.fromkeys(processes_of(fd))))
         return list(pids)
@@ -100,9 +100,9 @@ class Cgroup:
     def walk(
         self, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
     ) -> None:
-        """Visit the tree: enter(fd) for each cgroup, before the ones below it; leave(parent fd, name) after them.
+        """Visit the tree: call enter(fd) for each cgroup before its children, and leave(parent fd, name) after them.
 
-        One descriptor is open at a time and there is no recursion: the tree was made by the container, to any depth.
+        Only one descriptor is open at a time, and there is no recursion: the container may nest cgroups to any depth.
         """
         try:
             fd = posix.open(self.path, DIRECTORY)
@@ -141,15 +141,15 @@ class Cgroup:
             posix.close(fd)
 
     def kill(self) -> None:
-        """Send SIGKILL to every process of the tree, also to ones forked meanwhile."""
+        """Send SIGKILL to every process in the tree, including those forked meanwhile."""
         try:
             if self.write("cgroup.kill", "1") or not self.events():
                 return
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-        # Before Linux 5.14, and in a threaded cgroup: hold them still, kill one by one, and always thaw, or the signals
-        # are never taken.
+        # Before Linux 5.14, and in a threaded cgroup: freeze the processes, kill them one by one, and always thaw them,
+        # or the signals are never delivered.
         try:
             self.freeze()
         except Failure:
@@ -165,7 +165,7 @@ class Cgroup:
             self.thaw()
 
     def freeze(self, seconds: float = FREEZE_SECONDS) -> None:
-        """Stop all processes; when they are not all stopped in time, undo it and raise Failure."""
+        """Freeze all processes. Raise Failure, and thaw them, if they do not all stop in time."""
         try:
             self.write("cgroup.freeze", "1")
             if self._wait_frozen("1", seconds):
@@ -177,7 +177,7 @@ class Cgroup:
         raise Failure(f"cgroup {self.path} could not be frozen within {seconds:g} s; its processes run on")
 
     def thaw(self, seconds: float = FREEZE_SECONDS) -> None:
-        """Let all processes go on."""
+        """Let all processes continue."""
         if self.write("cgroup.freeze", "0"):
             self._wait_frozen("0", seconds)
 
@@ -189,24 +189,24 @@ class Cgroup:
         return False
 
     def wait_until_empty(self, seconds: float = REMOVE_SECONDS) -> None:
-        """Wait until no process is left in the tree, after a kill. Raises Failure naming those that do not end."""
+        """After a kill, wait until the tree has no processes. Raises Failure naming those that do not exit."""
         for _ in attempts(seconds, 0.05):
             if not self.populated():
                 return
         pids = ", ".join(map(str, self.processes()[:8]))
-        raise Failure(f"cgroup {self.path}: process {pids} was killed but does not end")
+        raise Failure(f"cgroup {self.path}: process {pids} was killed but does not exit")
 
     def remove(self, seconds: float = REMOVE_SECONDS) -> None:
-        """Remove the tree, children first; EBUSY is retried for a while, because dying processes still count.
+        """Remove the tree, children first. Retry on EBUSY for a while, because dying processes still count.
 
-        Raises Failure naming the processes that are still there.
+        Raises Failure naming the processes that remain.
         """
         for _ in attempts(seconds, 0.25):
             if self._try_remove():
                 return
         pids = self.processes()
-        left = f"process {', '.join(map(str, pids[:8]))}" if pids else "something, but no process,"
-        raise Failure(f"cgroup {self.path} can't be removed: {left} is still in it after {seconds:g} s")
+        why = f"process {', '.join(map(str, pids[:8]))} is still in it" if pids else "it is busy but has no processes"
+        raise Failure(f"cgroup {self.path} can't be removed: {why} after {seconds:g} s")
 
     def _try_remove(self) -> bool:
         try:
@@ -219,7 +219,7 @@ class Cgroup:
 
 
 def read_file(path: str, dir_fd: int | None = None) -> bytes:
-    """Return a whole file of a cgroup."""
+    """Return the whole content of a file."""
     fd = posix.open(path, FILE, dir_fd=dir_fd)
     try:
         data = b""
@@ -231,7 +231,7 @@ def read_file(path: str, dir_fd: int | None = None) -> bytes:
 
 
 def processes_of(fd: int) -> list[int]:
-    """Return the pids in one cgroup. A threaded one lists threads: those that lead a process stand for it."""
+    """Return the pids in one cgroup. A threaded cgroup lists only threads: return the processes that they belong to."""
     try:
         return [int(line) for line in read_file("cgroup.procs", fd).split()]
     except OSError as error:
@@ -249,7 +249,7 @@ def processes_of(fd: int) -> list[int]:
 
 
 def leader_of(thread: int) -> int:
-    """Return the pid of a thread's process, 0 when it is gone; proc_pid_status(5) "Tgid"."""
+    """Return the pid of the process that a thread belongs to, 0 when it is gone; proc_pid_status(5) "Tgid"."""
     try:
         lines = read_file(f"/proc/{thread}/status").split(b"\n")  # a name may have any other character in it
     except OSError:
@@ -269,7 +269,7 @@ def children_of(fd: int) -> list[str]:
 
 
 def open_child(fd: int, name: str) -> int:
-    """Return a descriptor of the cgroup of that name below, -1 when it is gone."""
+    """Return a descriptor of the child cgroup of that name, -1 when it is gone."""
     try:
         return posix.open(name, DIRECTORY, dir_fd=fd)
     except OSError as error:
@@ -279,7 +279,7 @@ def open_child(fd: int, name: str) -> int:
 
 
 def remove_directory(path: str, dir_fd: int | None = None) -> bool:
-    """Remove one cgroup; False when it is in use."""
+    """Remove one cgroup; return False when it is in use."""
     try:
         posix.rmdir(path, dir_fd=dir_fd)
     except OSError as error:
@@ -291,7 +291,7 @@ def remove_directory(path: str, dir_fd: int | None = None) -> bool:
 
 
 def signal_process(pid: int, number: int) -> None:
-    """Send a signal by pidfd; a process that is gone is fine."""
+    """Send a signal by pidfd; ignore a process that is gone."""
     try:
         pidfd = kernel.pidfd_open(pid)
     except ProcessLookupError:
@@ -310,7 +310,7 @@ def of(record: Record) -> Cgroup:
 
 
 def identity(path: str | int) -> int:
-    """Return what tells a cgroup from a later one of the same path: its inode number; -1 when it is gone."""
+    """Return the inode number, which distinguishes a cgroup from a later one at the same path; -1 when it is gone."""
     try:
         return posix.stat(path).st_ino
     except OSError as error:
@@ -320,11 +320,11 @@ def identity(path: str | int) -> int:
 
 
 def owned(record: Record) -> Cgroup | None:
-    """Return the container's cgroup, None when it has none.
+    """Return the container's cgroup, or None when it has none.
 
-    The record names a cgroup before create has made it or has found it free: until its identity is noted (and once it
-    is another) it may be somebody else's, whose processes must not be touched. A record may also be wrong: the cgroup
-    itself says whose it is.
+    The record names a cgroup before create has made it or found it unused. Until its identity is recorded, and once the
+    identity has changed, the cgroup may belong to somebody else, whose processes must not be touched. A record may also
+    be wrong, so the cgroup itself must bear the container's note.
     """
     if "cgroup_id" not in record or not is_cgroup_path(record["cgroup"]):
         return None
@@ -342,7 +342,7 @@ def owned(record: Record) -> Cgroup | None:
 
 
 def in_use(path: str) -> bool:
-    """Whether a create holds the cgroup's lock: it is about to start its init there."""
+    """Whether a `create` holds the cgroup's lock, because it is about to start its init there."""
     try:
         fd = kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY"))
     except OSError:
@@ -357,7 +357,7 @@ def in_use(path: str) -> bool:
 
 
 def remove_made(record: Record) -> None:
-    """Remove a cgroup of the cgroupfs driver, and what else create made on the way to it if it is empty, bottom up."""
+    """Remove a cgroup of the cgroupfs driver and, bottom up, the empty parents that create made for it."""
     group = owned(record)
     if group is not None:
         group.remove()
@@ -376,12 +376,12 @@ def remove_made(record: Record) -> None:
 
 
 def remove_parents(mount: int, record: Record) -> None:
-    """Remove the cgroups that are for the container to remove, and are empty, bottom up."""
+    """Remove, bottom up, the empty cgroups that may go with the container."""
     for path in removable(record, mount) if is_cgroup2(mount) else ():
         try:
             if not remove_directory(path[1:], mount):
                 return
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                return  # it will never be this user's to remove
+                return  # this user will never be allowed to remove it
             raise Failure(f"remove cgroup {path}", error) from None

@@ -1,17 +1,17 @@
-"""A D-Bus client as small as the runtime needs it: one connection, calls one after the other, signals kept.
+"""A minimal D-Bus client: one connection, one call at a time, and signals kept until they are asked for.
 
     client                                    server
     ──────                                    ──────
     NUL, AUTH EXTERNAL <uid, hexadecimal>,
-    BEGIN ──────────────────────────────────▶            the kernel tells the server who we are
+    BEGIN ──────────────────────────────────▶            the kernel identifies us to the server
                         ◀── OK <server's id>
     call ───────────────────────────────────▶
                         ◀── signals …, return or error
 
-BEGIN goes ahead of the answer, as systemd's own client sends it, and not with the first call: what systemd's server has
-read together with BEGIN it looks at only when more comes, and a short call would wait for ever.
+BEGIN is sent before the answer has arrived, as systemd's own client does, but not together with the first call: systemd
+processes data that it has read along with BEGIN only when more arrives, so a short call would wait for ever.
 
-Every wait has a limit. Nothing but built-in modules is imported: `create --systemd-cgroup` comes this way.
+Every wait has a limit. Only built-in modules are imported, because this is on the path of `create --systemd-cgroup`.
 Source: the D-Bus specification, "Authentication Protocol" and "Message Protocol".
 """
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 POLLIN = 1
 CHUNK = 65536
 MAX_LINE = 16384
-"""Bytes of a line of the authentication."""
+"""Longest line of the authentication, in bytes."""
 HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class CallFailed(Exception):
-    """The peer answered with an error. name: such as org.freedesktop.systemd1.NoSuchUnit. text: for people."""
+    """The peer answered with an error. name: for example org.freedesktop.systemd1.NoSuchUnit. text: for people."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
@@ -47,7 +47,7 @@ class CallFailed(Exception):
 
 
 def open_address(address: str) -> int:
-    """Return a stream socket connected to the first of a D-Bus address's transports that works.
+    """Return a stream socket, connected to the first transport of a D-Bus address that works.
 
     `unix:path=/run/dbus/system_bus_socket`, or `unix:abstract=…`. Raises OSError, with `call`, or Failure.
     """
@@ -71,7 +71,7 @@ def open_address(address: str) -> int:
 
 
 def unescape(text: str) -> str:
-    """Return a value of an address without its %XX. Raises Failure."""
+    """Return a value of an address with its %XX escapes decoded. Raises Failure."""
     first, *parts = text.split("%")
     for part in parts:
         if len(part) < 2 or not HEX.issuperset(part[:2]):
@@ -81,7 +81,7 @@ def unescape(text: str) -> str:
 
 
 def connect_abstract(name: str) -> int:
-    """Connect to a socket of the abstract name space, which only old session buses have."""
+    """Connect to a socket in the abstract namespace, which only old session buses use."""
     from _socket import AF_UNIX, SOCK_STREAM, socket
 
     connection = socket(AF_UNIX, SOCK_STREAM)
@@ -95,7 +95,7 @@ def connect_abstract(name: str) -> int:
 
 
 class Connection:
-    """A connection that is authenticated at once. peer: what errors call the other side. seconds: of each wait."""
+    """A connection, which authenticates itself at once. peer: its name in errors. seconds: the limit of each wait."""
 
     def __init__(self, fd: int, peer: str, seconds: float) -> None:
         self.fd = fd
@@ -122,12 +122,12 @@ class Connection:
         self.close()
 
     def _authenticate(self) -> None:
-        """Say who we are; the server believes the kernel. Raises Failure when it refuses."""
+        """Authenticate as this user, whom the kernel confirms to the server. Raises Failure when it refuses."""
         deadline = time.monotonic() + self.seconds
         self._send(b"\0AUTH EXTERNAL " + encode(encode(str(posix.geteuid())).hex()) + b"\r\nBEGIN\r\n")
         while b"\r\n" not in self._input:
             if len(self._input) > MAX_LINE:
-                raise Failure(f"{self.peer} speaks no D-Bus: {quoted(self._input[:40])}")
+                raise Failure(f"{self.peer} does not speak D-Bus: {quoted(self._input[:40])}")
             self._receive(deadline)
         line, _, self._input = self._input.partition(b"\r\n")
         if not line.startswith(b"OK"):
@@ -137,9 +137,9 @@ class Connection:
     def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
     ) -> list[Any]:
-        """Call a method and return the values of its answer; signals that come meanwhile are kept.
+        """Call a method and return the values of its answer; keep signals that arrive meanwhile.
 
-        Raises CallFailed for an error that the peer answers, Failure when there is no answer (in time).
+        Raises CallFailed when the peer answers with an error, and Failure when there is no answer in time.
         """
         deadline = time.monotonic() + self.seconds
         self._serial += 1
@@ -163,7 +163,7 @@ class Connection:
                 raise CallFailed(str(message.fields.get(wire.ERROR_NAME)), text)
 
     def next_signal(self, member: str, deadline: float) -> list[Any]:
-        """Return the values of the next signal of that name; deadline: on the monotonic clock. Raises Failure."""
+        """Return the values of the next signal of that name. deadline: by the monotonic clock. Raises Failure."""
         while True:
             message = self.signals.pop(0) if self.signals else self._next(deadline)
             if message.type == wire.SIGNAL and message.fields.get(wire.MEMBER) == member:

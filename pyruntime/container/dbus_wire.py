@@ -1,6 +1,6 @@
-"""D-Bus on the wire: values to bytes and back, and whole messages.
+"""The D-Bus wire format: encode and decode values and whole messages.
 
-A value is written by its signature: `y` byte, `b` boolean, `n q i u x t` integers, `d` double, `s o g` texts, `a…`
+A value is written by its signature: `y` byte, `b` boolean, `n q i u x t` integers, `d` double, `s o g` strings, `a…`
 array, `(…)` struct, `{..}` entry of a dictionary, `v` variant. In Python an array is a list (of bytes: `bytes`), a
 struct and a variant are tuples; a variant is (signature, value), a dictionary a list of pairs.
 Source: the D-Bus specification, "Marshaling (Wire Format)" and "Message Format".
@@ -33,21 +33,21 @@ ALIGNMENT = {code: size for code, (size, _) in INTEGERS.items()} | {
 }  # fmt: skip
 MAX_MESSAGE = 1 << 27
 MAX_DEPTH = 64
-"""Of containers in each other."""
+"""Limit on how deeply containers may be nested."""
 HEADER = "yyyyuua(yv)"
 FIXED_HEADER = 16
-"""Bytes that tell how long the message is: the header up to the length of its fields."""
+"""Bytes needed to find the length of a message: the header up to the length of its fields."""
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SENDER, SIGNATURE = range(1, 9)
 """Codes of header fields."""
 
 
 class Malformed(Exception):
-    """Bytes that are no D-Bus message, or a signature that is none."""
+    """The bytes are not a D-Bus message, or a signature is invalid."""
 
 
 def end_of_type(signature: str, start: int, depth: int = 0) -> int:
-    """Return where the complete type that begins at start ends. Raises Malformed."""
+    """Return the end of the complete type that begins at start. Raises Malformed."""
     code = signature[start : start + 1]
     if code not in ALIGNMENT or not code or depth > MAX_DEPTH:
         raise Malformed(f"bad signature {signature!r}")
@@ -78,9 +78,9 @@ def pad(out: bytearray, alignment: int) -> None:
 
 
 def pack(out: bytearray, kind: str, value: Any) -> None:
-    """Append a value of one complete type, little-endian; out begins where the alignment begins.
+    """Append a value of one complete type, little-endian. Alignment is relative to the beginning of out.
 
-    Raises OverflowError for an integer out of its type's range, ValueError for a text with a NUL.
+    Raises OverflowError for an integer out of its type's range, and ValueError for a string with a NUL.
     """
     code = kind[0]
     pad(out, ALIGNMENT[code])
@@ -121,7 +121,7 @@ def pack_array(out: bytearray, element: str, values: Any) -> None:
 
 
 class Reader:
-    """Takes values out of bytes that came from somebody else: everything is checked."""
+    """Decodes values from untrusted bytes, and checks everything."""
 
     def __init__(self, data: bytes, order: Order) -> None:
         self.data = data
@@ -168,7 +168,7 @@ class Reader:
         length = int.from_bytes(self.take(length_size), self.order)
         text = self.take(length)
         if self.take(1) != b"\0":
-            raise Malformed("a text without its NUL")
+            raise Malformed("a string without its NUL")
         return show(text)
 
     def array(self, element: str, depth: int) -> Any:
@@ -200,7 +200,7 @@ class Message:
 
 
 def method_call(serial: int, fields: dict[int, tuple[str, str]], signature: str, args: tuple[Any, ...]) -> bytes:
-    """Return the bytes of a call; fields: what its header says beside the signature, as variants by code."""
+    """Return the bytes of a call; fields: its header fields other than the signature, as variants by code."""
     body = bytearray()
     for kind, value in zip(types_of(signature), args, strict=True):
         pack(body, kind, value)
@@ -215,7 +215,7 @@ def method_call(serial: int, fields: dict[int, tuple[str, str]], signature: str,
 
 
 def order_of(data: bytes) -> Order:
-    """Return the byte order that a message's first byte tells. Raises Malformed."""
+    """Return the byte order that a message's first byte indicates. Raises Malformed."""
     if data[:1] == b"l":
         return "little"
     if data[:1] == b"B":
@@ -224,7 +224,7 @@ def order_of(data: bytes) -> Order:
 
 
 def length_of(start: bytes) -> int:
-    """Return the length of the message whose first FIXED_HEADER bytes these are. Raises Malformed."""
+    """Return the length of a message, given its first FIXED_HEADER bytes. Raises Malformed."""
     order = order_of(start)
     body, fields = (int.from_bytes(start[at : at + 4], order) for at in (4, 12))
     length = FIXED_HEADER + (fields + 7) // 8 * 8 + body
@@ -234,7 +234,7 @@ def length_of(start: bytes) -> int:
 
 
 def parse(data: bytes) -> Message:
-    """Return the message of these bytes, of either byte order. Raises Malformed."""
+    """Decode a message of either byte order. Raises Malformed."""
     order = order_of(data)
     reader = Reader(data, order)
     _, kind, _, version, _, serial, pairs = (reader.read(each) for each in types_of(HEADER))
@@ -244,6 +244,6 @@ def parse(data: bytes) -> Message:
     fields = {code: value for code, (_, value) in pairs}
     signature = fields.get(SIGNATURE, "")
     if not isinstance(signature, str):
-        raise Malformed("a signature that is no text")
+        raise Malformed("a signature that is not a string")
     body = Reader(data[reader.position :], order)
     return Message(kind, serial, fields, [body.read(each) for each in types_of(signature)])

@@ -1,4 +1,4 @@
-"""Where in a container's cgroups the process of exec is born. Source: clone(2) CLONE_INTO_CGROUP; cgroups(7)."""
+"""The cgroup in which the process of exec starts. Source: clone(2) CLONE_INTO_CGROUP; cgroups(7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:
-    """Return the directory of the cgroup that exec's process is born in: init's own, unless --cgroup names another.
+    """Return the directory of the cgroup in which exec's process starts: init's own, unless --cgroup names another.
 
     given: the values of --cgroup, each below the container's own cgroup; "/" is that cgroup itself. Raises Failure.
     """
@@ -29,10 +29,11 @@ def exec_cgroup(pid: int, record: Record, given: list[str]) -> str:
 
 
 def own_cgroup(pid: int, mount: str) -> str:
-    """Return the directory of the cgroup where a process really is.
+    """Return the directory of the cgroup that a process is actually in.
 
-    A container that nests cgroups may have moved its init; joining the top would be refused (no internal processes).
-    Raises Failure when the process is gone, or is outside of what this cgroup namespace shows.
+    A container that nests cgroups may have moved its init; the kernel then refuses to put a process into the top one
+    (the rule of no internal processes).
+    Raises Failure when the process is gone, or outside this cgroup namespace.
     """
     try:
         lines = decode(read_file(f"/proc/{pid}/cgroup")).split("\n")

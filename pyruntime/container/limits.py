@@ -1,4 +1,4 @@
-"""When something failed: whether a limit of the container's cgroup was the reason, so that the error can say so."""
+"""Find out whether a failure was caused by a limit of the container's cgroup, so that the error can say so."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 MEMORY, PIDS = "/linux/resources/memory/limit", "/linux/resources/pids/limit"
 
 SECOND_CLONE = "clone_into_pid_namespace"
-"""The step by which a process that was made in the cgroup makes the one that stays: for a moment there are two."""
+"""The step in which a process created in the cgroup creates the one that stays: for a moment there are two."""
 
 
 def explain(error: BaseException, group: Cgroup, kills: int) -> None:
-    """Add to a failure that memory, or the number of tasks, ran out in the cgroup, if it did.
+    """If the cgroup ran out of memory or tasks, add that to the failure.
 
-    kills: the cgroup's oom_kills() when things were well. To be called while the cgroup is still there.
+    kills: the cgroup's oom_kills() before the attempt. Call this while the cgroup still exists.
     """
     if not isinstance(error, Failure):
         return
     memory = (group.read("memory.max") or "max").strip()
     killed = group.oom_kills() > kills
-    # An allocation may also just fail, and nothing is killed.
+    # An allocation may also fail without anything being killed.
     if memory != "max" and (killed or error.errno == errno.ENOMEM):
         blame(error, f"out of memory: memory.max is {memory} bytes", MEMORY)
     elif killed:
@@ -41,6 +41,6 @@ def blame(error: Failure, why: str, pointer: str) -> None:
 
 
 def tasks_are_used_up(group: Cgroup, needed: int) -> bool:
-    """Whether there was no room for so many tasks more; what had been made of them is gone again."""
+    """Whether the limit left no room for that many more tasks; those already created have gone by now."""
     limit, used = (group.read("pids.max") or "").strip(), (group.read("pids.current") or "").strip()
     return limit.isdecimal() and used.isdecimal() and int(used) + needed > int(limit)

@@ -1,6 +1,6 @@
-"""Whose a cgroup is: each bears a note of its container, because the record that names it may be wrong.
+"""Ownership of cgroups: each bears a note of its container, because the record that names it may be wrong.
 
-Source: xattr(7); the kernel's cgroup file system takes the attributes of the class "trusted".
+Source: xattr(7); the kernel's cgroup file system supports extended attributes of the class "trusted".
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from .record import Record
 
 NOTE = b"trusted.pyruntime"
-"""The extended attribute by which a cgroup says which container's it is; only the host's root can set it."""
+"""The extended attribute that names the container a cgroup belongs to; only the host's root can set it."""
 UNNOTED = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM)
-"""There is no note, the kernel takes none, or the caller is not the host's root."""
+"""There is no note, the kernel does not support notes, or the caller is not the host's root."""
 GONE = (errno.ENOENT, errno.ENODEV)
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
 def write_note(cgroup: int, note: str) -> None:
-    """Note on the cgroup itself whose it is; where the kernel takes no note, the record's word has to do."""
+    """Note the owner on the cgroup itself. Where the kernel does not support that, the record has to suffice."""
     try:
         posix.setxattr(cgroup, NOTE, encode(note))
     except OSError as error:
         if error.errno not in UNNOTED:
-            raise Failure("note on the cgroup whose it is", error) from None
+            raise Failure("write the owner's note on the cgroup", error) from None
 
 
 def note_on(path: str | int) -> str | None:
-    """Return the note that a container has made on a cgroup, None when there is none.
+    """Return a container's note on a cgroup, or None when there is none.
 
-    Raises Failure when that can't be told: it may be somebody else's.
+    Raises Failure when the note can't be read: the cgroup may be somebody else's.
     """
     try:
         return decode(posix.getxattr(path, NOTE))
     except OSError as error:
         if error.errno in UNNOTED or error.errno in GONE:
             return None
-        raise Failure("read on the cgroup whose it is", error) from None
+        raise Failure("read the owner's note on the cgroup", error) from None
 
 
 def is_of(fd: int, record: Record) -> bool:
-    """Whether an open directory is the container's own cgroup: below the mount's root, the one noted, nobody else's.
+    """Whether an open directory is the container's own cgroup: below the mount's root, the recorded one, nobody else's.
 
-    One without any note is believed if no container is below it: the kernel may take no notes, or an older version of
-    the runtime made it.
+    A cgroup without a note is accepted if there is no container below it: the kernel may not support notes, or an older
+    version of the runtime made the cgroup.
     """
     if not is_cgroup2(fd) or kernel.statx_mount(fd)[1] or posix.fstat(fd).st_ino != record["cgroup_id"]:
         return False
@@ -67,13 +67,13 @@ def is_cgroup2(fd: int) -> bool:
 
 
 def has_note(parent: int, name: str) -> bool:
-    """Whether there is a cgroup of that name below, and it is a container's."""
+    """Whether there is a child cgroup of that name that belongs to a container."""
     try:
         fd = posix.open(name, DIRECTORY, dir_fd=parent)
     except OSError as error:
         if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
             return False
-        raise Failure("look at the cgroups below", error) from None
+        raise Failure("inspect the cgroups below", error) from None
     try:
         return note_on(fd) is not None
     finally:
@@ -81,10 +81,10 @@ def has_note(parent: int, name: str) -> bool:
 
 
 def removable(record: Record, mount: int) -> Iterator[str]:
-    """Yield the cgroups that may go with a container, bottom up: itself and those above it, nothing else.
+    """Yield the cgroups that may be removed with a container, bottom up: its own and those above it.
 
-    That is what its create made, as the record says, and what the create of any container has made on the way to its
-    own, as a note on the cgroup says: the last of several containers takes away what they share, whoever was the first.
+    These are the cgroups that its own create made, by its record, and parents that the create of any container made, by
+    the note on the cgroup: the last container removes what they share, no matter which of them made it.
     """
     own = record["cgroup"]
     made = record.get("cgroup_made") or ()
@@ -97,9 +97,9 @@ def removable(record: Record, mount: int) -> Iterator[str]:
 
 
 def is_shared(path: str, mount: int) -> bool:
-    """Whether a create made the cgroup on the way to a container's, and so it is no container's and nobody else's.
+    """Whether a `create` made this cgroup as a parent, so that it belongs to no container and to nobody else.
 
-    No descriptor is opened: a create that fails for want of one has none to spare for this.
+    This opens no descriptor: a create that failed for lack of descriptors has none to spare.
     """
     from ..kernel.cgroups import PARENT_NOTE
 
@@ -107,7 +107,7 @@ def is_shared(path: str, mount: int) -> bool:
         posix.getxattr(f"/proc/self/fd/{mount}{path}", PARENT_NOTE, follow_symlinks=False)
     except OSError as error:
         if error.errno in (*GONE, errno.ENOTDIR, errno.ELOOP):
-            return True  # nothing is left to be removed, but above it may be
+            return True  # already removed, but there may be parents to remove
         if error.errno not in UNNOTED:
             raise
         return False

@@ -1,4 +1,4 @@
-"""The record of a container: a JSON object that is read whole and sound, or refused with one clear error."""
+"""The record of a container: a JSON object that is complete and valid, or refused with one clear error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class Record(TypedDict, total=False):
-        """What a state record holds. Of a sound one NEEDED is there, of a damaged one nothing or what was found anew.
+        """A state record: all of NEEDED if it is valid; if it is damaged, nothing or what was reconstructed.
 
-        mounts: pairs of a place and the id of the mount that was there before. note: what the container's cgroup is
-        marked with; the file's own is not believed. oom_kills: of the cgroup, before the container was in it.
-        systemd_user: whether a user's systemd has the scope. later_hooks: kinds of hooks that start and delete run.
+        mounts: pairs of a path and the id of the mount that was there before. note: the mark on the container's cgroup;
+        the value in the file is not trusted. oom_kills: the cgroup's count before the container was in it.
+        systemd_user: whether a user's systemd owns the scope. later_hooks: kinds of hooks that start and delete run.
         """
 
         id: str
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
 
 def is_cgroup_path(path: object) -> bool:
-    """Whether it is the path of a cgroup below a mount's root: plain names, at least one, and no way up."""
+    """Whether it is the path of a cgroup below a mount's root: one or more plain names, and no `..`."""
     return _is_path(path) and {"", ".", ".."}.isdisjoint(str(path)[1:].split("/"))
 
 
 def _is_path(path: object) -> bool:
-    """Whether it is an absolute path that a call can take."""
+    """Whether it is an absolute path that can be passed to a system call."""
     return isinstance(path, str) and path[:1] == "/" and "\0" not in path
 
 
@@ -68,7 +68,7 @@ def _is_number(value: object) -> bool:
 
 
 def _are_mounts(value: object) -> bool:
-    """Whether it is a list of places, each with the id of the mount that was there before."""
+    """Whether it is a list of paths, each with the id of the mount that was there before."""
     return isinstance(value, list) and all(
         isinstance(each, list) and len(each) == 2 and _is_directory(each[0]) and _is_number(each[1]) for each in value
     )
@@ -113,7 +113,7 @@ NEEDED: dict[str, Callable[[object], bool]] = {
     "has_process": _is_flag,
     "later_hooks": _are_texts,
 }
-"""What every record holds, and what it must be; `pid` and `start_time` come with the first process."""
+"""The keys of every record, and the check of each value; `pid` and `start_time` are added with the first process."""
 OPTIONAL: dict[str, Callable[[object], bool]] = {
     "pid": _is_integer,
     "start_time": _is_integer,
@@ -126,11 +126,11 @@ OPTIONAL: dict[str, Callable[[object], bool]] = {
     "systemd_user": _is_flag,
     "shared_namespaces": _are_texts,
 }
-"""What else a record may hold. A pid is asked whether it is init, by its age."""
+"""The keys that a record may have besides. Whether the pid is still init is decided by its start time."""
 
 
 def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
-    """Return the record in a file of the state directory; raise Failure for one that can't be relied on."""
+    """Return the record in a file of the state directory; raise Failure when it is not valid."""
     what = f'the state record of container "{container_id}", {path},'
     try:
         data = read_file(dirfd, name)
@@ -141,23 +141,23 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
         raise Failure(f"{what} is not an object")
     for key, is_sound in NEEDED.items():
         if not is_sound(record.get(key)):
-            raise Failure(f"{what} has no sound {key!r}")
+            raise Failure(f"{what} has no valid {key!r}")
     for key, is_sound in OPTIONAL.items():
         if key in record and not is_sound(record.get(key)):
-            raise Failure(f"{what} has no sound {key!r}")
+            raise Failure(f"{what} has no valid {key!r}")
     for path in record["cgroup_made"]:
         if not f"{record['cgroup']}/".startswith(f"{path}/"):
-            raise Failure(f"{what} has no sound 'cgroup_made'")
+            raise Failure(f"{what} has no valid 'cgroup_made'")
     unit = record.get("systemd_unit")
     if unit is not None and (record["cgroup"].rpartition("/")[2] != unit or "systemd_user" not in record):
-        raise Failure(f"{what} has no sound 'systemd_unit'")
+        raise Failure(f"{what} has no valid 'systemd_unit'")
     if record["id"] != container_id:
         raise Failure(f'{what} is that of another container, "{record["id"]}"')
     return record
 
 
 def read_file(dirfd: int, name: str) -> bytes:
-    """Return a whole file of a directory."""
+    """Return the whole content of a file in a directory."""
     fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=dirfd)
     try:
         data = posix.read(fd, posix.fstat(fd).st_size + 1)
@@ -169,7 +169,7 @@ def read_file(dirfd: int, name: str) -> bytes:
 
 
 def write_file(dirfd: int, name: str, data: bytes, *, sync: bool = True) -> None:
-    """Replace a file of a directory at once: readers see the old content or the new one, also after a crash (sync)."""
+    """Replace a file atomically: readers see the old content or the new, and with sync so they do after a crash."""
     temporary = f"{name}.tmp"
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
     fd = posix.open(temporary, flags, 0o600, dir_fd=dirfd)
@@ -197,7 +197,7 @@ def rfc3339() -> str:
 
 
 def boot_id() -> str:
-    """Return what identifies this boot of the machine: pids of an earlier one mean nothing."""
+    """Return the identity of this boot of the machine; pids recorded in an earlier one mean nothing."""
     fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         return decode(posix.read(fd, 64)).strip()

@@ -1,7 +1,7 @@
-"""The root directory of the states, as far as it can be believed: a record says which processes and cgroups to end.
+"""The state root, and whether it can be trusted: a record decides which processes and cgroups are ended.
 
-Whoever can write to it, or rename a directory above it, decides what is in a record. So each directory on the way must
-belong to root or to the caller and be writable by nobody else, as sshd(8) (StrictModes) and sudo(8) demand of theirs.
+Whoever can write to it, or rename a directory above it, controls the records. So every directory of its path must
+belong to root or the caller and be writable by nobody else, as sshd(8) (StrictModes) and sudo(8) demand too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KIND, DIRECTORY = 0o170000, 0o040000
 OTHERS_WRITE = 0o022
 STICKY = 0o1000
 UNUSABLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EINVAL)
-"""Errors of a path that nobody can use either."""
+"""Errors of a path that nobody else can use either."""
 WHOLE_MAP = ["0", "0", "4294967295"]
 """The uid_map of the first user namespace (user_namespaces(7))."""
 
@@ -25,8 +25,8 @@ WHOLE_MAP = ["0", "0", "4294967295"]
 def trusted(path: str) -> tuple[str, bool]:
     """Return the real path of a state root, without symbolic links, and whether it exists.
 
-    Raises Failure when somebody else can write there. Of a root that does not exist yet, the directories that do are
-    looked at. What is wrong with the path itself is told by whoever uses it. Raises Failure when it can't be looked at.
+    Raises Failure when somebody else can write there, or when it can't be checked. If the root does not exist
+    yet, the existing part of its path is checked. A path that is itself unusable is reported when it is used.
     """
     there, missing = path.rstrip("/") or "/", ""
     while True:
@@ -44,7 +44,7 @@ def trusted(path: str) -> tuple[str, bool]:
         real = posix.readlink(f"/proc/self/fd/{fd}").rstrip("/")
     finally:
         posix.close(fd)
-    # From the top: the parent of each is known to be safe by then, so what a name leads to there can't change.
+    # From the top down: each parent is known to be safe by then, so its entries can't be replaced.
     parts = real.split("/")
     euid = posix.geteuid()
     for count in range(1, len(parts) + 1):
@@ -53,16 +53,16 @@ def trusted(path: str) -> tuple[str, bool]:
         problem = why_not(posix.lstat(place), euid, sticky=not leaf)
         if problem is not None:
             raise Failure(
-                f"the state root {path} can't be believed: {place} {problem}",
+                f"the state root {path} can't be trusted: {place} {problem}",
                 hint="give a --root that nobody else can write to",
             )
     return f"{real}{missing}", not missing
 
 
 def why_not(status: posix.stat_result, euid: int, *, sticky: bool) -> str | None:
-    """Return why others could change what is in a directory; None when they can't, or it is none.
+    """Return why others could change the content of a directory; None when they can't, or it is not a directory.
 
-    sticky: the sticky bit is enough, because what is below belongs to root or the caller and so can't be renamed.
+    sticky: the sticky bit is enough, because the entry below belongs to root or the caller and so can't be renamed.
     """
     if status.st_mode & KIND != DIRECTORY:
         return None
@@ -74,7 +74,7 @@ def why_not(status: posix.stat_result, euid: int, *, sticky: bool) -> str | None
 
 
 def is_unmapped(uid: int) -> bool:
-    """Whether the id is what a user namespace shows for owners from outside: its creator's root, as a rule."""
+    """Whether the id is the one that a user namespace shows for owners outside of it: usually its creator's root."""
     try:
         return uid == int(read("/proc/sys/kernel/overflowuid")) and read("/proc/self/uid_map").split() != WHOLE_MAP
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """What a cgroup (version 2) has used, in the layout of runc's `events`, which engines read.
 
-The layout is that of version 1: times in nanoseconds, swap counted together with memory, block I/O by operation. What
-version 2 does not count, or a controller that is not enabled would, is 0 or left out. Source: the kernel's
+The layout is that of version 1: times in nanoseconds, swap counted together with memory, block I/O by operation. Values
+that version 2 does not count, or whose controller is not enabled, are 0 or left out. Source: the kernel's
 cgroup-v2.rst and accounting/psi.rst; runc's types/events.go.
 """
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 NO_LIMIT = (1 << 64) - 1
-"""What stands for `max`."""
+"""The value that represents `max`."""
 CPUSET_FIELDS = (
     *("cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page"),
     *("memory_spread_slab", "memory_pressure", "sched_load_balance", "sched_relax_domain_level"),
 )
-"""What only version 1 has."""
+"""Fields that only version 1 has."""
 OPERATIONS = {
     "rbytes": ("ioServiceBytesRecursive", "Read"),
     "wbytes": ("ioServiceBytesRecursive", "Write"),
@@ -37,7 +37,7 @@ OPERATIONS = {
 
 
 def statistics(group: Cgroup) -> Document:
-    """Return the statistics of a cgroup; a controller that is not there gives empty parts, never an error."""
+    """Return the statistics of a cgroup; a missing controller yields empty parts, never an error."""
     return {
         "cpu": cpu(group),
         "cpuset": dict.fromkeys(CPUSET_FIELDS, 0),
@@ -51,7 +51,7 @@ def statistics(group: Cgroup) -> Document:
 
 
 def cpu(group: Cgroup) -> Document:
-    """Times in nanoseconds; cpu.stat is there also without the controller."""
+    """Return times in nanoseconds; cpu.stat exists without the controller too."""
     stat = keyed(read(group, "cpu.stat"))
 
     def nanoseconds(key: str) -> int:
@@ -73,7 +73,7 @@ def cpu(group: Cgroup) -> Document:
 
 
 def memory(group: Cgroup) -> Document:
-    """Bytes. `swap` is memory and swap together, as in version 1; failcnt: how often the limit was reached."""
+    """Return bytes. `swap` is memory and swap together, as in version 1; failcnt: how often the limit was reached."""
     stat = keyed(read(group, "memory.stat"))
     main, swap = usage(group, "memory"), usage(group, "memory.swap")
     nothing = {"limit": 0, "failcnt": 0}
@@ -97,7 +97,7 @@ def memory(group: Cgroup) -> Document:
 
 
 def usage(group: Cgroup, kind: str) -> dict[str, int] | None:
-    """Return what a kind of memory takes and may take; None where it is not counted."""
+    """Return usage and limit of a kind of memory, or None where it is not counted."""
     current = read(group, f"{kind}.current")
     if not current:
         return None
@@ -109,7 +109,7 @@ def usage(group: Cgroup, kind: str) -> dict[str, int] | None:
 
 
 def pids(group: Cgroup) -> Document:
-    """Tasks; without the controller the cgroup's own processes are counted. No limit is no `limit`."""
+    """Return the number of tasks and, if there is one, the limit; without the controller, count the cgroup's processes."""
     current = read(group, "pids.current")
     if not current:
         listed = read(group, "cgroup.procs") or read(group, "cgroup.threads")
@@ -119,7 +119,7 @@ def pids(group: Cgroup) -> Document:
 
 
 def block_io(group: Cgroup) -> Document:
-    """Bytes and operations of each block device, read and written."""
+    """Return bytes and operations, read and written, of each block device."""
     found: Document = {}
     for line in read(group, "io.stat").splitlines():
         device, *pairs = line.split()
@@ -136,7 +136,7 @@ def block_io(group: Cgroup) -> Document:
 
 
 def hugetlb(group: Cgroup) -> Document:
-    """Bytes of huge pages in use, or reserved where the kernel counts that, by page size."""
+    """Return bytes of huge pages in use, or reserved where the kernel counts that, by page size."""
     found = {}
     for size in page_sizes(group):
         name = f"hugetlb.{size}"
@@ -160,7 +160,7 @@ def page_sizes(group: Cgroup) -> list[str]:
 
 
 def pressure(group: Cgroup, name: str) -> Document:
-    """Return {"psi": …} with shares in percent and totals in microseconds; nothing where pressure is not measured."""
+    """Return {"psi": …} with shares in percent and totals in microseconds; {} where pressure is not measured."""
     found: Document = {}
     for line in read(group, name).splitlines():
         kind, *pairs = line.split()
@@ -170,7 +170,7 @@ def pressure(group: Cgroup, name: str) -> Document:
 
 
 def read(group: Cgroup, name: str) -> str:
-    """Return a file's text, "" when there is none; pressure that was switched off at boot can't be read at all."""
+    """Return a file's text, "" when there is none, or when it can't be read: pressure that was switched off at boot."""
     try:
         return group.read(name) or ""
     except OSError as error:
@@ -180,13 +180,13 @@ def read(group: Cgroup, name: str) -> str:
 
 
 def keyed(text: str) -> dict[str, int]:
-    """Return a flat keyed file, such as memory.stat, as numbers."""
+    """Parse a flat keyed file, such as memory.stat, into numbers."""
     pairs = (line.split() for line in text.splitlines())
     return {pair[0]: number(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def number(text: str) -> int:
-    """Return a value of a cgroup file; "max" is NO_LIMIT, and what is missing, or below 0 by a kernel's fault, is 0."""
+    """Parse a value of a cgroup file: "max" is NO_LIMIT; a missing value, or one below 0 by a kernel bug, is 0."""
     text = text.strip()
     if text == "max":
         return NO_LIMIT
@@ -194,5 +194,5 @@ def number(text: str) -> int:
 
 
 def given(**values: int) -> dict[str, int]:
-    """Return the values that are not 0: the others are left out, as runc does."""
+    """Return the values that are not 0; runc leaves the others out too."""
     return {key: value for key, value in values.items() if value}

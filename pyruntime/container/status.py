@@ -1,4 +1,4 @@
-"""The status of a container, derived from the kernel: the record only says which process to look at.
+"""The status of a container, derived from the kernel: the record only names the process to look at.
 
 Source: runtime-spec runtime.md "State"; pidfd_open(2), proc_pid_stat(5).
 """
@@ -45,15 +45,15 @@ class Status:
 
 
 def status_of(container: Container) -> Status:
-    """Return what the container is now. Raises Failure when its record is damaged.
+    """Return the container's current status. Raises Failure when its record is damaged.
 
-    A container whose creator died before init was ready is stopped. One that is frozen is paused, started or not.
+    A container whose creator died before init was ready is stopped. A frozen one is paused, started or not.
     """
     record = container.sound().record
     if "pid" not in record:
         if being_created(container):
             return Status("creating")
-        # Unless create has just finished, after the record was read.
+        # Or create has just finished, after the record was read.
         container.load()
         record = container.sound().record
     pid, pidfd, letter = open_init(record)
@@ -73,7 +73,7 @@ def status_of(container: Container) -> Status:
 def open_init(record: Record) -> tuple[int, int, str]:
     """Return init's pid, a pidfd of it and its state letter, or (0, -1, "X") when it is gone.
 
-    The pidfd is opened first and the identity compared afterwards, so that the process can't be another by then.
+    The pidfd is opened first and the identity compared afterwards, so the process can't be replaced in between.
     """
     pid = record.get("pid")
     if type(pid) is not int or not 1 < pid < 1 << 31 or record.get("boot_id") != boot_id():
@@ -102,15 +102,15 @@ def stat_of(pid: int) -> tuple[str, int]:
 
 
 def parent_of(pid: int) -> int:
-    """Return the pid of a process's parent; 0 when it has none here, or is gone."""
+    """Return the pid of a process's parent; 0 when it has none in this pid namespace, or is gone."""
     fields = stat_fields(pid)
     return int(fields[1]) if fields else 0
 
 
 def stat_fields(pid: int) -> list[bytes]:
-    """Return the fields of a process's stat from the state letter on, [] when it is gone.
+    """Return the fields of a process's stat file, beginning with the state letter, or [] when it is gone.
 
-    Raises Failure when it can't be told: a process that could not be looked at, for want of a descriptor, may well run.
+    Raises Failure when the file can't be read: a process that could not be examined, for lack of a descriptor, may run.
     """
     path = f"/proc/{pid}/stat"
     try:
@@ -128,12 +128,12 @@ def stat_fields(pid: int) -> list[bytes]:
 
 
 def start_time(pid: int) -> int:
-    """Return the start time that tells the process from a later one of the same pid."""
+    """Return the start time, which distinguishes the process from a later one with the same pid."""
     return stat_of(pid)[1]
 
 
 def being_created(container: Container) -> bool:
-    """Whether a `create` is at work on it, which holds the lock: nobody else does before there is a pid."""
+    """Whether a `create` is working on it. Only create holds the lock before there is a pid."""
     if container.locked:
         return False
     fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=container.dirfd)
@@ -149,8 +149,8 @@ def being_created(container: Container) -> bool:
 def waits_for_start(container: Container, *, held: bool = False) -> bool:
     """Whether init still listens for `start`: its socket closes when it executes the program.
 
-    Init takes a connection that closes without a byte for just this look. held: init is stopped by a signal; then the
-    socket is not asked but believed to be in use, because unanswered connections would pile up until one blocks.
+    Init recognises a connection that closes without a byte as this probe. held: init is stopped by a signal; then the
+    socket is assumed to be in use, because unanswered connections would pile up until one blocks.
     """
     try:
         if held:
@@ -166,7 +166,7 @@ def waits_for_start(container: Container, *, held: bool = False) -> bool:
 
 
 def state_document(container: Container, now: Status) -> dict[str, Any]:
-    """Return the state as `state` and `list` print it (runtime.md "State", and what runc adds to it)."""
+    """Return the document that `state` and `list` print (runtime.md "State", and what runc adds to it)."""
     record = container.record
     owner = owner_name(record.get("owner_uid"))
     return {
@@ -183,7 +183,7 @@ def state_document(container: Container, now: Status) -> dict[str, Any]:
 
 
 def owner_name(uid: int | None) -> str:
-    """Return the user's name from /etc/passwd, the number where it has none; no name service is asked."""
+    """Return the user's name from /etc/passwd, or the number if it has none; no name service is consulted."""
     if uid == 0:
         return "root"
     try:

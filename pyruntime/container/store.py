@@ -1,12 +1,12 @@
 """The state directory: one directory per container below the root, with an atomic record and a lock.
 
 `<root>/<id>/` holds state.json (the record), config.json (the config as create read it: later changes have no effect),
-start.sock while init waits, and resources.json once `update` has changed what linux.resources says. The lock is
+start.sock while init waits, and resources.json once `update` has changed linux.resources. The lock is
 flock(2) on the directory itself. The record of a container is written as `creating`, with its cgroup, before its first
 process exists, so that `delete --force` can always clean up.
 
-A directory appears under its id complete and locked, and disappears from there at once: it is prepared and taken apart
-under a name that is no id (`~ID.PID.TIME`). So nobody ever sees half a container, and `list` never fails.
+A directory appears under its id complete and locked, and disappears from there atomically: it is filled and emptied
+under a name that is not an id (`~ID.PID.TIME`). So nobody ever sees half a container, and `list` never fails.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from .systemd import Property
 
 DAMAGE = (None, errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EIO, errno.EUCLEAN)
-"""Why a record that can't be read will not be readable later either; None: it can be read, and is none."""
+"""Reasons why a record will not become readable later either; None: it could be read but is not a record."""
 LOCK_EXCLUSIVE, LOCK_NONBLOCKING, LOCK_UNLOCK = 2, 4, 8
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 MAX_ID = 255
 """Bytes of a file name (NAME_MAX)."""
 ASIDE = "~"
-"""First character of the names that directories have before and after they are containers; no id has it."""
+"""First character of a directory's name before and after it is a container; no id contains it."""
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
 def is_id(text: str) -> bool:
-    """Whether the text can be a container's id: a plain file name of letters, digits and `_ + . -`."""
+    """Whether the text is a valid container id: a plain file name of letters, digits and `_ + . -`."""
     return bool(text) and text not in (".", "..") and len(text) <= MAX_ID and ID_CHARACTERS.issuperset(text)
 
 
@@ -53,16 +53,16 @@ def check_id(container_id: str) -> str:
     if is_id(container_id):
         return container_id
     if len(container_id) > MAX_ID:
-        raise Failure(f"invalid container ID format: {len(container_id)} characters, at most {MAX_ID} are possible")
+        raise Failure(f"invalid container ID format: {len(container_id)} characters, at most {MAX_ID} are allowed")
     if not container_id:
         raise Failure("container id cannot be empty")
     raise Failure(f"invalid container ID format: {quoted(container_id)}", hint="use letters, digits and _ + . -")
 
 
 class Container:
-    """One container's directory, open. record: the state record as a dictionary, empty when it can't be read.
+    """One container's open directory. record: the state record as a dictionary, empty when it can't be read.
 
-    damage: why the record can't be read, None for a sound one. locked: whether this object holds the lock.
+    damage: why the record can't be read, or None if it is valid. locked: whether this object holds the lock.
     """
 
     __slots__ = ("damage", "dirfd", "id", "locked", "record", "root")
@@ -80,7 +80,7 @@ class Container:
         return f"{self.root}/{self.id}"
 
     def lock(self, *, wait: bool = True) -> bool:
-        """Take the container's lock; False when another command holds it and wait is off."""
+        """Take the container's lock. Without wait, return False when another command holds it."""
         try:
             kernel.flock(self.dirfd, LOCK_EXCLUSIVE | (0 if wait else LOCK_NONBLOCKING))
         except BlockingIOError:
@@ -89,16 +89,16 @@ class Container:
         return True
 
     def lock_within(self, seconds: float) -> bool:
-        """Take the container's lock; False when another command still holds it after that time."""
+        """Take the container's lock; return False when another command still holds it after that time."""
         return any(self.lock(wait=False) for _ in attempts(seconds, 0.05))
 
     def unlock(self) -> None:
-        """Let go of the lock, also where a child has a copy of the descriptor."""
+        """Release the lock, even if a child has a copy of the descriptor."""
         kernel.flock(self.dirfd, LOCK_UNLOCK)
         self.locked = False
 
     def close(self) -> None:
-        """Let go of the directory and of the lock; a second call does nothing."""
+        """Close the directory and release the lock; a second call does nothing."""
         if self.dirfd < 0:
             return
         if self.locked:
@@ -113,7 +113,7 @@ class Container:
         self.close()
 
     def gone(self) -> bool:
-        """Whether the container was deleted since its directory was opened."""
+        """Whether the container has been deleted since its directory was opened."""
         here = posix.fstat(self.dirfd)
         if here.st_nlink == 0:
             return True
@@ -126,10 +126,10 @@ class Container:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def load(self) -> None:
-        """Read the record; a damaged one is remembered, and told by whoever needs the record.
+        """Read the record. Damage is noted, and raised by sound() when the record is needed.
 
-        Raises Failure when it can't be read for now (no descriptor is left): whoever took it for damaged would remove a
-        container without what only the record knows of.
+        Raises Failure when it can't be read at the moment (no descriptor is left): if that counted as damage, a delete
+        would leave behind what only the record names.
         """
         try:
             self.record, self.damage = read_record(self.dirfd, RECORD, f"{self.path}/{RECORD}", self.id), None
@@ -141,7 +141,7 @@ class Container:
             self.damage = failure
 
     def note(self) -> str:
-        """Return what marks the container's cgroup: the identity of this directory, which no record can fake."""
+        """Return the note for the container's cgroup: the identity of this directory, which a record can't fake."""
         status = posix.fstat(self.dirfd)
         return f"{status.st_dev:x}:{status.st_ino:x}"
 
@@ -152,23 +152,23 @@ class Container:
         return self
 
     def save(self) -> None:
-        """Write the record: complete, to a temporary file, synced, renamed."""
+        """Write the record atomically: to a temporary file, which is synced and renamed."""
         write_file(self.dirfd, RECORD, encode(dumps(self.record)))
 
     def start_scope(self, unit: str, properties: Iterable[Property], pid: int) -> None:
-        """Let systemd make the container's cgroup, as a scope with the process in it. Raises Failure."""
+        """Have systemd create the container's cgroup, as a scope with the process in it. Raises Failure."""
         from .systemd import start_scope
 
         start_scope(self.record, unit, properties, pid)
 
     def set_unit_properties(self, properties: Iterable[Property]) -> None:
-        """Tell systemd other limits of the container's scope. Raises Failure; then none has changed."""
+        """Change the limits of the container's scope in systemd. Raises Failure; then none has changed."""
         from .systemd import set_unit_properties
 
         set_unit_properties(self.record, properties)
 
     def save_cgroup(self, cgroup: int) -> None:
-        """Note that the cgroup of this descriptor is the container's: from now on delete kills what is in it."""
+        """Record that the cgroup of this descriptor is the container's: from now on delete kills what runs in it."""
         write_note(cgroup, self.note())
         self.record["cgroup_id"] = identity(cgroup)
         self.save()
@@ -187,7 +187,7 @@ class Container:
         return self._read_object(CONFIG)
 
     def resources(self) -> dict[str, Any]:
-        """Return linux.resources as they are now: of the last update, else of the config. Raises Failure."""
+        """Return the current linux.resources: those of the last update, else the config's. Raises Failure."""
         try:
             posix.stat(RESOURCES, dir_fd=self.dirfd, follow_symlinks=False)
         except FileNotFoundError:
@@ -196,7 +196,7 @@ class Container:
         return self._read_object(RESOURCES)
 
     def save_resources(self, resources: dict[str, Any]) -> None:
-        """Note linux.resources as an update has left them. Raises OSError; the file is then as it was."""
+        """Save linux.resources as an update has left them. Raises OSError; the file is then unchanged."""
         write_file(self.dirfd, RESOURCES, encode(dumps(resources)))
 
     def _read_object(self, name: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class Container:
         return value
 
     def remove(self) -> None:
-        """Remove the directory, at once from its id; a container that is gone already is fine. Raises Failure."""
+        """Remove the directory, whose id is free at once; ignore a container that is gone. Raises Failure."""
         aside = aside_path(self.root, self.id)
         try:
             posix.rename(self.path, aside)
@@ -224,7 +224,7 @@ class Container:
 
 
 class Store:
-    """The containers below a root directory, which nobody else may be able to write to (root.trusted)."""
+    """The containers below a root directory that nobody else can write to (root.trusted)."""
 
     __slots__ = ("exists", "root")
 
@@ -232,7 +232,7 @@ class Store:
         self.root, self.exists = trusted(root)
 
     def create(self, container_id: str, record: Record, config: bytes) -> Container:
-        """Make the container's directory with its `creating` record, locked. Exactly one of several callers succeeds.
+        """Make the container's directory, locked, with its `creating` record. Exactly one of several callers succeeds.
 
         Raises Failure when the id is taken or the directory can't be written; nothing is left then.
         """
@@ -243,7 +243,7 @@ class Store:
             if not self.exists:
                 make_directories(self.root)
                 if trusted(self.root)[0] != self.root:
-                    raise Failure(f"the state root {self.root} was exchanged while its directories were made")
+                    raise Failure(f"the state root {self.root} was replaced while its directories were made")
             posix.mkdir(aside, 0o700)
             try:
                 container = Container(self.root, container_id, posix.open(aside, DIRECTORY))
@@ -290,20 +290,20 @@ class Store:
         return container
 
     def check(self, container: Container) -> None:
-        """Read the record, after the lock was taken or not; raise NotFound when the container was deleted meanwhile."""
+        """Read the record, with or without the lock; raise NotFound when the container has been deleted meanwhile."""
         container.load()
         if container.gone():
             raise not_found(container.id)
 
     def ids(self) -> list[str]:
-        """Return the ids of all containers, sorted; a directory without a record is none."""
+        """Return the ids of all containers, sorted; a directory without a record is not a container."""
         return sorted(name for name in self._names() if is_id(name) and self._has_record(name))
 
     def each_matching(self, pattern: str, act: Callable[[str], object]) -> None:
-        """Call a function for every id that matches a regular expression as a whole.
+        """Call a function for every id that fully matches a regular expression.
 
-        A container that is gone by then is passed over, and one that fails does not keep the others: their failures are
-        raised as one. Raises Failure for an expression that is none, too.
+        Skip containers that are gone by then. A failure does not stop the others; all failures are raised as one.
+        Raises Failure for an invalid expression too.
         """
         import re
 
@@ -323,7 +323,7 @@ class Store:
             raise Failure("; ".join(failures))
 
     def sweep(self, container_id: str) -> None:
-        """Remove what commands on this id that were killed have left of directories that are no containers."""
+        """Remove the unfinished directories that killed commands on this id have left."""
         prefix = f"{ASIDE}{container_id[:200]}."
         for name in self._names():
             pid, _, moment = name.removeprefix(prefix).partition(".")
@@ -360,14 +360,14 @@ def not_found(container_id: str) -> NotFound:
 
 
 def aside_path(root: str, container_id: str) -> str:
-    """Return a new path for a directory that is not yet, or no longer, the container."""
+    """Return a new path for a directory that is not yet, or no longer, a container."""
     import time
 
     return f"{root}/{ASIDE}{container_id[:200]}.{posix.getpid()}.{time.monotonic_ns()}"
 
 
 def discard(container: Container) -> None:
-    """Remove the files that create makes. By name: listing takes a descriptor, and there may be none left."""
+    """Remove the files that create makes, by name: listing them needs a descriptor, and there may be none left."""
     for name in (CONFIG, RECORD):
         try:
             posix.unlink(name, dir_fd=container.dirfd)
@@ -377,7 +377,7 @@ def discard(container: Container) -> None:
 
 
 def empty(dirfd: int) -> None:
-    """Remove what is in a state directory."""
+    """Remove the content of a state directory."""
     for name in posix.listdir(dirfd):
         try:
             posix.unlink(name, dir_fd=dirfd)
@@ -391,7 +391,7 @@ def empty(dirfd: int) -> None:
 
 
 def make_directories(path: str) -> None:
-    """Make a directory and its parents (0711: users find their own containers by name, but can't list)."""
+    """Make a directory and its parents (0711: users can reach their own containers by name, but not list them)."""
     try:
         posix.mkdir(path, 0o711)
     except FileExistsError:

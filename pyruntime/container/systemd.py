@@ -1,9 +1,9 @@
 """systemd as the owner of the container's cgroup: a transient scope unit, over D-Bus.
 
-Root talks to systemd's private socket, as systemctl does: no bus daemon is needed, and there is one process less on
-the way. Where only a bus is in sight (a container with the host's bus in it), that is the way. A user's containers
-belong to the user's own manager. Source: org.freedesktop.systemd1(5), systemd.scope(5); the ways to reach it are
-systemctl's.
+Root talks to systemd's private socket, as systemctl does: no bus daemon is needed, and one process fewer is involved.
+Where only a bus can be reached (in a container with the host's bus in it), the bus is used. A user's containers
+belong to the user's own manager. Source: org.freedesktop.systemd1(5), systemd.scope(5); systemd is reached in the same
+ways as by systemctl.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     class Property(Protocol):
         """A property of a unit, as plan.unit_properties makes it; signature: of value, in D-Bus's terms.
 
-        derived: it repeats a limit that is written to the cgroup as well, so a systemd that is too old for it can do
-        without it.
+        derived: it repeats a limit that is written to the cgroup as well, so it can be left out for a systemd that is
+        too old to know it.
         """
 
         name: str
@@ -45,15 +45,15 @@ JOB_SIGNALS = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='J
 SYSTEM_PRIVATE = "/run/systemd/private"
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 SECONDS = 30.0
-"""How long systemd may take for an answer, and for a job."""
+"""How long systemd may take to answer, and to finish a job."""
 VANISH_SECONDS = 2.0
-"""How long a unit that has ended may take to go out of systemd's memory."""
+"""How long systemd may take to forget a unit that has ended."""
 NO_UNIT = (f"{SERVICE}.NoSuchUnit", f"{SERVICE}.LoadFailed")
 NO_PROPERTY = "org.freedesktop.DBus.Error.PropertyReadOnly"
-"""What StartTransientUnit and SetUnitProperties say of a property that they do not know."""
+"""The error of StartTransientUnit and SetUnitProperties for a property that they do not know."""
 SUCCESS = ("done", "skipped")
 UNESCAPED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/.")
-"""What stands for itself in the value of a D-Bus address."""
+"""Bytes that need no escape in the value of a D-Bus address."""
 
 
 def environment(name: bytes) -> str:
@@ -61,7 +61,7 @@ def environment(name: bytes) -> str:
 
 
 def addresses(*, user: bool) -> list[tuple[str, bool]]:
-    """Return where the manager may be reached, best first: D-Bus address, and whether there is a bus in between."""
+    """Return the D-Bus addresses of the manager, best first, each with whether it is that of a bus."""
     if not user:
         return [(private(SYSTEM_PRIVATE), False), (environment(b"DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS, True)]
     found = []
@@ -77,13 +77,13 @@ def addresses(*, user: bool) -> list[tuple[str, bool]]:
 
 
 def private(path: str) -> str:
-    """Return the D-Bus address of a socket in the file system."""
+    """Return the D-Bus address of a socket at a path."""
     plain = encode(path)
     return "unix:path=" + "".join(chr(byte) if byte in UNESCAPED else f"%{byte:02x}" for byte in plain)
 
 
 def connect(*, user: bool) -> Manager:
-    """Return a connection to the system's manager, or to the user's. Raises Failure with every way that was tried."""
+    """Return a connection to the system's manager, or to the user's. Raises Failure with every address tried."""
     problems = []
     for address, bus in addresses(user=user):
         try:
@@ -103,7 +103,7 @@ class Manager:
     def __init__(self, connection: Connection, *, bus: bool) -> None:
         self.connection = connection
         if not bus:
-            # The private socket needs no subscription: its clients get every signal of the manager.
+            # The private socket needs no subscription: its clients receive every signal of the manager.
             return
         try:
             connection.call(BUS, "/org/freedesktop/DBus", BUS, "Hello")
@@ -126,7 +126,7 @@ class Manager:
         return self.connection.call(SERVICE, OBJECT, MANAGER, member, signature, *args)
 
     def start_scope(self, unit: str, properties: Iterable[Property], pid: int) -> None:
-        """Start the scope with the process in it; return when systemd is done. Raises UnitExists or Failure."""
+        """Start the scope with the process in it, and wait until systemd is done. Raises UnitExists or Failure."""
         given = list(properties)
         again = True
         while True:
@@ -138,7 +138,7 @@ class Manager:
                 if error.name == f"{SERVICE}.UnitExists":
                     if not again:
                         raise UnitExists(unit) from None
-                    # It may be one that has failed and is only remembered, or is just about to go.
+                    # The old unit may have failed and only be remembered, or be about to disappear.
                     again = False
                     self.reset_failed(unit)
                 elif (unknown := unknown_property(error, given)) is not None:
@@ -155,7 +155,7 @@ class Manager:
             )
 
     def _wait_for_job(self, job: str, unit: str) -> str:
-        """Return the result of a job: done, canceled, timeout, failed, dependency, skipped … ."""
+        """Wait for a job and return its result: done, canceled, timeout, failed, dependency, skipped …."""
         deadline = time.monotonic() + SECONDS
         while True:
             try:
@@ -166,7 +166,7 @@ class Manager:
                 return str(values[3])
 
     def stop(self, unit: str) -> None:
-        """Stop a unit whose processes were killed, and wait until it has stopped; one that is gone is fine."""
+        """Stop a unit whose processes have been killed, and wait until it has stopped; ignore one that is gone."""
         try:
             (job,) = self._call("StopUnit", "ss", unit, "replace")
         except CallFailed as error:
@@ -178,14 +178,14 @@ class Manager:
             raise Failure(f'systemd could not stop {unit}: its job ended with "{result}"')
 
     def reset_failed(self, unit: str) -> None:
-        """Let systemd forget a unit that has failed; one that has not, or is gone, is fine."""
+        """Make systemd forget a unit that has failed; ignore one that has not, or is gone."""
         try:
             self._call("ResetFailedUnit", "s", unit)
         except CallFailed:
             return
 
     def knows(self, unit: str) -> bool:
-        """Whether the unit is in systemd's memory."""
+        """Whether systemd still knows the unit."""
         try:
             self._call("GetUnit", "s", unit)
         except CallFailed as error:
@@ -195,11 +195,11 @@ class Manager:
         return True
 
     def wait_until_gone(self, unit: str, seconds: float = VANISH_SECONDS) -> bool:
-        """Wait until systemd has forgotten the unit; False when it has not in that time."""
+        """Wait until systemd has forgotten the unit; return False when it has not in that time."""
         return any(not self.knows(unit) for _ in cgroup.attempts(seconds, 0.05))
 
     def set_properties(self, unit: str, properties: Iterable[Property]) -> None:
-        """Change properties of a unit that runs, until the next boot. Raises Failure; then none was changed."""
+        """Change properties of a running unit, until the next boot. Raises Failure; then none has changed."""
         given = list(properties)
         while given:
             values = [(each.name, (each.signature, each.value)) for each in given]
@@ -214,34 +214,34 @@ class Manager:
 
 
 class UnitExists(Failure):
-    """Another unit has the name: it is not this container's, and must be left alone."""
+    """Another unit, which is not this container's, has the name and must be left alone."""
 
     def __init__(self, unit: str) -> None:
         super().__init__(
-            f"systemd has a unit {unit} already",
+            f"systemd already has a unit {unit}",
             pointer="/linux/cgroupsPath",
             hint="another container or service uses it; delete that one or choose another cgroupsPath",
         )
 
 
 def named_property(error: CallFailed, properties: Iterable[Property]) -> Property | None:
-    """Return the property that an error's text speaks of, the longest name first."""
+    """Return the property that an error's text mentions; if several, the one with the longest name."""
     words = error.text.replace(",", " ").replace("'", " ").replace("=", " ").replace(":", " ").split()
     found = [each for each in properties if each.name in words]
     return max(found, key=lambda each: len(each.name), default=None)
 
 
 def unknown_property(error: CallFailed, properties: Iterable[Property]) -> Property | None:
-    """Return the property that this systemd is too old for, if it can be left out."""
+    """Return the property that this systemd is too old to know, if it can be left out."""
     found = named_property(error, properties) if error.name == NO_PROPERTY else None
     return found if found is not None and found.derived else None
 
 
 def refusal(what: str, error: CallFailed, properties: Iterable[Property]) -> Failure:
-    """Return the failure that says what systemd refused, and which property of which place in the config it is."""
+    """Return a failure that says what systemd refused, with the property and its place in the config."""
     named = named_property(error, properties)
     if named is None:
-        # Of a value of the wrong type systemd does not say whose it is; ours have the right one.
+        # systemd does not say which property has a value of the wrong type; only those of annotations can.
         asked = [each.pointer for each in properties if each.pointer.startswith("/annotations/")]
         pointer = None if not asked else asked[0] if len(asked) == 1 else "/annotations"
         return Failure(f"{what}: {error.text} ({error.name.rpartition('.')[2]})", pointer=pointer)
@@ -249,29 +249,29 @@ def refusal(what: str, error: CallFailed, properties: Iterable[Property]) -> Fai
 
 
 def start_scope(record: Record, unit: str, properties: Iterable[Property], pid: int) -> None:
-    """Start a container's scope with its init in it; the record names the unit before it exists. Raises Failure."""
+    """Start a container's scope with its init in it. The record names the unit before it exists. Raises Failure."""
     with connect(user=record["systemd_user"]) as manager:
         try:
             manager.start_scope(unit, properties, pid)
         except UnitExists:
-            # Not ours: the clean-up has nothing to remove.
+            # The unit is not ours, so the clean-up must not remove it.
             del record["systemd_unit"]
             raise
 
 
 def set_unit_properties(record: Record, properties: Iterable[Property]) -> None:
-    """Tell systemd the limits of a container that are about to be written to its cgroup (`update`).
+    """Set in systemd the limits that are about to be written to a container's cgroup (`update`).
 
-    Without it, the next `systemctl daemon-reload` would bring the old ones back. Raises Failure; then none has changed.
+    Otherwise the next `systemctl daemon-reload` would restore the old ones. Raises Failure; then none has changed.
     """
     with connect(user=record["systemd_user"]) as manager:
         manager.set_properties(record["systemd_unit"], properties)
 
 
 def remove_scope(record: Record) -> None:
-    """Stop the container's scope, whose processes were killed, and wait until unit and cgroup are gone.
+    """Stop the container's scope, whose processes have been killed, and wait until unit and cgroup are gone.
 
-    Where systemd can't be reached any more, the cgroup is removed all the same. Raises Failure.
+    When systemd can no longer be reached, remove the cgroup all the same. Raises Failure.
     """
     unit = record["systemd_unit"]
     group = cgroup.owned(record)
@@ -286,7 +286,7 @@ def remove_scope(record: Record) -> None:
         if group is not None:
             group.wait_until_empty()
             manager.stop(unit)
-            # Nothing is left, unless the container's own cgroups below it were in systemd's way.
+            # This does something only if cgroups that the container made kept systemd from removing its cgroup.
             group.remove()
         elif "cgroup_id" not in record:
             ended = end_orphan(manager, unit, cgroup.of(record))
@@ -296,11 +296,11 @@ def remove_scope(record: Record) -> None:
 
 
 def end_orphan(manager: Manager, unit: str, group: cgroup.Cgroup) -> bool:
-    """End a scope whose create was killed before it could note that the scope is its own; return whether it had to.
+    """End a scope whose create was killed before it could record it as its own; return whether that was necessary.
 
     Its only process was init, which ends with its parent, and systemd ends a scope when its last process has gone. But
-    a process that had just ended is not moved, although the kernel takes its pid: nothing ever was in such a scope, so
-    nothing ever leaves it. One that goes on with processes in it is somebody else's.
+    a process that has just ended is not moved, although the kernel accepts its pid: then no process was ever in the
+    scope, so none ever leaves it. A scope that still has processes is somebody else's.
     """
     for _ in cgroup.attempts(VANISH_SECONDS, 0.01):
         if cgroup.identity(group.path) == -1:

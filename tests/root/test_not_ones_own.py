@@ -159,7 +159,7 @@ def test_an_unsound_record(container: Make, bystander: Bystander, key: str, valu
     pid = box.pid
     damage(box, {key: value})
     for command in (["state"], ["kill"], ["delete"]):
-        says(box.runtime.fails(*command, box.id), f"has no sound '{key}'", "delete --force removes the container")
+        says(box.runtime.fails(*command, box.id), f"has no valid '{key}'", "delete --force removes the container")
     box.delete("--force")
     assert not process_runs(pid)
     assert box.id not in box.runtime.ids()
@@ -183,7 +183,7 @@ def test_the_root_is_no_mount_of_a_container(workdir: Path) -> None:
     try:
         for place in ("/", "//", "/a/..", "/.", ""):
             (workdir / "record").write_text(json.dumps({**box, "mounts": [[place, 1]]}))
-            with pytest.raises(Failure, match="no sound 'mounts'"):
+            with pytest.raises(Failure, match="no valid 'mounts'"):
                 read_record(fd, "record", "record", "c")
         (workdir / "record").write_text(json.dumps({**box, "mounts": [["/a/b", 1]]}))
         assert read_record(fd, "record", "record", "c")["mounts"] == [["/a/b", 1]]
@@ -382,7 +382,7 @@ class TestStateRoot:
 
     def refused(self, root: Path, *words: str) -> None:
         for command in (["state", "x"], ["delete", "--force", "x"], ["list"], ["kill", "x"]):
-            says(Runtime(root).fails(*command), f"the state root {root} can't be believed", *words)
+            says(Runtime(root).fails(*command), f"the state root {root} can't be trusted", *words)
 
     def test_somebody_elses_directory(self, workdir: Path, bundle: Bundle) -> None:
         root = workdir / "users"

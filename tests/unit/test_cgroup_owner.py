@@ -91,16 +91,16 @@ class TestNote:
         notes.problem = number
         assert ownership.note_on("/") is None
         if number in (errno.ENOENT, errno.ENODEV):
-            with pytest.raises(Failure, match="note on the cgroup whose it is"):
+            with pytest.raises(Failure, match="write the owner's note on the cgroup"):
                 ownership.write_note(0, "x")
         else:
             ownership.write_note(0, "x")
 
     def test_what_cannot_be_told(self, notes: Notes) -> None:
         notes.problem = errno.EIO
-        with pytest.raises(Failure, match=r"^read on the cgroup whose it is: input/output error \(EIO\)$"):
+        with pytest.raises(Failure, match=r"^read the owner's note on the cgroup: input/output error \(EIO\)$"):
             ownership.note_on("/")
-        with pytest.raises(Failure, match=r"^note on the cgroup whose it is: input/output error \(EIO\)$"):
+        with pytest.raises(Failure, match=r"^write the owner's note on the cgroup: input/output error \(EIO\)$"):
             ownership.write_note(0, "x")
 
 
@@ -124,7 +124,7 @@ class TestOwned:
         fd = os.open(tmp_path / "a", os.O_RDONLY)
         try:
             assert not ownership.has_note(fd, "b") and not ownership.has_note(fd, "none")
-            with pytest.raises(Failure, match=r"look at the cgroups below: .*\(ENAMETOOLONG\)"):
+            with pytest.raises(Failure, match=r"inspect the cgroups below: .*\(ENAMETOOLONG\)"):
                 ownership.has_note(fd, "x" * 300)
         finally:
             os.close(fd)
@@ -284,19 +284,19 @@ class TestRemove:
         cgroup.Cgroup(f"{tmp_path}/top").remove()
 
     @pytest.mark.parametrize(
-        ("procs", "left"),
+        ("procs", "why"),
         [
-            ("3\n", "process 3"),
-            ("".join(f"{pid}\n" for pid in range(1, 12)), "process 1, 2, 3, 4, 5, 6, 7, 8"),
-            ("", "something, but no process,"),
+            ("3\n", "process 3 is still in it"),
+            ("".join(f"{pid}\n" for pid in range(1, 12)), "process 1, 2, 3, 4, 5, 6, 7, 8 is still in it"),
+            ("", "it is busy but has no processes"),
         ],
     )
-    def test_one_that_is_in_use(self, tmp_path: Path, procs: str, left: str) -> None:
+    def test_one_that_is_in_use(self, tmp_path: Path, procs: str, why: str) -> None:
         (tmp_path / "a").mkdir()
         (tmp_path / "a/cgroup.procs").write_text(procs)
         with pytest.raises(Failure) as caught:
             cgroup.Cgroup(str(tmp_path)).remove(0)
-        assert str(caught.value) == f"cgroup {tmp_path} can't be removed: {left} is still in it after 0 s"
+        assert str(caught.value) == f"cgroup {tmp_path} can't be removed: {why} after 0 s"
 
     def test_it_is_tried_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         busy, tried = [errno.EBUSY, errno.ENOTEMPTY, errno.EBUSY], []
@@ -333,4 +333,4 @@ class TestRemove:
         with pytest.raises(Failure) as caught:
             group.wait_until_empty(0)
         pids = "1, 2, 3, 4, 5, 6, 7, 8"
-        assert str(caught.value) == f"cgroup {tmp_path}: process {pids} was killed but does not end"
+        assert str(caught.value) == f"cgroup {tmp_path}: process {pids} was killed but does not exit"

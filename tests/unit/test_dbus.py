@@ -188,7 +188,7 @@ def test_not_dbus(peers: Any) -> None:
         while peer.recv(4096):
             pass
 
-    with pytest.raises(Failure, match="speaks no D-Bus"):
+    with pytest.raises(Failure, match="does not speak D-Bus"):
         peers(act).connect()
 
 

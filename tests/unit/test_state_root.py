@@ -65,7 +65,7 @@ class TestWrittenByOthers:
         (tmp_path / "root").mkdir()
         (tmp_path / "root").chmod(mode)
         assert refused(tmp_path / "root") == (
-            f"the state root {tmp_path}/root can't be believed: {tmp_path}/root can be written by others "
+            f"the state root {tmp_path}/root can't be trusted: {tmp_path}/root can be written by others "
             f"(mode {mode:04o}); give a --root that nobody else can write to"
         )
 

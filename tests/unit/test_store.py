@@ -368,7 +368,7 @@ class TestDamagedRecord:
     )
     def test_a_value_that_no_command_writes(self, store: Store, file: Path, key: str, value: Any) -> None:
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-        assert f"has no sound {key!r}" in self.refused(store)
+        assert f"has no valid {key!r}" in self.refused(store)
 
     def test_paths_of_any_bytes(self, store: Store, file: Path) -> None:
         """What create has written is read again."""

@@ -108,10 +108,10 @@ class TestRecord:
         with pytest.raises(Failure) as caught:
             read({**RECORD, **OPTIONAL, key: value})
         name = "systemd_unit" if key == "cgroup" and value == "/a" else key
-        assert str(caught.value) == f'the state record of container "c", /root/c/s, has no sound {name!r}'
+        assert str(caught.value) == f'the state record of container "c", /root/c/s, has no valid {name!r}'
 
     def test_a_unit_without_its_manager(self, read: Any) -> None:
-        with pytest.raises(Failure, match="has no sound 'systemd_unit'"):
+        with pytest.raises(Failure, match="has no valid 'systemd_unit'"):
             read({**RECORD, "systemd_unit": "c.scope"})
 
     def test_of_another_container(self, read: Any) -> None:
@@ -165,7 +165,7 @@ class TestStore:
     def test_ids_that_are_told_why(self, store: Store) -> None:
         with pytest.raises(Failure) as caught:
             store.open("x" * 256)
-        assert str(caught.value) == "invalid container ID format: 256 characters, at most 255 are possible"
+        assert str(caught.value) == "invalid container ID format: 256 characters, at most 255 are allowed"
         with pytest.raises(Failure) as caught:
             store.open("a b")
         assert str(caught.value) == "invalid container ID format: 'a b'; use letters, digits and _ + . -"
@@ -179,7 +179,7 @@ class TestStore:
         monkeypatch.setattr(store_module, "trusted", lambda path: ("/elsewhere", True))
         with pytest.raises(Failure) as caught:
             self.made(store, "c")
-        words = "was exchanged while its directories were made"
+        words = "was replaced while its directories were made"
         assert str(caught.value) == f"the state root {store.root} {words}"
         assert os.listdir(store.root) == []
 

@@ -117,7 +117,7 @@ class TestStart:
 
     def test_a_unit_that_runs_is_left_alone(self) -> None:
         exists = error("systemd1.UnitExists", "Unit x.scope already exists.")
-        with pytest.raises(client.UnitExists, match=r"has a unit x\.scope already"):
+        with pytest.raises(client.UnitExists, match=r"already has a unit x\.scope"):
             manager(Fake(exists, [], exists)).start_scope("x.scope", GIVEN, 42)
 
     def test_a_systemd_that_is_too_old_goes_without(self) -> None:

@@ -197,7 +197,7 @@ class TestRefusal:
 
     def test_another_unit_of_the_name(self) -> None:
         assert str(client.UnitExists("u")) == (
-            "systemd has a unit u already [config.json#/linux/cgroupsPath]; "
+            "systemd already has a unit u [config.json#/linux/cgroupsPath]; "
             "another container or service uses it; delete that one or choose another cgroupsPath"
         )
 
@@ -371,7 +371,7 @@ class TestWire:
     @pytest.mark.parametrize(
         ("kind", "data", "words"),
         [
-            ("s", "01 00 00 00 61 62", "a text without its NUL"),
+            ("s", "01 00 00 00 61 62", "a string without its NUL"),
             ("v", "02 75 75 00 00 00", "a variant of signature 'uu'"),
             ("v", "00 00", "a variant of signature ''"),
             ("au", "08 00 00 00 01 00 00 00", "an array reaches beyond the end of its message"),

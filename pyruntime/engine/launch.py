@@ -214,6 +214,7 @@ def walk(plan: Plan, first: int, slots: Slots, launched: Launched) -> None:
             try:
                 channel.send_go(launched.channel, channel.shared_names(plan, run_start, position), slots)
             except channel.PeerDied:
+                raise_report(plan, launched)
                 raise init_died(steps[position], launched) from None
             run_start = position
             if position > last_host:
@@ -250,12 +251,18 @@ def apply_beside(plan: Plan, position: int, slots: Slots, launched: Launched) ->
     except channel.StepFailure as failure:
         if failure.errno not in (errno.ENOENT, errno.ESRCH) or not kernel.poll([(launched.pidfd, POLLIN)], 0):
             raise
-        try:
-            channel.receive(launched.channel, plan, INIT)  # init's own report, raised as a Failure
-        except channel.PeerDied:
-            pass
+        raise_report(plan, launched)
         text = f"init died ({death(launched)}) before {step.called()}"
         raise Failure(text, pointer=step.pointer or None) from None
+
+
+def raise_report(plan: Plan, launched: Launched) -> None:
+    """Raise the Failure that init reported before it ended; return if it reported none."""
+    try:
+        _, fds = channel.receive(launched.channel, plan, INIT)
+    except channel.PeerDied:
+        return
+    channel.close_all(fds)
 
 
 def take_over(plan: Plan, begun: int, end: int, slots: Slots, launched: Launched) -> None:

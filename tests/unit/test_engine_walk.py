@@ -17,6 +17,7 @@ from pyruntime.step import HOST, INIT, JOIN, Flags, Plan, Slot, Step
 
 pytestmark = pytest.mark.usefixtures("steps_on_pipes")
 
+ENDED = os.WEXITED | os.WNOWAIT
 LATE = 5.0
 """Seconds after which an init that waits in vain is let go, so that the test fails and doesn't hang."""
 
@@ -177,6 +178,20 @@ def test_what_init_does_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(init, "close_the_rest", fails)
     plan = Plan([CLONE, Step(HOST, "", "getcwd_raw"), Step(INIT, "", "getcwd_raw"), Step(HOST, "", "getcwd_raw")])
+    with pytest.raises(StepFailure, match=r"^clone3\(0, -1\): cannot allocate memory \(ENOMEM\)") as caught:
+        launch.launch(plan, {})
+    assert caught.value.position == 0
+
+
+def test_an_init_that_has_failed_before_the_host_lets_it_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own reason is told, and not that nobody is there any more."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "")
+
+    monkeypatch.setattr(init, "close_the_rest", fails)
+    monkeypatch.setattr(calls, "await_end", lambda pidfd: os.waitid(os.P_PIDFD, pidfd, ENDED), raising=False)
+    plan = Plan([CLONE, Step(HOST, "", "await_end", Slot("init_pidfd")), Step(INIT, "/b", "getcwd_raw")])
     with pytest.raises(StepFailure, match=r"^clone3\(0, -1\): cannot allocate memory \(ENOMEM\)") as caught:
         launch.launch(plan, {})
     assert caught.value.position == 0

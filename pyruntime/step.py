@@ -8,6 +8,7 @@ up in the kernel's table, so that the numbers come only from the system's header
 
 from __future__ import annotations
 
+from . import observer
 from .text import decode, quoted
 
 TYPE_CHECKING = False
@@ -121,6 +122,16 @@ class Step:
 
     def apply(self, kernel: Kernel, slots: Slots) -> None:
         """Run the step; raise OSError (or what the kernel layer raises) when it fails."""
+        if observer.current is None:
+            self._run(kernel, slots)
+            return
+        record = observer.begin(self)
+        try:
+            self._run(kernel, slots)
+        finally:
+            observer.end(record)
+
+    def _run(self, kernel: Kernel, slots: Slots) -> None:
         try:
             args = [resolve(arg, kernel, slots) for arg in self.args]
         except EmptySlot:

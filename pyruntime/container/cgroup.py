@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel
+from .. import kernel, observer
 from ..errors import Failure
 from ..kernel.procfs import write_file
 from ..text import decode
@@ -356,6 +356,7 @@ def in_use(path: str) -> bool:
     return False
 
 
+@observer.phase
 def remove_made(record: Record) -> None:
     """Remove a cgroup of the cgroupfs driver and, bottom up, the empty parents that create made for it."""
     group = owned(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from .. import observer
 from ..errors import Failure
 from ..spec.jsontext import loads
 from ..text import decode
@@ -168,6 +169,7 @@ def read_file(dirfd: int, name: str) -> bytes:
         posix.close(fd)
 
 
+@observer.phase
 def write_file(dirfd: int, name: str, data: bytes, *, sync: bool = True) -> None:
     """Replace a file atomically: readers see the old content or the new, and with sync so they do after a crash."""
     temporary = f"{name}.tmp"

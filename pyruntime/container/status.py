@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel
+from .. import kernel, observer
 from ..errors import Failure
 from ..state_files import START_SOCKET
 from ..text import decode, show
@@ -44,6 +44,7 @@ class Status:
             self.pidfd = -1
 
 
+@observer.phase
 def status_of(container: Container) -> Status:
     """Return the container's current status. Raises Failure when its record is damaged.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel
+from .. import kernel, observer
 from ..errors import Failure, errno_text, one_line, os_error_text
 from ..step import INIT, Step
 from ..text import encode, quoted, show
@@ -235,6 +235,7 @@ def close_all(fds: list[int]) -> None:
         posix.close(fd)
 
 
+@observer.phase
 def receive_go(fd: int, slots: Slots, expected: list[str], plan: Plan, side: str) -> None:
     """Wait for the other side's GO and put its descriptors into their slots.
 
@@ -254,6 +255,7 @@ def shared_names(plan: Plan, first: int, end: int) -> list[str]:
     return [step.into for step in plan.steps[first:end] if step.share and step.into]
 
 
+@observer.phase
 def wait_for_exec(fd: int, plan: Plan | None = None) -> None:
     """Wait until the process at the other end of fd has executed its program.
 

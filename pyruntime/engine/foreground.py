@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel
+from .. import kernel, observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Signals:
         posix.close(self.fd)
 
 
+@observer.phase
 def wait(pid: int, pidfd: int, signals: Signals, terminal: Terminal | None = None, notify: Notify | None = None) -> int:
     """Wait for the program and return its exit status, or 128 plus the signal that killed it.
 

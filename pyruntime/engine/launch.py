@@ -6,7 +6,7 @@ import errno
 import gc
 import posix
 
-from .. import kernel, log
+from .. import kernel, log, observer
 from ..errors import Failure
 from ..step import HOST, INIT, JOIN, resolve
 from . import calls, channel, init
@@ -64,6 +64,7 @@ class Launched:
         self.channel = self.pidfd = -1
 
 
+@observer.phase
 def launch(plan: Plan, slots: Slots) -> Launched:
     """Run the plan; return the process it created once the last host step is done.
 
@@ -125,6 +126,7 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     # Live objects are shared with init copy-on-write; a garbage collection in either process would only copy them.
     gc.disable()
     gc.freeze()
+    record = observer.begin(step)  # the one step that is not applied: two processes come back from it
     try:
         joins = [at for at, each in enumerate(plan.steps[:position]) if each.side == JOIN]
         if joins:
@@ -137,6 +139,7 @@ def clone(plan: Plan, position: int, slots: Slots, launched: Launched) -> None:
     except OSError as error:
         raise channel.failure_of(step, error, position) from error
     finally:
+        observer.end(record)
         posix.close(init_end)
     slots["init_pid"] = launched.pid
     slots["init_pidfd"] = launched.pidfd

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from .. import observer
 from ..errors import Failure, InvalidConfig
 from ..text import decode
 from .data import NAMESPACE_FILES, Host, Namespaces, levels_above
@@ -85,6 +86,7 @@ def namespaces(config: dict[str, Any], found: HostNamespaces | None = None) -> N
     return Namespaces(new, joined, shared, found.protected if found is not None else frozenset())
 
 
+@observer.phase
 def host(rootfs: str, listed: Namespaces, inner_sources: frozenset[int] = frozenset()) -> Host:
     """Probe the host for a root file system and namespaces that have been examined already."""
     bounding_caps, last_cap = capabilities()
@@ -98,6 +100,7 @@ def host(rootfs: str, listed: Namespaces, inner_sources: frozenset[int] = frozen
     )
 
 
+@observer.phase
 def find_rootfs(config: dict[str, Any], bundle: str) -> str:
     """Return the absolute path of the root file system; raise InvalidConfig when it is not a directory."""
     path = config["root"]["path"]

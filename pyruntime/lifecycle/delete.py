@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel, log
+from .. import kernel, log, observer
 from ..container import cgroup
 from ..container.ownership import note_on
 from ..container.record import boot_id
@@ -87,6 +87,7 @@ def check_stopped(container: Container) -> None:
         )
 
 
+@observer.phase
 def destroy(container: Container) -> None:
     """End what runs and remove what create made, at whatever stage it stopped: processes, mounts, cgroup, state.
 
@@ -156,6 +157,7 @@ def record_from_config(container: Container) -> Record:
     return {}
 
 
+@observer.phase
 def end_processes(container: Container) -> None:
     """Kill init and everything in the cgroup, and wait until init is gone."""
     record = container.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import observer
 from ..host import probe
 from ..host.data import Place
 from ..plan import cgroup, extensions
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ..container.record import Record
 
 
+@observer.phase
 def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool) -> Place:
     """Return the place that a config asks for, with what is there now. systemd: which driver makes the cgroup, and so
     what cgroupsPath means. Raises InvalidConfig for a path that the driver can't have."""
@@ -43,6 +45,7 @@ def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool
     )
 
 
+@observer.phase
 def of_record(record: Record) -> Place:
     """Return the place of a container that exists."""
     mount, path = record["cgroup_mount"], record["cgroup"]

@@ -5,6 +5,7 @@ Read it from top to bottom: this list is what happens.
 
 from __future__ import annotations
 
+from .. import observer
 from ..state_files import START_SOCKET
 from ..step import HOST, INIT, Flags, Octal, Plan, Slot, Step
 from . import (
@@ -43,6 +44,7 @@ EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 """Those before `start`, in the order in which they run."""
 
 
+@observer.phase
 def build_create(config: dict[str, Any], host: Host, place: Place, wishes: Wishes) -> Plan:
     """Return the plan that creates the container and, once `start` asks for it, becomes its program."""
     unsupported.check(config)
@@ -106,6 +108,7 @@ def in_new_namespaces(config: dict[str, Any], host: Host) -> list[Step]:
     return [*outside, *guard_steps(), *pid]
 
 
+@observer.phase
 def build_exec(program: dict[str, Any], config: dict[str, Any], host: Host, wishes: Wishes, init_pid: int) -> Plan:
     """Return the plan that adds a process to a running container.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posix
 
+from .. import observer
 from ..errors import InvalidConfig
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ LARGEST = 64 << 20
 """The maximum size of a document, in bytes."""
 
 
+@observer.phase
 def load_config(bundle: str, config_path: str | None = None) -> tuple[bytes, dict[str, Any]]:
     """Return a bundle's config.json, both raw and parsed; config_path names a file to read in its place.
 
@@ -38,6 +40,7 @@ def load_config(bundle: str, config_path: str | None = None) -> tuple[bytes, dic
     return raw, _object(raw, path)
 
 
+@observer.phase
 def load_process(path: str) -> dict[str, Any]:
     """Return the process document of `exec --process`; raise InvalidConfig when it can't be read or isn't an object."""
     return _object(read_file(path), path)
@@ -94,6 +97,7 @@ def _unreadable(what: str, error: OSError) -> InvalidConfig:
     return InvalidConfig(what, plain)
 
 
+@observer.phase
 def validate(config: Mapping[str, Any], host_namespaces: Callable[[Any], frozenset[str]] | None = None) -> list[str]:
     """Check a config against the schema and the spec's rules; return warnings to log. Raises InvalidConfig.
 
@@ -108,6 +112,7 @@ def validate(config: Mapping[str, Any], host_namespaces: Callable[[Any], frozens
     return warnings + names.near_misses(config)
 
 
+@observer.phase
 def validate_process(process: Mapping[str, Any], what: str = "process") -> list[str]:
     """Check a process document of `exec`; return warnings to log. what: its name, for errors. Raises InvalidConfig."""
     from . import _validator, checks, names

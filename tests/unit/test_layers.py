@@ -11,22 +11,24 @@ from pyruntime import options
 
 ROOT = Path(pyruntime.__file__).parent
 
-LIFECYCLE = {"errors", "log", "step", "state_files", "kernel", "spec", "host", "plan", "engine", "container", "text"}
+LOWEST = {"errors", "log", "observer", "state_files", "step", "text"}
+LIFECYCLE = {*LOWEST, "kernel", "spec", "host", "plan", "engine", "container"}
 ALLOWED = {
     "text": set(),
     "errors": {"text"},
     "log": {"text"},
     "options": set(),
     "state_files": set(),
-    "step": {"text"},
+    "observer": set(),
+    "step": {"observer", "text"},
     "caller": {"errors", "text"},
-    "trace": {"step", "kernel", "spec.jsontext", "errors", "text"},
+    "trace": {"observer", "step", "kernel", "spec.jsontext", "errors", "text"},
     "kernel": {"errors", "text"},
-    "spec": {"errors", "text"},
-    "host": {"kernel", "errors", "text"},
-    "plan": {"state_files", "step", "spec", "host.data", "errors", "text"},
-    "engine": {"state_files", "step", "kernel", "errors", "log", "spec.jsontext", "text"},
-    "container": {"state_files", "kernel", "spec.jsontext", "errors", "text"},
+    "spec": {"observer", "errors", "text"},
+    "host": {"observer", "kernel", "errors", "text"},
+    "plan": {"observer", "state_files", "step", "spec", "host.data", "errors", "text"},
+    "engine": {"observer", "state_files", "step", "kernel", "errors", "log", "spec.jsontext", "text"},
+    "container": {"observer", "state_files", "kernel", "spec.jsontext", "errors", "text"},
     "lifecycle": LIFECYCLE,
     "commands": {*LIFECYCLE, "lifecycle", "caller", "options"},
     "cli": {"errors", "log", "options", "caller", "commands", "lifecycle.protection", "trace", "kernel", "text"},

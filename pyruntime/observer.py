@@ -1,0 +1,52 @@
+"""Where somebody may watch a command at work. Nobody does unless `--trace` was given, and then only a check is paid."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeVar
+
+    from .step import Step
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+    class Observer(Protocol):
+        """Sees the steps of a plan on both sides, and the phases of a command on the host."""
+
+        def begin(self, step: Step) -> int:
+            """A step begins; what is returned is handed to end()."""
+
+        def end(self, record: int) -> None:
+            """The step has come back, or failed."""
+
+        def phase(self, name: str, function: Callable[[], Any]) -> Any:
+            """Call the function and return its result."""
+
+
+current: Observer | None = None
+"""Who watches."""
+
+
+def begin(step: Step) -> int:
+    return current.begin(step) if current is not None else -1
+
+
+def end(record: int) -> None:
+    if current is not None:
+        current.end(record)
+
+
+def phase(function: Function) -> Function:
+    """Make each call of a function a phase that an observer sees, under the name of its module and its own."""
+    name = f"{function.__module__.removeprefix('pyruntime.')}.{function.__name__}"
+
+    def observed(*args: Any, **options: Any) -> Any:
+        if current is None:
+            return function(*args, **options)
+        return current.phase(name, lambda: function(*args, **options))
+
+    observed.__name__ = function.__name__
+    observed.__module__ = function.__module__
+    observed.__doc__ = function.__doc__
+    return observed  # type: ignore[return-value]

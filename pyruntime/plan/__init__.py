@@ -1,1 +1,1 @@
-"""From a config, the host, the cgroup's place and the caller's wishes to a plan: pure functions that return steps."""
+"""Pure functions that turn a config, the host, the cgroup's place and the caller's wishes into steps of a plan."""

@@ -1,6 +1,6 @@
-"""The order of set-up, in one place: from (config, host, place, wishes) to the plan of create, and of exec.
+"""The order of set-up, in one place: builds the plans of create and exec from (config, host, place, wishes).
 
-Read it from top to bottom: this list is what happens.
+Read it from top to bottom: the steps run in this order.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from .wishes import Wishes
 
 WORK_UMASK = 0o022
-"""While init makes directories and devices, whatever the caller's umask is."""
+"""The umask while init makes directories and devices, regardless of the caller's."""
 DEFAULT_UMASK = Octal(0o022)
-"""Of a container's program, whoever starts it; what runc and crun give it."""
+"""The umask of a container's program, regardless of the caller's; the same as with runc and crun."""
 ARGS0 = "/process/args/0"
 EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
-"""Those before `start`, in the order in which they run."""
+"""The hooks that run before `start`, in order."""
 
 
 @observer.phase
@@ -56,7 +56,7 @@ def build_create(config: dict[str, Any], host: Host, place: Place, wishes: Wishe
     set_limits = not has_start_hooks(config) and not (outside and limits_are_forbidden(config))
     plan.steps = [
         *guard_host(),
-        # Host: what can fail early, and every descriptor that init is to inherit.
+        # Host: everything that can fail early, and every descriptor that init inherits.
         *(cgroup_before_init(config, host, place) if not place.unit else ()),
         *namespaces.open_steps(config, host),
         *seccomp.compile_steps(config),
@@ -84,7 +84,7 @@ def build_create(config: dict[str, Any], host: Host, place: Place, wishes: Wishe
         *(come_inside(program, config, host) if outside else ()),
         *(late_resources(config, host, place) if outside else ()),
         *release_steps(config, wishes),
-        # Init: `start` has been called.
+        # Init: wait until `start` is called.
         Step(INIT, "", "await_start", Slot("start_listener"), Slot("channel"), into="starter"),
         *start_hook_steps(program or {}, config, wishes),
         *(execute_steps(program, config, wishes, set_limits, report="starter") if program else ()),
@@ -95,7 +95,7 @@ def build_create(config: dict[str, Any], host: Host, place: Place, wishes: Wishe
 
 
 def in_new_namespaces(config: dict[str, Any], host: Host) -> list[Step]:
-    """What needs init to be in its new namespaces, and init's own first steps, which may be what brings it there."""
+    """Return init's first steps, which may enter its new namespaces, and the steps that need it to be there."""
     outside = [
         *namespaces.after_clone(config, host),
         *namespaces.net_device_steps(config, host),
@@ -112,14 +112,14 @@ def in_new_namespaces(config: dict[str, Any], host: Host) -> list[Step]:
 def build_exec(program: dict[str, Any], config: dict[str, Any], host: Host, wishes: Wishes, init_pid: int) -> Plan:
     """Return the plan that adds a process to a running container.
 
-    The caller fills the slots "cgroup" (init's own cgroup, opened) and "target" (a pidfd of init).
+    The caller fills the slots "cgroup" (init's cgroup, opened) and "target" (a pidfd of init).
     """
     plan = Plan()
     plan.steps = [
         *guard_host(),
         *seccomp.compile_steps(config),
         *console.connect_steps(program, wishes),
-        # The runtime's own affinity is what the new process starts with, before the container's cgroup has a say.
+        # The new process inherits the runtime's affinity, before the container's cgroup takes effect.
         *process.affinity_steps(program, "initial", HOST),
         namespaces.exec_clone_step(),
         *process.host_steps(program, host),
@@ -130,10 +130,10 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], host: Host, wish
         *namespaces.exec_join_steps(config, host, init_pid),
         *process.exec_keyring_steps(host, wishes),
         *console.terminal_steps(program, wishes, root=False, outside=True),
-        # Where config.json has no umask, the caller's counts, which guard_steps kept; as with runc and crun.
+        # If config.json has no umask, use the caller's, which guard_steps saved; as with runc and crun.
         *become_user(program, config, host, plan, Slot("umask"), outside=True),
         *come_inside(program, config, host),
-        # From here on the process is the container's: it goes on when the runtime ends.
+        # From here on the process belongs to the container: it survives the runtime.
         Step(INIT, "", "set_pdeathsig", 0),
         *execute_steps(program, config, wishes, not limits_are_forbidden(config), report="channel", init_pid=init_pid),
     ]
@@ -141,9 +141,9 @@ def build_exec(program: dict[str, Any], config: dict[str, Any], host: Host, wish
 
 
 def come_inside(program: dict[str, Any] | None, config: dict[str, Any], host: Host) -> list[Step]:
-    """From outside into the container's pid namespace: with no more than the program has, and last of all.
+    """Enter the container's pid namespace from outside: last of all, and with only the program's capabilities.
 
-    What is not found outside, because it is below /proc/self, is looked for again.
+    Paths below /proc/self, which can't be found from outside, are looked up again.
     """
     if not program:
         nothing = Step(INIT, "", "capset", *capabilities.NO_SETS)
@@ -164,30 +164,30 @@ def come_inside(program: dict[str, Any] | None, config: dict[str, Any], host: Ho
 
 
 def late_resources(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
-    """Host, once init is there: limits that would have kept it out."""
+    """Host, once init is in the cgroup: limits that would have kept it out."""
     return [] if place.unit else resources.late_resource_steps(config, host, place)
 
 
 def cgroup_before_init(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
-    """With the cgroupfs driver: the cgroup with its limits, for clone3 to start init inside."""
+    """With the cgroupfs driver: make the cgroup with its limits, so that clone3 can start init inside."""
     return [*cgroup.cgroup_steps(place), *resources.resource_steps(config, host, place)]
 
 
 def cgroup_around_init(config: dict[str, Any], host: Host, place: Place, wishes: Wishes) -> list[Step]:
-    """With the systemd driver: a scope begins with a process in it, so init exists and waits while it is made."""
+    """With the systemd driver: a scope is created with a process in it, so init already exists and waits."""
     from . import systemd
 
     return systemd.scope_steps(config, host, place, wishes)
 
 
 def guard_host() -> list[Step]:
-    """Host: no process that is made from here on can be traced from a user namespace, not even in its first moment
+    """Host: keep all processes created from here on from being traced from a user namespace, even when just created
     (CVE-2016-9962)."""
     return [Step(HOST, "", "set_dumpable", 0)]
 
 
 def guard_steps() -> list[Step]:
-    """Init does not outlive its parent, and has no terminal of the caller's."""
+    """Init: die with the parent, and detach from the caller's terminal."""
     return [
         Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
         Step(INIT, "", "setsid"),
@@ -196,7 +196,7 @@ def guard_steps() -> list[Step]:
 
 
 def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, host: Host, wishes: Wishes) -> list[Step]:
-    """The root file system, what is mounted in it, and the switch into it; hooks where the spec has them."""
+    """Set up the root file system and its mounts, and switch into it; run the hooks where the spec places them."""
     program = config.get("process")
     cwd = (program or {}).get("cwd")
     return [
@@ -207,7 +207,7 @@ def file_system_steps(config: dict[str, Any], parsed: mounts.Parsed, host: Host,
         *rootfs.device_steps(config, host, mounts.new_devs(parsed)),
         *console.terminal_steps(program, wishes, root=True, outside=namespaces.joins_pid(host)),
         *early_hook_steps(config, wishes),
-        # While the host's /dev/null is still in this mount namespace: only then can it be cloned.
+        # The host's /dev/null can be cloned only while it is still in this mount namespace.
         *masked_paths.readonly_steps(config),
         *masked_paths.masked_steps(config),
         *rootfs.enter_root(host, wishes),
@@ -227,7 +227,7 @@ def has_early_hooks(config: dict[str, Any]) -> bool:
 
 
 def early_hook_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
-    """The hooks before `start`; one may run in the container, and others change its device filter: it comes first."""
+    """Run the hooks before `start`, after loading the device filter: some run in the container, others change it."""
     return [
         *(device_filter.device_steps(config) if has_early_hooks(config) else ()),
         *(step for point in EARLY_HOOKS for step in hooks.hook_steps(config, wishes, point)),
@@ -240,7 +240,7 @@ def has_start_hooks(config: dict[str, Any]) -> bool:
 
 
 def start_hook_steps(program: dict[str, Any], config: dict[str, Any], wishes: Wishes) -> list[Step]:
-    """Init: the startContainer hooks, which are programs of the image: they have the container's limits."""
+    """Init: run the startContainer hooks, which are programs of the image, so with the container's limits."""
     if not has_start_hooks(config):
         return []
     return [
@@ -251,12 +251,12 @@ def start_hook_steps(program: dict[str, Any], config: dict[str, Any], wishes: Wi
 
 
 def limits_are_forbidden(config: dict[str, Any]) -> bool:
-    """Whether a process outside loads a filter, before its last clone, that may keep it from setting its limits."""
+    """Return whether a filter loaded before the last clone may prevent the new process from setting its limits."""
     return seccomp.loads_early(config) and not seccomp.surely_permits(config, "prlimit64")
 
 
 def kernel_settings(config: dict[str, Any]) -> list[Step]:
-    """Host name, domain name and sysctls of the container's namespaces."""
+    """Set the host name, domain name and sysctls of the container's namespaces."""
     steps = []
     if config.get("hostname"):
         steps.append(Step(INIT, "/hostname", "sethostname", config["hostname"]))
@@ -274,9 +274,9 @@ def become_user(
     *,
     outside: bool,
 ) -> list[Step]:
-    """From init's rights to the program's: limits, directory, groups, user, capabilities.
+    """Switch from init's rights to the program's: limits, directory, groups, user, capabilities.
 
-    outside: the process is not in the container's pid namespace yet, and has a child that will be (come_inside).
+    outside: the process is not in the container's pid namespace yet; a child of it will be (come_inside).
     """
     user = program.get("user") or {}
     env = process.environment(program)
@@ -290,7 +290,7 @@ def become_user(
         *process.no_new_privs_steps(program),
         *capabilities.before_setuid(sets),
         *process.user_steps(program, host),
-        # A change of user clears the signal for a dead parent, and may set dumpable (prctl(2), fs.suid_dumpable).
+        # A change of user clears the parent-death signal, and may set dumpable (prctl(2), fs.suid_dumpable).
         Step(INIT, "", "set_pdeathsig", Flags("SIGKILL")),
         Step(INIT, "", "set_dumpable", 0),
         *capabilities.after_setuid(sets, keep_sys_admin=seccomp.needs_privilege(config, program)),
@@ -307,7 +307,7 @@ def become_user(
 
 
 def release_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
-    """Hand over: the record is complete before init is let go, and the pid file comes last, because it is a signal."""
+    """Release init: save the complete record first, and write the pid file last, because callers wait for it."""
     steps = [
         *(device_filter.device_steps(config) if not has_early_hooks(config) else ()),
         Step(HOST, "", "save_record", Slot("container"), Slot("init_pid")),
@@ -318,7 +318,7 @@ def release_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
     for path, pointer in receivers:
         if path:
             steps.append(Step(HOST, pointer, "send_descriptor", path, Slot("init_pidfd"), "pidfd"))
-    # The host waits here until init no longer dies with it; only then may it end.
+    # The host waits here until init no longer dies with it; only then may it exit.
     steps.append(Step(HOST, "", "close", Slot("cgroup")))
     if wishes.pid_file:
         steps.append(Step(HOST, "", "write_pid_file", wishes.pid_file, Slot("init_pid")))
@@ -328,12 +328,12 @@ def release_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
 def execute_steps(
     program: dict[str, Any], config: dict[str, Any], wishes: Wishes, set_limits: bool, *, report: str, init_pid: int = 0
 ) -> list[Step]:
-    """Close what the program must not get, and become it; the seccomp filter is the last thing before execve.
+    """Close what the program must not inherit, and execute it; the seccomp filter is loaded right before execve.
 
-    set_limits: the program's limits are not there yet; they are set right before the filter.
+    set_limits: the program's limits are not set yet; set them right before the filter.
 
-    Whatever the caller left open is close-on-exec from the command's start on (cli.py), so that no hook gets it; the
-    program gets those that it is to have (--preserve-fds, LISTEN_FDS), and nothing else that may be open by now.
+    All descriptors that the caller left open are close-on-exec from the command's start (cli.py), so no hook inherits
+    them. The program gets those that it should have (--preserve-fds, LISTEN_FDS), and no others that are open by now.
     """
     if not program.get("args"):
         return []

@@ -21,14 +21,14 @@ NAMES = (
     *("MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"),
     "CHECKPOINT_RESTORE",
 )
-"""All capabilities in the kernel's order: a name's place is its number. A test compares it with the headers."""
+"""All capabilities in the kernel's order: a name's index is its number. A test compares it with the headers."""
 NUMBER = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
 SYS_ADMIN = NUMBER["CAP_SYS_ADMIN"]
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 class Mask(int):
-    """A set of capabilities as a bit mask that shows itself by names, or by what is missing when that is shorter."""
+    """A set of capabilities as a bit mask. Its repr lists their names, or the missing ones when that is shorter."""
 
     def __repr__(self) -> str:
         have = [name for number, name in enumerate(NAMES) if self >> number & 1]
@@ -39,11 +39,11 @@ class Mask(int):
 
 
 NO_SETS = (Mask(0), Mask(0), Mask(0))
-"""Effective, permitted and inheritable of a process that will never be a program."""
+"""Effective, permitted and inheritable sets of a process that will never execute a program."""
 
 
 class Sets:
-    """The sets as masks, and the last capability that this kernel knows."""
+    """The sets as masks, and the highest capability that this kernel knows."""
 
     __slots__ = ("ambient", "bounding", "effective", "inheritable", "last", "permitted")
 
@@ -55,8 +55,8 @@ class Sets:
 def read(program: dict[str, Any], host: Host, warnings: list[str]) -> Sets:
     """Return the sets of a process document.
 
-    A capability that the kernel does not know or that the caller can't grant is left out with a warning (config.md
-    since 1.1); so is an ambient one that is not also permitted and inheritable.
+    Capabilities that the kernel does not know or that the caller can't grant are left out with a warning (config.md
+    since 1.1); so are ambient ones that are not also permitted and inheritable.
     """
     sets = Sets()
     sets.last = host.last_cap
@@ -83,7 +83,7 @@ def read(program: dict[str, Any], host: Host, warnings: list[str]) -> Sets:
 
 
 def before_setuid(sets: Sets) -> list[Step]:
-    """Shrink the bounding set while that is allowed, and keep capabilities over the change of user."""
+    """Shrink the bounding set while this is allowed, and keep capabilities across the change of user."""
     return [
         Step(INIT, "/process/capabilities/bounding", "drop_bounding", Mask(sets.bounding), sets.last),
         Step(INIT, "/process/capabilities", "set_keepcaps", 1),
@@ -94,8 +94,8 @@ def after_setuid(sets: Sets, *, keep_sys_admin: bool) -> list[Step]:
     """Set the other four sets.
 
     keep_sys_admin: without no_new_privs a seccomp filter can only be loaded with CAP_SYS_ADMIN, and it is loaded last,
-    right before execve. The capability stays until then in effective and permitted. The program never has it: execve
-    computes both anew from the inheritable, bounding and ambient sets (capabilities(7)), which do not contain it.
+    right before execve. Until then the capability stays in the effective and permitted sets. The program never has it:
+    execve computes both from the inheritable, bounding and ambient sets (capabilities(7)), which do not contain it.
     """
     extra = 1 << SYS_ADMIN if keep_sys_admin else 0
     pointer = "/process/capabilities"
@@ -115,5 +115,5 @@ def after_setuid(sets: Sets, *, keep_sys_admin: bool) -> list[Step]:
 
 
 def masks(sets: Sets) -> tuple[Mask, Mask, Mask]:
-    """Return what capset(2) takes for a program: effective, permitted, inheritable."""
+    """Return the arguments of capset(2) for a program: effective, permitted, inheritable."""
     return Mask(sets.effective), Mask(sets.permitted), Mask(sets.inheritable)

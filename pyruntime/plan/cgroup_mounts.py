@@ -1,4 +1,4 @@
-"""What a mount of cgroups becomes: the container's own tree in a cgroup namespace, else the whole tree of the host.
+"""Mounts of cgroups: the container's own tree in a cgroup namespace, else the whole tree of the host.
 
 Source: cgroup_namespaces(7); runtime-spec config-linux.md "Control groups"; CVE-2023-25809.
 """
@@ -22,7 +22,7 @@ def is_of_cgroups(mount: dict[str, Any], options: MountOptions) -> bool:
 
 
 def has_own_namespace(host: Host) -> bool:
-    """Whether the container's cgroup namespace, new or joined, is not the host's."""
+    """Return whether the container has a cgroup namespace, new or joined, other than the host's."""
     joined = "cgroup" in host.namespaces.joined and "cgroup" not in host.namespaces.host
     return "cgroup" in host.namespaces.new or joined
 
@@ -30,11 +30,11 @@ def has_own_namespace(host: Host) -> bool:
 def resolved(
     mount: dict[str, Any], options: MountOptions, config: dict[str, Any], host: Host, place: Place
 ) -> dict[str, Any]:
-    """Return the mount as what it becomes; in the options, whether it is read-only.
+    """Return the mount to make instead; the options record whether it is read-only.
 
-    Without a cgroup namespace /proc/self/cgroup names the host's paths, so the host's mount is bound. (A new one would
-    change the options of all cgroup2 mounts, and a user namespace may not make one.) It is writable only where the
-    program has the host's rights anyway; otherwise files of root, such as cgroup.kill, would be open to any root.
+    Without a cgroup namespace /proc/self/cgroup shows the host's paths, so the host's mount is bound. (A new one would
+    change the options of all cgroup2 mounts, and is not permitted in a user namespace.) It is writable only if the
+    program has the host's rights anyway; otherwise any root could write to root's files, such as cgroup.kill.
     """
     if not is_of_cgroups(mount, options):
         return mount
@@ -47,13 +47,13 @@ def resolved(
 
 
 def may_write(config: dict[str, Any], host: Host) -> bool:
-    """Whether the program may change the host's cgroups: root without a user namespace, with CAP_SYS_ADMIN."""
+    """Return whether the program may change the host's cgroups: root with CAP_SYS_ADMIN and no user namespace."""
     sets = (config.get("process") or {}).get("capabilities") or {}
     return not host.namespaces.has_user and "CAP_SYS_ADMIN" in (sets.get("bounding") or ())
 
 
 def check_mounted(place: Place) -> None:
-    """Raise InvalidConfig when there is no cgroup2 to put the container into."""
+    """Raise InvalidConfig when cgroup2 is not mounted."""
     if place.mount is None:
         raise InvalidConfig(
             "cgroup version 2 is not mounted on /sys/fs/cgroup",

@@ -21,9 +21,9 @@ def wants_terminal(process: dict[str, Any] | None) -> bool:
 
 
 def connect_steps(process: dict[str, Any] | None, wishes: Wishes) -> list[Step]:
-    """Host, before clone: connect to the caller's console socket, so that a missing listener fails first.
+    """Host, before clone: connect to the caller's console socket, so that a missing listener is detected early.
 
-    A foreground run or exec puts the other end of a socket pair into the slot "console" itself.
+    A foreground run or exec fills the slot "console" itself, with one end of a socket pair.
     """
     if not wants_terminal(process) or wishes.console_socket is None:
         return []
@@ -31,11 +31,11 @@ def connect_steps(process: dict[str, Any] | None, wishes: Wishes) -> list[Step]:
 
 
 def terminal_steps(process: dict[str, Any] | None, wishes: Wishes, *, root: bool, outside: bool) -> list[Step]:
-    """Init: make the terminal, send its master to the caller, and make it the controlling terminal and stdio.
+    """Init: open the terminal, send its master to the caller, and make it the controlling terminal and stdio.
 
-    root: the container is being created, the slot "root" holds its root before pivot, and /dev/console is to be
-    mounted. Otherwise the process has joined a container and its root is "/". outside: the process makes one more,
-    which leads the session and takes the terminal (login_steps).
+    root: the container is being created, slot "root" holds its root before pivot_root, and /dev/console must be
+    mounted. Otherwise the process has joined a container and its root is "/". outside: the process makes another one,
+    which becomes session leader and takes the terminal (login_steps).
     """
     if not wants_terminal(process):
         return []
@@ -58,17 +58,17 @@ def terminal_steps(process: dict[str, Any] | None, wishes: Wishes, *, root: bool
 
 
 def login_steps(process: dict[str, Any] | None) -> list[Step]:
-    """Init, as leader of its session: make the terminal its own."""
+    """Init, as session leader: take the controlling terminal."""
     return [Step(INIT, POINTER, "login_tty", Slot("tty"), closes=("tty",))] if wants_terminal(process) else []
 
 
 def stdio_of_terminal() -> list[Step]:
-    """Init: let go of the caller's stdin, stdout and stderr."""
+    """Init: replace the caller's stdin, stdout and stderr."""
     return [Step(INIT, POINTER, "dup2", Slot("tty"), number) for number in range(3)]
 
 
 def _size_steps(process: dict[str, Any], wishes: Wishes) -> list[Step]:
-    """The window of the caller's own terminal, as it is now, goes before consoleSize."""
+    """Set the window size: the current one of the caller's own terminal takes precedence over consoleSize."""
     size = process.get("consoleSize")
     if wishes.console_size is not None:
         return [Step(INIT, POINTER, "set_window_size", Slot("pty"), *wishes.console_size)]
@@ -78,9 +78,10 @@ def _size_steps(process: dict[str, Any], wishes: Wishes) -> list[Step]:
 
 
 def _line_end_steps(wishes: Wishes) -> list[Step]:
-    """Where the runtime itself carries the bytes, a newline stays one: in a pipe nobody wants a carriage return.
+    """If the runtime itself relays the bytes, keep newlines as they are: a pipe must not get carriage returns.
 
-    A person's terminal adds it (engine/foreground.py). Who receives a terminal over a console socket configures it.
+    The user's terminal adds them (engine/foreground.py). Whoever receives a terminal over a console socket configures
+    it.
     """
     return [] if wishes.console_socket is not None else [Step(INIT, POINTER, "clear_onlcr", Slot("pty"))]
 
@@ -106,7 +107,7 @@ def _mount_console() -> list[Step]:
 
 
 def stdio_steps(process: dict[str, Any] | None) -> list[Step]:
-    """Init: give stdio that is not a terminal to the container's user, so that it can reopen /dev/stdout."""
+    """Init: give stdio that is not a terminal to the container's user, who can then reopen /dev/stdout."""
     uid = ((process or {}).get("user") or {}).get("uid", 0)
     if not uid or wants_terminal(process):
         return []

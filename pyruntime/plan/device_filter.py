@@ -1,7 +1,7 @@
 """The device filter: `linux.resources.devices` as a BPF program of type BPF_PROG_TYPE_CGROUP_DEVICE.
 
-Rules keep the meaning they had in cgroup v1: in order, later ones win, each changes the access it names. Nothing is
-allowed by default, also without rules. Source: runtime-spec config-linux.md "Allowed Device list"; the kernel's
+Rules keep their meaning from cgroup v1: they apply in order, and each changes only the access it names. Nothing is
+allowed by default, even without rules. Source: runtime-spec config-linux.md "Allowed Device list"; the kernel's
 cgroup-v1/devices.rst; bpf(2), bpf-helpers' struct bpf_cgroup_dev_ctx.
 """
 
@@ -23,9 +23,9 @@ KIND = {"b": 1, "c": 2}
 """BPF_DEVCG_DEV_*."""
 ALL = MKNOD | READ | WRITE
 TESTED = (3, 5, 6)
-"""The registers that hold type, major and minor number of the device."""
+"""The registers that hold the type, major and minor number of the device."""
 MOST_TOGETHER = 1000
-"""Rules that one test jumps over: an offset has 16 bits."""
+"""The maximum number of rules that one test jumps over: an offset has 16 bits."""
 
 RUNTIME_RULES: tuple[tuple[str, int | None, int | None, int], ...] = (
     ("c", None, None, MKNOD),
@@ -40,12 +40,12 @@ RUNTIME_RULES: tuple[tuple[str, int | None, int | None, int], ...] = (
     ("c", 5, 2, ALL),
     ("c", 136, None, ALL),
 )
-"""Allowed to every container, after its own rules: making nodes, the default devices, terminals. (An open, not a node,
-is what gives access, so making one is harmless.)"""
+"""Allowed for every container, after its own rules: making nodes, the default devices, terminals. (Making a node is
+harmless, because access is checked when it is opened.)"""
 
 
 class Program(bytes):
-    """BPF instructions that show themselves shortly."""
+    """BPF instructions with a short repr."""
 
     def __repr__(self) -> str:
         return f"{{{len(self) // 8} instructions}}"
@@ -54,8 +54,8 @@ class Program(bytes):
 def device_steps(config: dict[str, Any]) -> list[Step]:
     """Load the filter and attach it to the cgroup of slot "cgroup", before any of the container's programs runs.
 
-    While init is still the runtime's own code there is nothing to keep from it, and the kernel's check of the program
-    takes a good part of the time that init needs.
+    It need not restrict init while that still runs the runtime's own code, and the kernel takes a good part of init's
+    time to verify the program.
     """
     rules = ((config.get("linux") or {}).get("resources") or {}).get("devices") or ()
     pointer = "/linux/resources/devices"
@@ -80,14 +80,14 @@ def device_program(rules: Any) -> Program:
 
 
 def with_runtime_rules(rules: Any) -> list[Rule]:
-    """Return the config's rules, those that name no access left out, and after them the runtime's own."""
+    """Return the config's rules, without those that name no access, followed by the runtime's own."""
     return [*(rule for rule in map(normal, rules) if rule[4]), *((True, *rule) for rule in RUNTIME_RULES)]
 
 
 def allowed(rules: Any) -> dict[Key, int] | None:
     """Return what the filter allows as a list of devices (type, major, minor) and access, None for all devices.
 
-    A rule that takes away a part of a wider one can't be said so; then the list allows more than the filter.
+    The list can't express a rule that denies part of a wider one, and then allows more than the filter.
     """
     everything = False
     found: dict[Key, int] = {}
@@ -104,14 +104,14 @@ def allowed(rules: Any) -> dict[Key, int] | None:
 
 
 def covers(wide: Key, narrow: Key) -> bool:
-    """Whether a rule for the first matches every device of the second."""
+    """Return whether a rule for the first matches every device of the second."""
     return wide[0] == narrow[0] and all(
         ours in (None, theirs) for ours, theirs in zip(wide[1:], narrow[1:], strict=True)
     )
 
 
 def normal(rule: dict[str, Any]) -> Rule:
-    """Return a rule as (allow, type, major, minor, access); None is any number; the type `a` is any device."""
+    """Return a rule as (allow, type, major, minor, access); None means any number, the type `a` any device."""
     access = 0
     for letter in "rwm" if rule.get("access") is None else rule["access"]:
         access |= ACCESS.get(letter, 0)
@@ -127,10 +127,10 @@ def wildcard(number: int | None) -> int | None:
 
 
 def assemble(rules: list[Rule]) -> Program:
-    """Return BPF that decides an access.
+    """Return a BPF program that decides on an access.
 
-    R4 holds the access bits still undecided. The last rule is looked at first: where it matches, the bits it names are
-    decided by it. A denied bit ends with 0; when no bit is undecided any more, the access is allowed.
+    R4 holds the access bits that are still undecided. Rules are tested from the last to the first: one that matches
+    decides the bits it names. A denied bit ends the program with 0; once all bits are decided, the access is allowed.
     """
     code = [
         instruction(LOAD, 2, 1, 0),  # access_type: device type in the low half, access in the high half
@@ -141,7 +141,7 @@ def assemble(rules: list[Rule]) -> Program:
         instruction(LOAD, 5, 1, 4),  # major
         instruction(LOAD, 6, 1, 8),  # minor
     ]
-    # A rule for all devices decides everything: nothing before it matters.
+    # A rule for all devices decides everything: earlier rules do not matter.
     start = max((i for i, rule in enumerate(rules) if rule[1] == "a"), default=-1)
     final = rules[start][0] if start >= 0 else False
     code += matched(rules[start + 1 :][::-1], 0)
@@ -150,10 +150,10 @@ def assemble(rules: list[Rule]) -> Program:
 
 
 def matched(rules: list[Rule], level: int) -> list[bytes]:
-    """Return the instructions of rules, in the order in which they are looked at.
+    """Return the instructions of rules, in the order in which they are tested.
 
-    Neighbours that ask for the same type (level 0), the same major (1) or the same minor number (2) share one test,
-    which jumps behind all of them: the kernel checks every way through the program, and there are fewer.
+    Adjacent rules with the same type (level 0), major (1) or minor number (2) share one test, which jumps past all of
+    them: the kernel verifies every path through the program, and so there are fewer.
     """
     code: list[bytes] = []
     position = 0
@@ -173,12 +173,12 @@ def matched(rules: list[Rule], level: int) -> list[bytes]:
 
 
 def ends(rules: list[Rule], level: int) -> bool:
-    """Whether one of the rules decides every access to a device that has passed the tests up to this level."""
+    """Return whether one of the rules decides every access to a device that passed the tests up to this level."""
     return any(rule[2 + level : 4] == (None,) * (2 - level) and rule[4] == ALL for rule in rules)
 
 
 def decided(rules: list[Rule]) -> list[bytes]:
-    """Return the instructions of rules that match: bits are undecided, or a rule before them had ended the program."""
+    """Return the instructions of rules that match. Some bits are undecided, or an earlier rule would have exited."""
     code: list[bytes] = []
     for allow, _, _, _, access in rules:
         if access == ALL:

@@ -1,6 +1,6 @@
-"""Annotations of crun that engines and people use, as what they ask for. Source: crun(1), "Extensions to OCI".
+"""The meaning of crun's annotations that engines and people use. Source: crun(1), "Extensions to OCI".
 
-Those of systemd's units are in systemd.py.
+Annotations for systemd units are in systemd.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOOKS_STDERR = "run.oci.hooks.stderr"
 KNOWN = (
     DELEGATE, SUBGROUP, SECCOMP_RECEIVER, PIDFD_RECEIVER, SECCOMP_STRICT, HOOKS_STDOUT, HOOKS_STDERR,
 )  # fmt: skip
-"""What changes what the runtime does, beside systemd's (`features`)."""
+"""The annotations that change the runtime's behaviour, besides systemd's (for `features`)."""
 
 
 def value_of(config: dict[str, Any], name: str) -> str:
@@ -31,7 +31,7 @@ def value_of(config: dict[str, Any], name: str) -> str:
 
 
 def is_set(config: dict[str, Any], name: str) -> bool:
-    """Return whether an annotation is there and is not "0", as crun has it."""
+    """Return whether an annotation is present and not "0", as in crun."""
     return name in (config.get("annotations") or {}) and value_of(config, name) != "0"
 
 
@@ -40,7 +40,7 @@ def pointer_of(name: str) -> str:
 
 
 def path_of(config: dict[str, Any], name: str) -> str:
-    """Return the absolute path that an annotation gives, "" without one. Raises InvalidConfig for another path."""
+    """Return the path in an annotation, "" without one. Raises InvalidConfig for a path that is not absolute."""
     path = value_of(config, name)
     if (path and not path.startswith("/")) or "\0" in path:
         raise InvalidConfig(f"{path!r} is not an absolute path", pointer=pointer_of(name))
@@ -60,7 +60,7 @@ def subgroup_of(config: dict[str, Any], name: str) -> str:
 
 
 def apply(config: dict[str, Any]) -> None:
-    """Put into a config, valid or not, what its annotations ask for and the spec has a property for; that one wins."""
+    """Set the properties of a config, valid or not, that its annotations stand for, unless they are set already."""
     linux, given = config.get("linux"), config.get("annotations")
     seccomp = linux.get("seccomp") if isinstance(linux, dict) else None
     if not isinstance(seccomp, dict) or not isinstance(given, dict) or SECCOMP_RECEIVER not in given:

@@ -1,8 +1,7 @@
-"""Values in GVariant's text format, as annotations give them for unit properties: `uint64 5`, `'text'`, `[('a',
-true)]`.
+"""Parses GVariant's text format, in which annotations set unit properties: `uint64 5`, `'text'`, `[('a', true)]`.
 
-Scalars, texts, arrays and tuples, with type keywords (`uint64 5`) and annotations (`@as []`): what properties are
-made of. Source: GLib's "GVariant Text Format"; the types are D-Bus's (see container.dbus_wire).
+Supports what properties need: scalars, texts, arrays and tuples, with type keywords (`uint64 5`) and annotations
+(`@as []`). Source: GLib's "GVariant Text Format"; the types are D-Bus's (see container.dbus_wire).
 """
 
 from __future__ import annotations
@@ -19,40 +18,40 @@ RANGES = {
     "y": (0, 1 << 8), "n": (-(1 << 15), 1 << 15), "q": (0, 1 << 16), "i": (-(1 << 31), 1 << 31),
     "u": (0, 1 << 32), "x": (-(1 << 63), 1 << 63), "t": (0, 1 << 64),
 }  # fmt: skip
-"""Integer types: the smallest value, and the first that is too large."""
+"""Integer types: the smallest value, and the first one that is too large."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "a": "\a"}
 CODES = {"u": 4, "U": 8}
-"""Hexadecimal digits of an escape for a character."""
+"""The number of hexadecimal digits in an escape for a character."""
 WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._")
 TYPE = frozenset("bynqiuxtdsoga()")
 MAX_DEPTH = 16
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """Return signature and value. Raises ValueError, saying what is wrong."""
+    """Return the signature and the value. Raises ValueError with a description of what is wrong."""
     parser = Parser(text)
     signature, value = parser.value(None, 0)
     if parser.peek():
-        raise ValueError(f"{text[parser.position :]!r} after the value")
+        raise ValueError(f"unexpected {text[parser.position :]!r} after the value")
     return signature, value
 
 
 def microseconds(signature: str, value: Any) -> int:
-    """Return seconds in microseconds. Raises ValueError for what is not a number of them."""
+    """Convert seconds to microseconds. Raises ValueError for a value that is not a number."""
     if signature not in (*RANGES, "d") or value < 0 or not value * 1000000 < 1 << 64:
         raise ValueError("a number of seconds is needed")
     return int(value * 1000000)
 
 
 class Parser:
-    """Reads from a position on; wanted: the signature that the value must have, None for any."""
+    """A parser with its position in the text. wanted: the signature that the value must have, None for any."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
 
     def peek(self) -> str:
-        """Return the next character that is no white space, "" at the end."""
+        """Skip white space and return the next character, "" at the end."""
         while self.text[self.position : self.position + 1].isspace():
             self.position += 1
         return self.text[self.position : self.position + 1]
@@ -111,7 +110,7 @@ class Parser:
         try:
             return chr(int(digits, 16))
         except (ValueError, OverflowError):
-            raise ValueError(f"\\{c}{digits} is no character") from None
+            raise ValueError(f"\\{c}{digits} is not a character") from None
 
     def members(self, close: str) -> Any:
         """Yield before each member of a list, up to its closing bracket."""
@@ -147,24 +146,24 @@ class Parser:
             signature += kind
             values.append(value)
         if not values or (types is not None and len(types) != len(values)):
-            raise ValueError("a tuple has members missing")
+            raise ValueError("a tuple has too few members")
         return f"({signature})", tuple(values)
 
 
 def number(word: str, wanted: str | None) -> tuple[str, Any]:
-    """Return a number, as int32 or double where no type is wanted. Raises ValueError."""
+    """Return a number, by default as int32 or double. Raises ValueError."""
     digits = word.lstrip("+-").lower()
     real = not digits.startswith("0x") and any(c in digits for c in ".e")
     kind = wanted or ("d" if real else "i")
     if kind == "d":
         return kind, float(word)
     if kind not in RANGES or real:
-        raise ValueError(f"{word!r} where the type is {kind!r}" if wanted else f"{word!r} is no value")
+        raise ValueError(f"{word!r} where the type is {kind!r}" if wanted else f"{word!r} is not a value")
     octal = len(digits) > 1 and digits.isdecimal() and digits[0] == "0"
     try:
         value = int(word, 8) if octal else int(word, 0)
     except ValueError:
-        raise ValueError(f"{word!r} is no value") from None
+        raise ValueError(f"{word!r} is not a value") from None
     low, high = RANGES[kind]
     if not low <= value < high:
         raise ValueError(f"{word} is out of the range of its type")
@@ -175,7 +174,7 @@ def agreed(given: str, wanted: str | None) -> str:
     if not given:
         raise ValueError("@ without a type")
     if wanted not in (None, given):
-        raise ValueError(f"the types {given!r} and {wanted!r} in one place")
+        raise ValueError(f"the types {given!r} and {wanted!r} contradict each other")
     return given
 
 

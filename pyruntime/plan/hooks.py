@@ -1,4 +1,4 @@
-"""Hooks: the caller's programs at six points of the lifecycle, with the container's state on their stdin.
+"""Hooks: programs of the caller that run at six points of the lifecycle, with the container's state on stdin.
 
 Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle" and "State".
 """
@@ -22,17 +22,17 @@ POINTS = {
     "poststart": (HOST, "running"),
     "poststop": (HOST, "stopped"),
 }
-"""Where each kind of hook runs, and the status that the state on its stdin carries. (prestart stands behind `create` in
-the lifecycle, so its container is created; the three that came after it run while it is being created.)"""
+"""Where each kind of hook runs, and the status in the state on its stdin. (The lifecycle runs prestart after `create`,
+so the container is created; the three kinds that were added later run while it is being created.)"""
 
 INSIDE = "startContainer"
-"""The one kind whose path is the container's; the others are the host's programs."""
+"""The only kind whose path is in the container; the others are programs of the host."""
 STREAMS = ((extensions.HOOKS_STDOUT, "hooks_stdout"), (extensions.HOOKS_STDERR, "hooks_stderr"))
 APPEND = Flags("O_WRONLY|O_CREAT|O_APPEND|O_CLOEXEC|O_NOCTTY|O_NOFOLLOW")
 
 
 class Hook:
-    """One hook of the config. env: None when it names none; timeout: None for no limit (s)."""
+    """One hook of the config. env: None when it is not set; timeout: in seconds, None for no limit."""
 
     __slots__ = ("path", "args", "env", "timeout")
 
@@ -48,7 +48,7 @@ class Hook:
 
 
 def unique(env: list[str] | None) -> list[str] | None:
-    """Return the entries with each name once: the last value counts, as for the program. What has no name stays."""
+    """Return the entries with each name once: the last value counts, as for the program. Keep nameless entries."""
     if env is None:
         return None
     last: dict[str, str] = {}
@@ -60,7 +60,7 @@ def unique(env: list[str] | None) -> list[str] | None:
 
 
 class HookState:
-    """The state document for a hook, but for the pid, which is only known at run time."""
+    """The state document for a hook, without the pid, which is only known at run time."""
 
     __slots__ = ("fields",)
 
@@ -81,8 +81,8 @@ class HookState:
 def hook_steps(config: dict[str, Any], wishes: Wishes, point: str) -> list[Step]:
     """Return the steps that run the hooks of one point, in the config's order.
 
-    On the host the state's pid is the runtime's view of init; in the container it is the container's view
-    (runtime.md "State"), so init fills in its own.
+    On the host the state's pid is init's pid as the runtime sees it; in the container it is the one that the container
+    sees (runtime.md "State"), so init fills in its own.
     """
     side, status = POINTS[point]
     state = HookState(config, wishes, status)
@@ -97,13 +97,13 @@ def hook_steps(config: dict[str, Any], wishes: Wishes, point: str) -> list[Step]
 
 
 def streams(config: dict[str, Any]) -> tuple[Any, ...]:
-    """Return stdout and stderr of the hooks that are the host's programs; () where no annotation names a file."""
+    """Return stdout and stderr for hooks that run on the host; () when no annotation names a file."""
     names = [extensions.path_of(config, name) and slot for name, slot in STREAMS]
     return tuple(Slot(slot) if slot else -1 for slot in names) if any(names) else ()
 
 
 def stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
-    """Host: open the files that annotations of crun name for the output of the hooks of some points."""
+    """Host: open the files that crun's annotations name for the output of the hooks of these points."""
     if not any((config.get("hooks") or {}).get(point) for point in points):
         return []
     return [
@@ -114,22 +114,22 @@ def stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
 
 
 def later_steps(config: dict[str, Any], wishes: Wishes, point: str) -> list[Step]:
-    """Return the steps of hooks that run when create has long ended, with the files for their output."""
+    """Return the steps of hooks that run after create has ended, including the files for their output."""
     return [*stream_steps(config, (point,)), *hook_steps(config, wishes, point)]
 
 
 def close_stream_steps(config: dict[str, Any], points: tuple[str, ...]) -> list[Step]:
-    """Host and init: close these files again; what is the container's never has them."""
+    """Host and init: close these files again; the container's programs must not have them."""
     slots = [step.into for step in stream_steps(config, points) if step.into]
     return [Step(side, "", "close", Slot(slot)) for side in (INIT, HOST) for slot in slots]
 
 
 def surroundings(config: dict[str, Any], wishes: Wishes, point: str) -> tuple[Any, ...]:
-    """Return where the hooks of a point run, and what they get beside their state; the spec says nothing of it.
+    """Return where the hooks of a point run, and what they get besides their state. The spec does not define this.
 
-    As with runc and crun: those of the host run in the bundle, createContainer hooks in the root file system, and
-    startContainer hooks where the program will, under its seccomp filter. A hook without `env` has the runtime's
-    environment, or inside of the container the program's: the host's is none of the container's business.
+    As with runc and crun: hooks on the host run in the bundle, createContainer hooks in the root file system, and
+    startContainer hooks where the program will run, under its seccomp filter. A hook without `env` has the runtime's
+    environment, or inside the container the program's, so that the host's does not leak into it.
     """
     if point != INSIDE:
         return (wishes.bundle,) if POINTS[point][0] == HOST else (Slot("root"),)

@@ -1,4 +1,4 @@
-"""Whose ids the files of an idmapped mount have: by its own mappings, by crun's option, or by the user namespace.
+"""The ids of the files in an idmapped mount: by its own mappings, by crun's option, or by the user namespace.
 
 Source: runtime-spec config.md "Mounts" (uidMappings, idmap, ridmap); mount_setattr(2) "ID-mapped mounts"; crun(1)
 "idmap mount options".
@@ -27,13 +27,13 @@ def is_idmapped(mount: dict[str, Any], options: MountOptions) -> bool:
 def own_maps(mount: dict[str, Any], options: MountOptions, config: dict[str, Any], pointer: str) -> list[str]:
     """Return the lines for uid_map and gid_map, empty when the mount has no mappings of its own.
 
-    pointer: of the mount. Raises InvalidConfig for mappings that are none, or that are there twice.
+    pointer: the mount's. Raises InvalidConfig for invalid mappings, or for mappings in both forms.
     """
     if not options.maps:
         return map_texts(mount) if mount.get("uidMappings") else ["", ""]
     if mount.get("uidMappings"):
         raise InvalidConfig(
-            "mappings by uidMappings and gidMappings, and others by the option idmap", pointer=f"{pointer}/options"
+            "mappings by uidMappings and gidMappings exclude those of the option idmap", pointer=f"{pointer}/options"
         )
     found: dict[str, Any] = {}
     for part in options.maps.split(";"):
@@ -49,14 +49,14 @@ def own_maps(mount: dict[str, Any], options: MountOptions, config: dict[str, Any
         try:
             check_mappings(maps, f"{pointer}/options")
         except InvalidConfig as error:
-            # Which of the mappings it is can't be said by a pointer: they are parts of a string.
+            # A pointer can't refer to one of the mappings: they are parts of a string.
             raise InvalidConfig(error.what, pointer=f"{pointer}/options") from None
     return map_texts(found)
 
 
 def _entry(text: str, key: str, option: str, config: dict[str, Any], pointer: str) -> dict[str, int]:
-    """Return one mapping: "first id of the files-first id of the mount-how many", the second one after "@" as the
-    container's user namespace counts."""
+    """Return one mapping: "first id of the files-first id of the mount-size"; after "@" the second one is relative to
+    the container's user namespace."""
     relative = text[:1] == "@"
     numbers = text[1:].split("-") if relative else text.split("-")
     if len(numbers) != 3 or not all(number.isascii() and number.isdigit() for number in numbers):
@@ -80,7 +80,7 @@ def _on_the_host(first: int, size: int, mappings: Any, text: str, pointer: str) 
 
 def _invalid(option: str, pointer: str) -> InvalidConfig:
     return InvalidConfig(
-        f"idmap={shown(option)} is no mapping",
+        f"idmap={shown(option)} is not a mapping",
         pointer=f"{pointer}/options",
         hint='it needs both, in the form "idmap=uids=0-1000-10#20-2000-5;gids=0-1000-10"',
     )

@@ -1,7 +1,7 @@
 """LSM labels of the program: AppArmor profile and SELinux label, written to init's own procfs attributes.
 
-They are written through a private procfs that was opened before anything of the container was mounted, so that no mount
-of the container can divert them (CVE-2019-16884, CVE-2025-52881). Source: config.md "Linux Process".
+They are written through a private procfs that is opened before any mount of the container is made, so that none of
+these can divert them (CVE-2019-16884, CVE-2025-52881). Source: config.md "Linux Process".
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ LSM = "apply_label"
 
 
 def procfs_steps(config: dict[str, Any]) -> list[Step]:
-    """Open the private procfs when something will be written through it: a label or a sysctl."""
+    """Open the private procfs if a label or sysctl will be written through it."""
     return [Step(INIT, "", "open_procfs", into="procfs")] if needs_procfs(config) else []
 
 
 def close_procfs_steps(config: dict[str, Any]) -> list[Step]:
-    """Close it when all is written: it is no file of the container."""
+    """Close it after the last write: the container must not have it."""
     return [Step(INIT, "", "close", Slot("procfs"))] if needs_procfs(config) else []
 
 
@@ -32,7 +32,7 @@ def needs_procfs(config: dict[str, Any]) -> bool:
 
 
 def label_steps(program: dict[str, Any]) -> list[Step]:
-    """The label that the next execve takes on."""
+    """Set the label that the next execve applies."""
     steps = []
     profile, label = program.get("apparmorProfile"), program.get("selinuxLabel")
     if profile and profile != "unconfined":

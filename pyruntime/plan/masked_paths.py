@@ -1,6 +1,6 @@
 """Masked and read-only paths, below slot "root" and before the root is switched.
 
-Each is opened beneath the root and covered by descriptor; a path that is not there needs no cover. Source:
+Each is opened beneath the root and covered by descriptor; a missing path is skipped. Source:
 runtime-spec config-linux.md "Masked Paths", "Readonly Paths"; CVE-2025-31133.
 """
 
@@ -20,7 +20,7 @@ ATTACH = Flags("MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
 
 
 def prepare_steps(config: dict[str, Any]) -> list[Step]:
-    """Init, while it still sees the host's files: the real /dev/null, where the host has one."""
+    """Init, while it still sees the host's files: open the host's /dev/null, if it has one."""
     if not (config.get("linux") or {}).get("maskedPaths"):
         return []
     return [Step(INIT, "/linux/maskedPaths", "open_covers", into="covers")]

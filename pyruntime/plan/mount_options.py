@@ -1,4 +1,4 @@
-"""Mount options: from the words of fstab and the spec to attributes, flags, propagation and data.
+"""Mount options: turns the words of fstab and the spec into attributes, flags, propagation and data.
 
 Source: runtime-spec config.md "Linux mount options"; mount(8), mount_setattr(2), fsconfig(2); docs/mount-options.md.
 """
@@ -29,7 +29,7 @@ ATTRIBUTES = {
     "nosymfollow": ("MOUNT_ATTR_NOSYMFOLLOW", True),
     "symfollow": ("MOUNT_ATTR_NOSYMFOLLOW", False),
 }
-"""Option -> attribute of the mount, and whether it is set or cleared. With a leading `r` it is recursive."""
+"""Option -> attribute of the mount, and whether to set or clear it. A leading `r` makes it recursive."""
 
 ATIMES = {
     "relatime": ("MOUNT_ATTR_RELATIME", True),
@@ -39,9 +39,9 @@ ATIMES = {
     "strictatime": ("MOUNT_ATTR_STRICTATIME", True),
     "nostrictatime": ("MOUNT_ATTR_STRICTATIME", False),
 }
-"""Option -> access-time mode, and whether it is set or taken back. These are flags of mount(2), which join."""
+"""Option -> access-time mode, and whether to set it or take it back. These are flags of mount(2), which add up."""
 ATIME_ORDER = ("MOUNT_ATTR_STRICTATIME", "MOUNT_ATTR_NOATIME", "MOUNT_ATTR_RELATIME")
-"""Of several modes the kernel takes the first of these (path_mount in fs/namespace.c), whatever their order."""
+"""Of several modes the kernel uses the first of these, in whichever order they are set (path_mount, fs/namespace.c)."""
 
 SUPERBLOCK = {
     "ro": ("ro", True),
@@ -58,11 +58,11 @@ SUPERBLOCK = {
     "iversion": ("iversion", True),
     "noiversion": ("iversion", False),
 }
-"""Option -> flag of a new file system's superblock, and whether it is set."""
+"""Option -> flag of a new file system's superblock, and whether to set it."""
 RECURSIVE_SUPERBLOCK = {f"r{name}": SUPERBLOCK[name] for name in ("sync", "async", "dirsync", "mand", "nomand")}
-"""crun's words. A file system that is new has nothing below it, so that they mean the same without the `r`."""
+"""crun's words. A new file system has no mounts below it, so they mean the same as without the `r`."""
 UNSETTABLE = ("mand", "silent", "iversion")
-"""The kernel's fsconfig does nothing with these words, or has none for them; they have no effect."""
+"""Options without effect: the kernel's fsconfig ignores these words, or does not have them."""
 
 PROPAGATION = {
     f"{prefix}{kind}": (f"MS_{kind.upper()}", bool(prefix))
@@ -71,9 +71,9 @@ PROPAGATION = {
 }
 BINDS = {"bind": False, "rbind": True}
 IGNORED = ("defaults", "_netdev", "nofail", "auto", "noauto", "user", "nouser")
-"""Words of fstab(5) that ask the mount program, not the kernel, or that are the default."""
+"""Words of fstab(5) that are for the mount program, not the kernel, or that are the default."""
 LABELS = ("context", "fscontext", "defcontext", "rootcontext")
-"""Options with a label of SELinux, which stands in quotes where commas separate options (mount(8))."""
+"""Options with an SELinux label, which is quoted where commas separate options (mount(8))."""
 LINKS = {"copy-symlink": "copy_symlink", "src-nofollow": "src_nofollow", "dest-nofollow": "dest_nofollow"}
 """crun's options for a source or destination that is a symbolic link -> attribute of MountOptions."""
 EXTENSIONS = {"tmpcopyup": "tmpcopyup", "idmap": "idmap", "ridmap": "ridmap", "remount": "remount", **LINKS}
@@ -92,11 +92,11 @@ OPTIONS = sorted(
         *EXTENSIONS,
     }
 )
-"""Every option that is known by name; others are data for the file system."""
+"""All options that are known by name; others are data for the file system."""
 
 
 class Attributes:
-    """Attributes to set and to clear on a mount. Of two that contradict each other the later one counts."""
+    """Attributes to set and to clear on a mount. Of contradicting ones the last one counts."""
 
     __slots__ = ("chosen", "modes")
 
@@ -106,9 +106,9 @@ class Attributes:
 
     @property
     def atime(self) -> str | None:
-        """The access-time mode; None when there is no word about it, or one that a mount can't be given.
+        """The access-time mode; None without an option for it, or when a mount can't have it.
 
-        `norelatime` alone is one: since Linux 2.6.30 the only way to it is `strictatime`.
+        The latter is `norelatime` alone: since Linux 2.6.30 only `strictatime` achieves it.
         """
         for name in ATIME_ORDER:
             if self.modes.get(name):
@@ -132,9 +132,10 @@ class Attributes:
 
     @property
     def others(self) -> str:
-        """What is not chosen, while something is: attributes that a bind mount would take over from its source.
+        """The attributes that a bind mount with chosen attributes would inherit from its source, because they are not
+        chosen.
 
-        Those about access times are one group: they are taken over unless one of them is chosen.
+        Those for access times are one group: they are inherited unless one of them is chosen.
         """
         names = dict.fromkeys(name for name, _ in ATTRIBUTES.values() if name not in self.chosen)
         if self.chosen.get(NODIRATIME) and not self.atime:
@@ -147,7 +148,7 @@ class Attributes:
         return bool(self.chosen or self.atime)
 
     def take(self, option: str) -> bool:
-        """Note an option; False when it is none of these."""
+        """Record an option; return False if it is not one of these."""
         if option in ATTRIBUTES:
             name, on = ATTRIBUTES[option]
             self.chosen.pop(name, None)
@@ -161,13 +162,13 @@ class Attributes:
 
 
 class MountOptions:
-    """What the options of one mount mean.
+    """The meaning of the options of one mount.
 
     attributes: of this mount; recursive_attributes: of it and all below it. flags: superblock flags to set.
-    propagation: (MS_* name, recursive) in order. data: (key, value or None) for the file system. bind, recursive:
-    a bind mount, and whether it takes what is mounted below its source along. maps: the mappings that crun's
-    `idmap=uids=…;gids=…` names, as they stand there. late_read_only: the mount is to be read-only in the end.
-    imposed_read_only: although the options do not ask for it.
+    propagation: (MS_* name, recursive) in order. data: (key, value or None) for the file system. bind, recursive: a
+    bind mount, and whether it includes the mounts below its source. maps: the text of the mappings in crun's
+    `idmap=uids=…;gids=…`. late_read_only: the mount becomes read-only at the end. imposed_read_only: although the
+    options do not ask for it.
     """
 
     __slots__ = (
@@ -202,13 +203,13 @@ class MountOptions:
         self.late_read_only = self.imposed_read_only = False
 
     def impose_read_only(self) -> None:
-        """Make the mount read-only whatever its options say, and again in the end, after any remount."""
+        """Make the mount read-only regardless of its options, and again at the end, after any remount."""
         asked = self.recursive_attributes.chosen.pop(RDONLY, self.attributes.chosen.get(RDONLY, False))
         self.attributes.take("ro")
         self.late_read_only, self.imposed_read_only = True, not asked
 
     def put_off_read_only(self) -> None:
-        """Have the mount writable at first, where it is asked to be read-only; late_read_only says whether it is."""
+        """Keep the mount writable at first; set late_read_only if the options ask for a read-only one."""
         for attributes in (self.attributes, self.recursive_attributes):
             self.late_read_only = attributes.chosen.pop(RDONLY, self.late_read_only)
         if self.late_read_only:
@@ -218,8 +219,8 @@ class MountOptions:
 def parse(options: Iterable[str]) -> MountOptions:
     """Return the meaning of the options.
 
-    Words that say the opposite of each other replace each other, and the later one counts; others join, in any order.
-    Attributes are set first, then the recursive ones, then the propagation, word by word.
+    Of opposite words, the last one counts; others add up, in any order. Attributes are set first, then the recursive
+    ones, then the propagation, word by word.
     """
     result = MountOptions()
     flags: dict[str, bool] = {}
@@ -232,7 +233,7 @@ def parse(options: Iterable[str]) -> MountOptions:
         if known or option in IGNORED or not option:
             continue
         if option in BINDS:
-            # Two flags of mount(2), MS_BIND and MS_REC, which join: "rbind" stays recursive after a later "bind".
+            # Two flags of mount(2), MS_BIND and MS_REC, which add up: "rbind" stays recursive after a later "bind".
             result.bind, result.recursive = True, result.recursive or BINDS[option]
         elif option in PROPAGATION:
             result.propagation.append(PROPAGATION[option])
@@ -252,6 +253,6 @@ def parse(options: Iterable[str]) -> MountOptions:
 
 
 def unquoted(key: str, value: str) -> str:
-    """Return a value as fsconfig(2) wants it: a label without the quotes that protected its commas."""
+    """Return a value for fsconfig(2): a label without the quotes that protected its commas."""
     quoted = key in LABELS and len(value) > 1 and value[0] == value[-1] == '"'
     return value[1:-1] if quoted else value

@@ -1,6 +1,6 @@
-"""The config's mounts, each by descriptors: made detached, given its attributes, then attached below the root.
+"""The config's mounts, made by descriptor: created detached, given their attributes, then attached below the root.
 
-So no mount is ever visible without its attributes, and no symbolic link decides where it goes (CVE-2021-30465).
+So no mount is ever visible without its attributes, and symbolic links can't redirect it (CVE-2021-30465).
 Source: runtime-spec config.md "Mounts"; open_tree(2), fsopen(2), mount_setattr(2), move_mount(2).
 """
 
@@ -39,14 +39,14 @@ CREATE = Flags("FSCONFIG_CMD_CREATE")
 RECONFIGURE = Flags("FSCONFIG_CMD_RECONFIGURE")
 REAL_DIRECTORY = ("proc", "sysfs")
 IN_MEMORY = ("tmpfs", "ramfs")
-"""File systems that are empty at first: where they are read-only, what is to be in them comes before."""
+"""File systems that are empty at first: if they are to be read-only, they become so after being filled."""
 ABSENT = ("ENOENT", "ENOTDIR")
 DROPPED_DATA = {"devpts": ("newinstance",)}
-"""Words that the file system's own parser no longer wants: every devpts is a new instance since Linux 4.7."""
+"""Options that the file system's own parser no longer accepts: every devpts is a new instance since Linux 4.7."""
 
 
 def parse(config: dict[str, Any], host: Host, place: Place) -> Parsed:
-    """Return the config's mounts, each with its options; all the functions here want them so."""
+    """Return the config's mounts with their parsed options, as the other functions here take them."""
     parsed = [(mount, mount_options.parse(mount.get("options") or ())) for mount in config.get("mounts") or ()]
     parsed = [(cgroup_mounts.resolved(mount, options, config, host, place), options) for mount, options in parsed]
     for mount, options in parsed:
@@ -56,11 +56,11 @@ def parse(config: dict[str, Any], host: Host, place: Place) -> Parsed:
 
 
 def host_mount_steps(parsed: Parsed, config: dict[str, Any], host: Host, wishes: Wishes) -> list[Step]:
-    """Host, before clone3: sources that only the host's root can open or map; init inherits the descriptors."""
+    """Host, before clone3: open sources that only the host's root can open or map; init inherits the descriptors."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
-        if is_procfs_of_others(mount, options, host):
-            # Init is outside of the joined pid namespace as long as it can mount, and a procfs is of its maker's.
+        if is_joined_procfs(mount, options, host):
+            # A procfs shows its creator's pid namespace, and init, while it can mount, is outside of the joined one.
             steps.append(Step(HOST, f"/mounts/{index}/type", "fsopen_proc", Slot("ns_pid"), into=f"fs{index}"))
         if is_bind(mount, options) and opened_by_host(index, mount, options, host):
             steps += _clone_source(HOST, index, mount, options, wishes.bundle)
@@ -75,7 +75,7 @@ def host_mount_steps(parsed: Parsed, config: dict[str, Any], host: Host, wishes:
 
 def sources_for_host(config: dict[str, Any], listed: Namespaces, bundle: str) -> dict[int, str]:
     """Return the sources, by index, that the host would open before anything is mounted: for a user namespace, or to
-    map owners. Whether they lead through the root file system is for the prober to find out (Host.inner_sources)."""
+    map owners. The prober finds out which of them lead through the root file system (Host.inner_sources)."""
     found = {}
     for index, mount in enumerate(config.get("mounts") or []):
         source, words = mount.get("source") or "", mount.get("options") or ()
@@ -89,20 +89,20 @@ def is_bind(mount: dict[str, Any], options: MountOptions) -> bool:
     return options.bind or mount.get("type") == "bind"
 
 
-def is_procfs_of_others(mount: dict[str, Any], options: MountOptions, host: Host) -> bool:
-    """Whether it is the procfs of a pid namespace that the container joins."""
+def is_joined_procfs(mount: dict[str, Any], options: MountOptions, host: Host) -> bool:
+    """Return whether a mount is the procfs of a pid namespace that the container joins."""
     return mount.get("type") == "proc" and joins_pid(host) and not (options.bind or options.remount)
 
 
 def opened_by_host(index: int, mount: dict[str, Any], options: MountOptions, host: Host) -> bool:
-    """The container's root may not reach a source by its path. What lies below the root file system it may, and that is
-    opened when its turn comes: the host's is not the same once something is mounted on the way."""
+    """Return whether the host opens a source, because the container's root may be unable to reach it. Sources below the
+    root file system are opened by init instead, in order: earlier mounts may cover what the host would find."""
     asks = bool(host.namespaces.has_user and host.euid == 0) or is_idmapped(mount, options)
     return asks and index not in host.inner_sources
 
 
 def _idmap(index: int, mount: dict[str, Any], options: MountOptions, config: dict[str, Any], host: Host) -> list[Step]:
-    """Map the owners of the files: by the mount's own mappings, else by those of the container's user namespace."""
+    """Map the owners of files by the mount's own mappings, else by those of the container's user namespace."""
     if not is_idmapped(mount, options):
         return []
     where = "uidMappings" if mount.get("uidMappings") else "options"
@@ -135,7 +135,7 @@ def _idmap(index: int, mount: dict[str, Any], options: MountOptions, config: dic
 
 
 def warnings(parsed: Parsed) -> list[str]:
-    """Return lines to log: options that no bind mount can have, because its file system has been made already."""
+    """Return lines to log: options without effect on a bind mount, because its file system already exists."""
     lines = []
     for index, (mount, options) in enumerate(parsed):
         if options.imposed_read_only:
@@ -148,7 +148,7 @@ def warnings(parsed: Parsed) -> list[str]:
 
 
 def mount_steps(parsed: Parsed, config: dict[str, Any], host: Host, wishes: Wishes) -> list[Step]:
-    """Init, below slot "root" and before the root is switched: all mounts in the config's order."""
+    """Init, below slot "root" and before the root is switched: make all mounts in the config's order."""
     steps: list[Step] = []
     for index, (mount, options) in enumerate(parsed):
         steps += one_mount(index, mount, options, config, host, wishes)
@@ -171,7 +171,7 @@ def one_mount(
         if not opened_by_host(index, mount, options, host):
             steps = _clone_source(INIT, index, mount, options, wishes.bundle)
             mapping = _idmap(index, mount, options, config, host)
-            # Only the host may map owners, so init hands it the mount, which is still attached nowhere.
+            # Only the host may map owners, so init sends it the mount, which is still detached.
             steps[-1].share = bool(mapping)
             steps += [*mapping, Step(HOST, "", "close", Slot(f"mount{index}"))] if mapping else []
         steps += _bind_attributes(index, options, host)
@@ -188,14 +188,14 @@ def one_mount(
 
 
 def is_filled(mount: dict[str, Any], options: MountOptions) -> bool:
-    """Whether things are still made in a new mount: mount points, devices, what hooks put there. So it is with file
-    systems in memory, and with whatever is the container's /dev."""
+    """Return whether files will be created in a new mount: mount points, devices, files of hooks. This applies to file
+    systems in memory and to the container's /dev."""
     new = not (options.remount or is_bind(mount, options) or mount.get("type") in cgroup_mounts.TYPES)
     return new and (mount.get("type") in IN_MEMORY or is_dev(mount))
 
 
 def late_steps(parsed: Parsed) -> list[Step]:
-    """Init, when nothing more is made in the container's mounts: what is to be read-only becomes so, as with runc."""
+    """Init, after the last file is created in the container's mounts: make the read-only ones so, as runc does."""
     return [
         Step(INIT, f"/mounts/{index}/options", "mount_setattr", Slot(slot), "", EMPTY, READ_ONLY, 0, 0, closes=(slot,))
         for index, (_, options) in enumerate(parsed)
@@ -205,7 +205,7 @@ def late_steps(parsed: Parsed) -> list[Step]:
 
 
 def check_words(index: int, mount: dict[str, Any], options: MountOptions) -> None:
-    """Raise InvalidConfig for options that this kind of mount can't have, and that would be passed over."""
+    """Raise InvalidConfig for options that this kind of mount would silently ignore."""
     bind = is_bind(mount, options)
     links = [word for word, name in mount_options.LINKS.items() if getattr(options, name)]
     if links and not bind:
@@ -217,7 +217,7 @@ def check_words(index: int, mount: dict[str, Any], options: MountOptions) -> Non
 
 
 def target_of(mount: dict[str, Any]) -> str:
-    """Return the destination; a relative one is relative to the root (deprecated since 1.2)."""
+    """Return the absolute destination; a relative one is relative to the root (deprecated since 1.2)."""
     path: str = mount["destination"]
     path = path.rstrip("/") or "/"
     return path if path.startswith("/") else f"/{path}"
@@ -233,7 +233,7 @@ def _clone_source(side: str, index: int, mount: dict[str, Any], options: MountOp
     if options.src_nofollow:
         flags = Flags(f"{flags}|AT_SYMLINK_NOFOLLOW")
     if options.copy_symlink:
-        # One of the two slots stays empty, and with it what is done with the link, or with the mount.
+        # One of the two slots stays empty, so that the steps for the link, or those for the mount, are skipped.
         return [
             Step(side, pointer, "read_link", source, into=f"link{index}", ignore=("EINVAL",)),
             Step(side, pointer, "clone_unless_link", source, flags, into=into, ignore=("ELOOP",)),
@@ -245,10 +245,10 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
     pointer = f"/mounts/{index}"
     context = f"fs{index}"
     if not kind or kind == "none":
-        raise InvalidConfig("a mount that is no bind needs a type", pointer=f"{pointer}/type")
+        raise InvalidConfig("a mount that is not a bind mount needs a type", pointer=f"{pointer}/type")
     data = [entry for entry in options.data if entry[0] not in DROPPED_DATA.get(kind, ())]
     data = old_mount.split_layers(kind, data)
-    if old_mount.is_long(mount, data) and not is_procfs_of_others(mount, options, host):
+    if old_mount.is_long(mount, data) and not is_joined_procfs(mount, options, host):
         return [
             *old_mount.steps(index, mount, options, data, kind),
             *_mode_of_covered(index, mount, data, "copy_mode", Slot(f"mount{index}")),
@@ -256,7 +256,7 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
             *_identity(index, mount, options, host),
         ]
     steps = [Step(INIT, f"{pointer}/type", "fsopen", kind, Flags("FSOPEN_CLOEXEC"), into=context)]
-    if is_procfs_of_others(mount, options, host):
+    if is_joined_procfs(mount, options, host):
         steps = []
 
     def set_string(where: str, key: str, value: str) -> None:
@@ -291,7 +291,7 @@ def _new_file_system(index: int, mount: dict[str, Any], options: MountOptions, k
 
 
 def _mode_of_covered(index: int, mount: dict[str, Any], data: old_mount.Data, call: str, new: Slot) -> list[Step]:
-    """A tmpfs takes the mode of the directory that it covers, as the field's runtimes do: --tmpfs /root stays shut."""
+    """Give a tmpfs the mode of the directory that it covers, as other runtimes do: --tmpfs /root stays private."""
     if mount.get("type") != "tmpfs" or "mode" in dict(data):
         return []
     pointer, covered, path = f"/mounts/{index}", f"covered{index}", Flags("O_PATH|O_CLOEXEC")
@@ -302,9 +302,9 @@ def _mode_of_covered(index: int, mount: dict[str, Any], data: old_mount.Data, ca
 
 
 def _identity(index: int, mount: dict[str, Any], options: MountOptions, host: Host) -> list[Step]:
-    """What has to be known of a new mount before it is attached."""
+    """Return the steps that identify a new mount before it is attached."""
     pointer, steps = f"/mounts/{index}", []
-    if is_procfs_of_others(mount, options, host):
+    if is_joined_procfs(mount, options, host):
         steps.append(Step(INIT, pointer, "check_procfs", Slot(f"mount{index}")))
     if is_dev(mount):
         steps.append(Step(INIT, pointer, "mount_id", Slot(f"mount{index}"), into=f"new_mount{index}"))
@@ -312,12 +312,12 @@ def _identity(index: int, mount: dict[str, Any], options: MountOptions, host: Ho
 
 
 def is_dev(mount: dict[str, Any]) -> bool:
-    """Whether a mount is meant to be the container's /dev; whether it is, the kernel says (open_own_dev)."""
+    """Return whether a mount is meant to be the container's /dev; open_own_dev checks whether it really is."""
     return clean(target_of(mount)) == "/dev"
 
 
 def new_devs(parsed: Parsed) -> list[Slot]:
-    """Return the slots with the ids of new file systems that are meant to be /dev; for rootfs.device_steps."""
+    """Return the slots with the ids of new file systems that are meant to be /dev, for rootfs.device_steps."""
     return [
         Slot(f"new_mount{index}")
         for index, (mount, options) in enumerate(parsed)
@@ -327,10 +327,10 @@ def new_devs(parsed: Parsed) -> list[Slot]:
 
 
 def _bind_attributes(index: int, options: MountOptions, host: Host) -> list[Step]:
-    """A bind mount whose attributes are chosen has only these, not its source's; with none chosen it keeps those.
+    """Set a bind mount's attributes: if any are given, they replace its source's, else it keeps those.
 
-    runc and crun do the same: "bind,ro" of a noexec source may be executed from. What a user namespace must keep
-    (mount_namespaces(7), "Restrictions on mount namespaces") it keeps.
+    runc and crun do the same: programs in a "bind,ro" of a noexec source can be executed. Attributes that are locked in
+    a user namespace (mount_namespaces(7), "Restrictions on mount namespaces") are kept.
     """
     pointer, mount, steps = f"/mounts/{index}/options", Slot(f"mount{index}"), []
     for attributes, flags, others in (
@@ -385,7 +385,7 @@ def _attach(index: int, mount: dict[str, Any], options: MountOptions, kind: str,
 
 
 def _remount(index: int, mount: dict[str, Any], options: MountOptions) -> list[Step]:
-    """Change the attributes of what is mounted at the destination, and with data its file system's."""
+    """Change the attributes of the mount at the destination, and with data also the options of its file system."""
     pointer = f"/mounts/{index}"
     path, picked, place = Flags("O_PATH|O_CLOEXEC"), f"fs{index}", Slot(f"mount{index}")
     steps = [Step(INIT, f"{pointer}/destination", "open_in_root", ROOT, target_of(mount), path, into=place.name)]

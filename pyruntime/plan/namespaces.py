@@ -1,4 +1,4 @@
-"""Namespaces: made by clone3, made later by unshare, or joined by path; their maps, offsets and loopback.
+"""Namespaces: created by clone3 or later by unshare, or joined by path; their maps, offsets and loopback.
 
 Source: runtime-spec config-linux.md "Namespaces", "User namespace mappings", "Offset for Time Namespace";
 namespaces(7), user_namespaces(7), time_namespaces(7), cgroup_namespaces(7).
@@ -27,19 +27,19 @@ FLAG = {
     "cgroup": "CLONE_NEWCGROUP",
     "time": "CLONE_NEWTIME",
 }
-"""Types of namespaces as config.json names them."""
+"""Namespace type in config.json -> flag of clone(2)."""
 MAPPINGS = ("uidMappings", "gidMappings")
 JOIN_ORDER = ("network", "uts", "ipc", "cgroup", "time", "mount")
-"""The mount namespace last, because paths change with it; before or after the user namespace: joined_early."""
+"""The mount namespace comes last, because it changes paths. joined_early: which ones precede the user namespace."""
 EXEC_EARLY = ("network", "uts", "ipc", "cgroup", "time")
 LATER = ("cgroup", "time")
-"""Made by init itself. The root of a cgroup namespace is the cgroup of the process that makes it, and clone3 would take
-the runtime's; a time namespace's offsets can only be written while nobody is in it. With a user namespace the ipc
-namespace is made by init too: the file system of message queues is its maker's, and init is root by then."""
+"""Created by init itself. The root of a cgroup namespace is its creator's cgroup, which would be the runtime's with
+clone3; the offsets of a time namespace can only be written while no process is in it. With a user namespace init also
+creates the ipc namespace: its creator owns the file system of message queues, and init is root by then."""
 
 
 def pointer_of(config: dict[str, Any], kind: str) -> str:
-    """Return the JSON pointer of the namespace entry of that type."""
+    """Return the JSON pointer to the namespace entry of a type."""
     for index, entry in enumerate(config["linux"].get("namespaces") or ()):
         if entry["type"] == kind:
             return f"/linux/namespaces/{index}"
@@ -47,9 +47,9 @@ def pointer_of(config: dict[str, Any], kind: str) -> str:
 
 
 def open_steps(config: dict[str, Any], host: Host) -> list[Step]:
-    """Open the namespaces that are joined by path, while the host's paths are in sight.
+    """Open the namespaces that are joined by path, while the host's paths are visible.
 
-    The config was checked on the understanding that they are not the host's: what is opened must not be either.
+    The config was checked assuming that they are not the host's, so the opened ones must not be either.
     """
     steps = []
     for kind, path in host.namespaces.joined.items():
@@ -73,31 +73,31 @@ def _setns(side: str, config: dict[str, Any], kind: str, whose: str = "") -> Ste
         "setns",
         Slot(f"ns_{kind}"),
         Flags(FLAG[kind]),
-        hint=f"the path must be a {kind} namespace{whose}",
+        hint=f"the path must lead to a namespace of type {kind}{whose}",
     )
 
 
 def joins_pid(host: Host) -> bool:
-    """Whether the container shares the pid namespace of another: whoever may trace there sees what enters it."""
+    """Return whether the container joins a pid namespace, where other processes may be able to trace it."""
     return "pid" in host.namespaces.joined
 
 
 def enters_itself(host: Host) -> bool:
-    """Whether init makes and joins its namespaces by itself, instead of being born in them.
+    """Return whether init creates and joins its namespaces itself, instead of being created in them.
 
-    It joins the pid namespace with the rights of the host, before it has those of a user namespace only, and must not
-    be born in it (before_clone, clone_into_pid_namespace).
+    It joins the pid namespace with the host's rights, before it is confined to those of a user namespace, and must not
+    be created in it (before_clone, clone_into_pid_namespace).
     """
     return joins_pid(host) and host.namespaces.has_user
 
 
 def joined_early(host: Host) -> list[str]:
-    """Return the types that are joined with the rights of the host, before there are those of a user namespace only.
+    """Return the types that are joined with the host's rights, before entering a user namespace.
 
-    They may belong to another one than the container's (another container's network, a builder's): setns(2) asks for
-    CAP_SYS_ADMIN in the owner. The mount namespace is not among them: with the host's rights nothing is done in one of
-    others. Nor is the cgroup namespace where init is yet to be cloned into its cgroup, which must be visible from the
-    one that the parent is in (cgroup-v2.rst, "nsdelegate").
+    Another user namespace than the container's may own them (another container's network, a builder's): setns(2)
+    requires CAP_SYS_ADMIN in the owner. The mount namespace is not among them: with the host's rights, nothing may be
+    done in a foreign one. Nor is the cgroup namespace if init is yet to be cloned into its cgroup, which must be
+    visible from its parent's (cgroup-v2.rst, "nsdelegate").
     """
     if not host.namespaces.has_user:
         return []
@@ -106,10 +106,10 @@ def joined_early(host: Host) -> list[str]:
 
 
 def before_clone(config: dict[str, Any], host: Host) -> list[Step]:
-    """Join what a process with a user namespace must be cloned in: the namespaces of others, then the user namespace.
+    """Join the namespaces in which a process with a user namespace must be cloned: the user namespace last.
 
-    They are entered by a process in between (JOIN), which then calls clone3 with CLONE_PARENT: so the new namespaces
-    belong to the joined user namespace, and the runtime itself keeps its own.
+    An intermediate process (JOIN) enters them, then calls clone3 with CLONE_PARENT: so the new namespaces belong to the
+    joined user namespace, and the runtime itself keeps its own.
     """
     if enters_itself(host):
         return []
@@ -120,13 +120,13 @@ def before_clone(config: dict[str, Any], host: Host) -> list[Step]:
 
 
 def new_flags(host: Host) -> list[str]:
-    """Return the flags of the new namespaces that are made at once."""
+    """Return the flags of the new namespaces that are created in one call."""
     later = (*LATER, "ipc") if host.namespaces.has_user else LATER
     return [flag for kind, flag in FLAG.items() if kind in host.namespaces.new and kind not in later]
 
 
 def clone_step(config: dict[str, Any], host: Host, place: Place) -> Step:
-    """The clone3 that makes init, in its new namespaces and in its cgroup, if that can exist before init does."""
+    """Return the clone3 that creates init in its new namespaces, and in its cgroup if that exists already."""
     flags = [] if enters_itself(host) else new_flags(host)
     if before_clone(config, host):
         flags.append("CLONE_PARENT")
@@ -141,7 +141,7 @@ def clone_step(config: dict[str, Any], host: Host, place: Place) -> Step:
 
 
 def entering_steps(config: dict[str, Any], host: Host) -> list[Step]:
-    """Init: choose the pid namespace of its child, join others, then make or join the user namespace and the rest."""
+    """Init: set its child's pid namespace, join others, then create or join the user namespace and the rest."""
     if not enters_itself(host):
         return []
     kinds = ["pid", *joined_early(host)]
@@ -152,14 +152,14 @@ def entering_steps(config: dict[str, Any], host: Host) -> list[Step]:
 
 
 def pid_steps(config: dict[str, Any], host: Host) -> list[Step]:
-    """Init, before it becomes the user: choose the pid namespace of its child, if that has not been done."""
+    """Init, before it becomes the user: set the pid namespace of its child, unless already done."""
     return [_setns(INIT, config, "pid")] if joins_pid(host) and not enters_itself(host) else []
 
 
 def last_clone_steps() -> list[Step]:
-    """Init: nothing but the program's rights is left to it; make the process that goes on in the pid namespace.
+    """Init, when it has only the program's rights left: create the process that continues in the pid namespace.
 
-    The change of user has made the process dumpable where fs.suid_dumpable says so (proc(5)).
+    The change of user may have made the process dumpable, depending on fs.suid_dumpable (proc(5)).
     """
     return [
         Step(INIT, "", "set_dumpable", 0),
@@ -187,7 +187,7 @@ def map_texts(source: dict[str, Any]) -> list[str]:
 
 
 def root_identity(config: dict[str, Any], host: Host) -> list[Step]:
-    """Init: become root of its user namespace, or the first id that is mapped where 0 is not."""
+    """Init: become root of its user namespace, or the first mapped id if 0 is not mapped."""
     if not host.namespaces.has_user:
         return []
     uid = gid = 0
@@ -206,7 +206,7 @@ def _first_id(mappings: Any) -> int:
 
 
 def enter_steps(config: dict[str, Any], host: Host) -> list[Step]:
-    """Init: join the namespaces given by path that it is not in yet, then make those that clone3 could not make."""
+    """Init: join the namespaces given by path that it is not in yet, then create those that clone3 could not."""
     kinds = [kind for kind in JOIN_ORDER if kind in host.namespaces.joined and kind not in joined_early(host)]
     whose = " that belongs to the container's user namespace" if host.namespaces.has_user else ""
     steps = [_setns(INIT, config, kind, whose) for kind in kinds]
@@ -254,17 +254,17 @@ def net_device_steps(config: dict[str, Any], host: Host) -> list[Step]:
 
 
 def exec_clone_step() -> Step:
-    """The clone3 that makes the process which joins the container, in the cgroup where init is.
+    """Return the clone3 that creates the process that joins the container, in init's cgroup.
 
-    It stays in the host's pid namespace: the container sees only the child that it makes in the end."""
+    It stays in the host's pid namespace: the container sees only the child that it creates at the end."""
     return Step(HOST, "", "clone3", Flags(""), Slot("cgroup"), into="init_pid")
 
 
 def exec_join_steps(config: dict[str, Any], host: Host, init_pid: int) -> list[Step]:
-    """Join all the namespaces of the container's init; without a mount namespace, its root directory.
+    """Join all namespaces of the container's init; without a mount namespace, enter its root directory.
 
-    The pid namespace is that of the child only (setns(2)), and joined first, with the host's rights. So are, where
-    there is a user namespace, those that may belong to another one: joined_early. Slot "target" holds a pidfd of init.
+    The pid namespace applies only to the child (setns(2)), and is joined first, with the host's rights. With a user
+    namespace, so are those that another one may own: joined_early. Slot "target" holds a pidfd of init.
     """
     kinds = listed(config)
     early = [flag for kind, flag in FLAG.items() if "user" in kinds and kind in kinds and kind in EXEC_EARLY]
@@ -288,5 +288,5 @@ def exec_join_steps(config: dict[str, Any], host: Host, init_pid: int) -> list[S
 
 
 def listed(config: dict[str, Any]) -> set[str]:
-    """Return the types of namespaces that the container does not share with the runtime."""
+    """Return the namespace types that the container does not share with the runtime."""
     return {entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or ()}

@@ -1,6 +1,6 @@
-"""File systems whose source or options are too long for fsconfig(2), which takes 255 bytes a value: overlayfs has such.
+"""File systems whose source or options are too long for fsconfig(2), which takes 255 bytes a value: often overlayfs.
 
-mount(2) takes one page of options in all, and overlayfs one layer at a time (`lowerdir+`, since Linux 6.7). Source:
+mount(2) takes one page of options in total, and overlayfs one layer at a time (`lowerdir+`, since Linux 6.7). Source:
 fsconfig(2), mount(2), Documentation/filesystems/overlayfs.rst "Multiple lower layers".
 """
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 255
 PAGE = 4095
-"""The kernel takes one page and puts a zero at its end; what is beyond would be cut off without a word."""
+"""The kernel copies one page and puts a zero at its end; it would silently cut off the rest."""
 FLAGS = {"ro": "MS_RDONLY", "sync": "MS_SYNCHRONOUS", "dirsync": "MS_DIRSYNC", "lazytime": "MS_LAZYTIME"}
 
 
 def is_long(mount: dict[str, Any], data: Data) -> bool:
-    """Whether a value is too long for fsconfig(2)."""
+    """Return whether a value is too long for fsconfig(2)."""
     return any(_size(value) > LONGEST_VALUE for value in (mount.get("source") or "", *(value for _, value in data)))
 
 
 def split_layers(kind: str, data: Data) -> Data:
-    """Return overlayfs's data with one option for each layer, where mount(2) could not take them together."""
+    """Return overlayfs's data with one option per layer if mount(2) could not take them together."""
     if kind != "overlay" or len(data_text(data)) <= PAGE:
         return data
     found: Data = []
@@ -43,8 +43,8 @@ def split_layers(kind: str, data: Data) -> Data:
 
 
 def _layers(value: str) -> Data:
-    """Return the layers between colons, top first; those behind an empty one ("::") have data only. A backslash takes
-    its meaning from the character that follows, which `lowerdir+` would take as it is."""
+    """Return the layers between colons, top first; those after an empty one ("::") contain only data. Remove the
+    backslashes that escape characters, because `lowerdir+` would take them literally."""
     layers, name, escaped, key = [], "", False, "lowerdir+"
     for character in value + ":":
         if escaped or character not in ("\\", ":"):
@@ -77,5 +77,5 @@ def data_text(data: Data) -> str:
 
 
 def _size(value: str | None) -> int:
-    """Return the length in bytes, counted only where it matters."""
+    """Return a value's length in bytes, or 0 when it is certainly short enough."""
     return len(encode(value)) if value and len(value) * 4 > LONGEST_VALUE else 0

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def host_steps(program: dict[str, Any], host: Host) -> list[Step]:
-    """Host, after clone3: what needs the rights of the initial user namespace, or the host's procfs."""
+    """Host, after clone3: set what needs the rights of the initial user namespace, or the host's procfs."""
     steps = []
     if program.get("oomScoreAdj") is not None:
         text = str(program["oomScoreAdj"])
         steps.append(Step(HOST, "/process/oomScoreAdj", "write_proc_pid", Slot("init_pid"), "oom_score_adj", text))
     if host.namespaces.has_user:
-        # Raising a hard limit asks for CAP_SYS_RESOURCE in the initial user namespace.
+        # Raising a hard limit requires CAP_SYS_RESOURCE in the initial user namespace.
         steps += raise_limits(program, HOST)
     return steps
 
 
 def raise_limits(program: dict[str, Any], side: str) -> list[Step]:
-    """While there are the rights to: hard limits that the program's are not above.
+    """Raise hard limits, while this is permitted, to at least the program's.
 
-    The limits themselves are set right before execve (exec_program), which takes no rights then: a few descriptors or a
-    little memory are enough for the program, and not for the interpreter on its way there.
+    The limits themselves are set right before execve (exec_program), which then needs no privilege: they may leave
+    enough descriptors and memory for the program, but not for the interpreter that sets it up.
     """
     pid: Any = Slot("init_pid") if side == HOST else 0
     return [
@@ -47,25 +47,25 @@ def rlimit_steps(program: dict[str, Any], side: str) -> list[Step]:
 
 
 def limits(program: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """Return name, soft and hard limit for each, as exec_program takes them."""
+    """Return the name, soft and hard limit of each, as exec_program takes them."""
     return [(limit["type"], limit["soft"], limit["hard"]) for limit in program.get("rlimits") or ()]
 
 
 def late_steps(program: dict[str, Any], *, forbidden: bool) -> list[Step]:
-    """Host, once the process is there that becomes the program: what its parent could not hand down.
+    """Host, once the process that becomes the program exists: set what it could not inherit from its parent.
 
-    A deadline policy forbids to fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)). forbidden: a
-    filter is loaded by now below which the process itself can set no limits.
+    A deadline policy forbids fork, SCHED_FLAG_RESET_ON_FORK would lose a policy (sched_setattr(2)). forbidden: a
+    filter is loaded by now that keeps the process from setting its own limits.
     """
     return [*scheduler_steps(program.get("scheduler") or {}, HOST), *(rlimit_steps(program, HOST) if forbidden else ())]
 
 
 def keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
-    """Init: a session keyring of the container's own, so that it does not share the caller's keys; keyrings(7).
+    """Init: join a session keyring of the container's own, so that it does not share the caller's keys; keyrings(7).
 
-    Slot "keyring_name" is a name that nobody can guess: whoever makes a keyring of a known name first and lets others
-    search it has the container join his. Only the container's root may search this one, for exec to join it, and what
-    possesses it may do all else; other containers of the same user id neither see nor link it.
+    Slot "keyring_name" is a name that nobody can guess: otherwise somebody could create a searchable keyring of that
+    name first, and the container would join it. Only the container's root may search this one, so that exec can join
+    it, and its possessors have all other rights; other containers of the same user id can't see or link it.
     """
     if wishes.no_new_keyring:
         return []
@@ -74,9 +74,9 @@ def keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
 
 
 def exec_keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
-    """Init: the keyring that create has made for the container, else (--no-new-keyring) one of the process's own.
+    """Init: join the keyring that create made for the container, else (--no-new-keyring) one of the process's own.
 
-    Never the caller's: it is another's than that of create, and none of the container's business.
+    Never the keyring of exec's caller: it may differ from that of create's caller, and the container must not see it.
     """
     return _join_named(host) if not wishes.no_new_keyring else []
 
@@ -84,8 +84,8 @@ def exec_keyring_steps(host: Host, wishes: Wishes) -> list[Step]:
 def drop_keyring_steps(host: Host, wishes: Wishes, *, joins: bool = False) -> list[Step]:
     """Init, while it has the host's ids: leave the caller's session keyring for a new, empty one.
 
-    In a user namespace the container's own counts against the quota of an ordinary user, which may be used up
-    (EDQUOT); then this one is left. joins: the process joins a container (exec).
+    In a user namespace the container's own keyring counts against the quota of an ordinary user, which may be used up
+    (EDQUOT); then this one remains. joins: the process joins a container (exec).
     """
     if not (host.namespaces.has_user and not wishes.no_new_keyring) and not (joins and wishes.no_new_keyring):
         return []
@@ -96,7 +96,7 @@ def drop_keyring_steps(host: Host, wishes: Wishes, *, joins: bool = False) -> li
 
 
 NO_KEYRINGS = ("ENOSYS", "EPERM")
-"""A kernel without keys, or a seccomp filter around the runtime that forbids them: the container reads none then."""
+"""A kernel without keys, or a seccomp filter on the runtime that forbids them: then the container can't read any."""
 
 
 def _join_named(host: Host) -> list[Step]:
@@ -108,15 +108,15 @@ def _join_named(host: Host) -> list[Step]:
             Slot("keyring_name"),
             into="keyring",
             ignore=(*NO_KEYRINGS, "EDQUOT") if host.namespaces.has_user else NO_KEYRINGS,
-            hint="--no-new-keyring keeps the caller's; kernel.keys.* are the limits",
+            hint="--no-new-keyring keeps the caller's keyring; the sysctls kernel.keys.* set the limits",
         )
     ]
 
 
 def init_steps(program: dict[str, Any], config: dict[str, Any], host: Host, *, outside: bool) -> list[Step]:
-    """Init: limits, scheduling, execution domain, NUMA policy.
+    """Init: set limits, scheduling, execution domain and NUMA policy.
 
-    outside: it makes one more process in the end, which is given by the host what a fork would lose (late_steps).
+    outside: it creates another process at the end, for which the host sets what a fork would lose (late_steps).
     """
     linux = config.get("linux") or {}
     steps = [] if host.namespaces.has_user else raise_limits(program, INIT)
@@ -145,7 +145,7 @@ def init_steps(program: dict[str, Any], config: dict[str, Any], host: Host, *, o
 
 
 class IoPriority(int):
-    """A class and a level, joined as ioprio_set(2) wants them."""
+    """A class and a level, combined as ioprio_set(2) takes them."""
 
     def __new__(cls, name: str, level: int) -> IoPriority:
         number = ("IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE").index(name)
@@ -169,7 +169,7 @@ def scheduler_steps(scheduler: dict[str, Any], side: str) -> list[Step]:
 
 
 def affinity_steps(program: dict[str, Any], key: str, side: str) -> list[Step]:
-    """execCPUAffinity: `initial` before the process is in the container's cgroup, `final` before it runs."""
+    """Set execCPUAffinity: `initial` before the process is in the container's cgroup, `final` before it runs."""
     cpus = (program.get("execCPUAffinity") or {}).get(key)
     if not cpus:
         return []
@@ -193,13 +193,13 @@ def no_new_privs_steps(program: dict[str, Any]) -> list[Step]:
 
 
 def user_steps(program: dict[str, Any], host: Host) -> list[Step]:
-    """Groups, group, user, in the order that keeps the right to the next one."""
+    """Set groups, group and user, in the order that keeps the right to change the next one."""
     user = program.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
     groups = list(dict.fromkeys(user.get("additionalGids") or ()))
     steps = []
     if groups or not host.rootless:
-        # A user namespace may have setgroups denied; then there are no groups to drop either (user_namespaces(7)).
+        # A user namespace may deny setgroups; then there are no groups to drop either (user_namespaces(7)).
         ignore = ("EPERM",) if host.namespaces.has_user and not groups else ()
         steps.append(Step(INIT, "/process/user/additionalGids", "setgroups", groups, ignore=ignore))
     steps.append(Step(INIT, "/process/user/gid", "setresgid", gid, gid, gid))
@@ -210,7 +210,7 @@ def user_steps(program: dict[str, Any], host: Host) -> list[Step]:
 def environment(program: dict[str, Any]) -> list[str]:
     """Return the program's environment with each name once: the last value counts, as with runc and crun.
 
-    Programs would take the first (getenv(3)), and `exec --env` adds at the end. An empty HOME is left out and found.
+    Programs would use the first (getenv(3)), and `exec --env` appends. An empty HOME is dropped, and then looked up.
     """
     last: dict[str, str] = {}
     for entry in program.get("env") or ():
@@ -221,13 +221,13 @@ def environment(program: dict[str, Any]) -> list[str]:
 
 
 def environment_argument(program: dict[str, Any]) -> list[str] | Slot:
-    """Return the environment as an argument of a step: slot "env" has HOME in it where the config names none."""
+    """Return the environment as an argument of a step: slot "env", with HOME added, if the config does not set it."""
     env = environment(program)
     return env if any(entry.startswith("HOME=") for entry in env) else Slot("env")
 
 
 def umask_steps(program: dict[str, Any], default: Octal | Slot) -> list[Step]:
-    """The config's umask, else a default. Bits that no umask has are passed over, as umask(2) does."""
+    """Set the config's umask, else a default. Bits that a umask does not have are ignored, as by umask(2)."""
     mask = (program.get("user") or {}).get("umask")
     if mask is None:
         return [Step(INIT, "", "umask", default)]

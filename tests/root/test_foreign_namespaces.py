@@ -104,4 +104,4 @@ def test_a_cgroup_namespace_must_belong_to_the_user_namespace(runtime: Runtime, 
     bundle.namespaces(user="", cgroup=f"/proc/{holder}/ns/cgroup")
     error = runtime.fails("create", "--bundle", bundle.save(), new_id())
     says(error, "setns(<ns_cgroup>, CLONE_NEWCGROUP): operation not permitted (EPERM)", "/linux/namespaces/5/path",
-         "must be a cgroup namespace that belongs to the container's user namespace")  # fmt: skip
+         "must lead to a namespace of type cgroup that belongs to the container's user namespace")  # fmt: skip

@@ -1,9 +1,9 @@
 /*
  * Whether the running binary is protected from the container that the process becomes or enters (CVE-2019-5736).
  *
- * The kernel is asked, and nothing that a caller could say is believed. A binary that is executed from a detached clone
- * of its own mount is the root of that mount, and nothing else is: /proc/self/exe leads to "/". The mount must be
- * read-only itself, for a superblock that is may be made writable later.
+ * Only the kernel's answer counts; nothing that a caller could forge is trusted. /proc/self/exe leads to "/" exactly
+ * when the binary runs from a detached clone of its own mount, because it is then the root of that mount. The mount
+ * itself must be read-only: a read-only superblock could be made writable later.
  */
 #include "common.h"
 
@@ -31,7 +31,7 @@ int protection_of_binary(char *link, size_t size)
 	if (length < 0)
 		return -1;
 	link[length] = 0;
-	/* The binary may be unlinked meanwhile, by an upgrade. */
+	/* An upgrade may have unlinked the binary meanwhile. */
 	if (strcmp(link, "/") == 0 || strcmp(link, "/ (deleted)") == 0)
 		return statvfs("/proc/self/exe", &status) == 0 && (status.f_flag & ST_RDONLY) ? READ_ONLY_CLONE : UNPROTECTED;
 	if (strncmp(link, "/memfd:", 7) == 0 && is_sealed())
@@ -52,7 +52,7 @@ static PyObject *linux_is_binary_protected(PyObject *self, PyObject *args)
 
 PyMethodDef binary_methods[] = {
     {"is_binary_protected", linux_is_binary_protected, METH_NOARGS,
-     "is_binary_protected(): whether who finds this process's binary in /proc can't write it (CVE-2019-5736): it runs\n"
+     "is_binary_protected(): whether this process's binary can't be written through /proc (CVE-2019-5736): it runs\n"
      "from a read-only detached clone of its mount, or from a sealed memfd."},
     {NULL, NULL, 0, NULL},
 };

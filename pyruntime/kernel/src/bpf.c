@@ -9,7 +9,7 @@ static long bpf(int command, union bpf_attr *attributes)
 	return syscall(SYS_bpf, command, attributes, sizeof *attributes);
 }
 
-/* Return the last line with words in the verifier's log, but for its closing statistics. */
+/* Return the last line of the verifier's log that is not empty and not part of its closing statistics. */
 static char *last_line(char *log)
 {
 	char *found = NULL;
@@ -38,7 +38,7 @@ static PyObject *linux_bpf_prog_load(PyObject *self, PyObject *args)
 	int number = errno;
 	log[0] = 0;
 	if (fd < 0 && number != EPERM) {
-		/* Once more for the reason: the verifier writes only when asked. */
+		/* Load again to get the reason: the verifier writes its log only on request. */
 		attributes.log_buf = (uint64_t)(uintptr_t)log;
 		attributes.log_size = sizeof log;
 		attributes.log_level = 1;
@@ -150,11 +150,11 @@ static PyObject *linux_bpf_prog_name(PyObject *self, PyObject *args)
 
 PyMethodDef bpf_methods[] = {
     {"bpf_prog_load", linux_bpf_prog_load, METH_VARARGS,
-     "bpf_prog_load(instructions, name='pyruntime_dev') -> fd of a device filter; on refusal `kernel_message` is the "
+     "bpf_prog_load(instructions, name='pyruntime_dev') -> fd of a device filter; if refused, `kernel_message` is the "
      "verifier's last line. "
      "Memory is charged to the cgroup (since Linux 5.11), so RLIMIT_MEMLOCK stays as it is; bpf(2)"},
     {"bpf_prog_attach", linux_bpf_prog_attach, METH_VARARGS,
-     "bpf_prog_attach(cgroup_fd, prog_fd, flags, replaced_fd=-1): attach, or replace at once; bpf(2)"},
+     "bpf_prog_attach(cgroup_fd, prog_fd, flags, replaced_fd=-1): attach, or replace atomically; bpf(2)"},
     {"bpf_prog_detach", linux_bpf_prog_detach, METH_VARARGS, "bpf_prog_detach(cgroup_fd, prog_fd); bpf(2)"},
     {"bpf_prog_query", linux_bpf_prog_query, METH_VARARGS, "bpf_prog_query(cgroup_fd) -> [program id]; bpf(2)"},
     {"bpf_prog_get_fd_by_id", linux_bpf_prog_get_fd_by_id, METH_VARARGS, "bpf_prog_get_fd_by_id(id) -> fd; bpf(2)"},

@@ -1,4 +1,4 @@
-/* What all subjects of the kernel layer share: errors that name the call and its arguments, and the EINTR rule. */
+/* Shared by all files of the kernel layer: errors that name the call and its arguments, and the retry after EINTR. */
 #ifndef PYRUNTIME_COMMON_H
 #define PYRUNTIME_COMMON_H
 
@@ -10,12 +10,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Raise OSError for errno (or its subclass) with the attribute `call`, made from a printf format. Returns NULL. */
+/* Raise OSError for errno (or its subclass) with the attribute `call`, made from a printf format. Return NULL. */
 PyObject *raise_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same for a given error number; `message`, when not NULL, becomes the attribute `kernel_message`. */
+/* Do the same for a given error number; `message`, when not NULL, becomes the attribute `kernel_message`. */
 PyObject *raise_error(int number, const char *message, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Run an expression that returns -1 and sets errno, without the GIL, again after EINTR once signal handlers ran. */
+/* Run, without the GIL, an expression that returns -1 and sets errno; after EINTR run signal handlers and retry. */
 #define CALL(result, expression)                                                                                       \
 	do {                                                                                                           \
 		int call_errno_;                                                                                       \
@@ -29,7 +29,7 @@ PyObject *raise_error(int number, const char *message, const char *format, ...) 
 		errno = call_errno_;                                                                                   \
 	} while (0)
 
-/* A converter for PyArg_ParseTuple ("O&"): str (surrogateescape), bytes or None to a char pointer; owner keeps it alive. */
+/* For PyArg_ParseTuple ("O&"): convert str (surrogateescape), bytes or None to a char pointer; owner keeps it alive. */
 struct text {
 	PyObject *owner;
 	const char *value;
@@ -38,14 +38,14 @@ int text_or_null(PyObject *object, void *target);
 void text_clear(struct text *text);
 /* For messages: the text, or "NULL". */
 const char *text_show(const struct text *text);
-/* For messages: flags by name, of those constants that begin with one of the prefixes ("O_", or "OPEN_TREE_ AT_"); bits
- * without a name in hexadecimal. */
+/* For messages: flags by name, using constants that begin with one of the prefixes ("O_", or "OPEN_TREE_ AT_"); bits
+ * without a name are shown in hexadecimal. */
 struct names {
 	char text[256];
 };
 const char *flag_names(struct names *names, const char *prefixes, unsigned long long value);
 
-/* clone(2) without the C library, with a pidfd in the place of the parent's thread id; the order is the architecture's. */
+/* clone(2) without the C library, with pidfd as parent_tid; the order of arguments depends on the architecture. */
 static inline long raw_clone(unsigned long long flags, int *pidfd)
 {
 #ifdef __s390x__

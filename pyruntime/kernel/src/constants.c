@@ -1,4 +1,4 @@
-/* Constants by name, from the headers: plans name flags, and this is where the numbers come from. */
+/* Constants by name, from the headers: plans use names of flags, and this table has their numbers. */
 #include "common.h"
 
 #include <fcntl.h>
@@ -20,18 +20,18 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* <sys/mount.h> contradicts <linux/mount.h> in Debian 12; these two are only there. */
+/* In Debian 12, <sys/mount.h> conflicts with <linux/mount.h>; only the former has these two. */
 #define MNT_DETACH 2
 #define UMOUNT_NOFOLLOW 8
 
-/* Newer than Debian 12's headers; the kernel's ABI. */
+/* From the kernel's ABI; newer than Debian 12's headers. */
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
 #define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
 #endif
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
-/* Permissions of a key, which the kernel's headers do not export; keyctl_setperm(3) has them. */
+/* Permissions of a key from keyctl_setperm(3); the kernel's headers do not export them. */
 #define KEY_POS_ALL 0x3f000000
 #define KEY_USR_SEARCH 0x00080000
 #ifndef IOPRIO_CLASS_SHIFT
@@ -118,7 +118,7 @@ static void append(struct names *names, const char *word)
 
 const char *flag_names(struct names *names, const char *prefixes, unsigned long long value)
 {
-	/* open(2) has a name for the absence of flags, others have not. */
+	/* Only open(2) has a name for the absence of flags. */
 	const char *none = strcmp(prefixes, "O_") == 0 ? "O_RDONLY" : "0";
 	char rest[32];
 	names->text[0] = '\0';

@@ -23,7 +23,7 @@ static PyObject *linux_capset(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
-/* The C library's setres*id and setgroups signal every thread; init has one thread and wants the plain call. */
+/* The C library's setres*id and setgroups signal every thread; init has one thread and needs only the plain call. */
 static PyObject *linux_setresuid(PyObject *self, PyObject *args)
 {
 	(void)self;

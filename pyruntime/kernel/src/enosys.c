@@ -1,5 +1,6 @@
-/* Calls that are newer than a seccomp profile fail with ENOSYS, as on a kernel that does not have them: the C library then
- * takes an older call, which it does for no other errno. libseccomp has no such rule, so it is put before its program.
+/* Calls that are newer than a seccomp profile fail with ENOSYS, as on a kernel without them: the C library then falls
+ * back to an older call, which it does for no other errno. libseccomp has no such rule, so a prologue is put before its
+ * program.
  * Source: runc's libcontainer/seccomp/patchbpf (behaviour), seccomp(2), linux/filter.h. */
 #include "enosys.h"
 
@@ -9,7 +10,7 @@
 #include <seccomp.h>
 
 #define X32_BIT 0x40000000u
-/* 32-bit Arm has calls of its own from here on (asm/unistd.h, __ARM_NR_BASE): they are not newer than the others. */
+/* Numbers of 32-bit Arm's private calls start here (asm/unistd.h, __ARM_NR_BASE); they are no newer than the others. */
 #define ARM_PRIVATE 0x0f0000
 /* No number is greater. */
 #define NEVER UINT32_MAX
@@ -37,19 +38,19 @@ int enosys_age(uint32_t arch, int number)
 	return arch == SCMP_ARCH_ARM && number >= ARM_PRIVATE ? -1 : number;
 }
 
-/* Of one architecture, as the kernel names it: each way through ends at RET or at the JA behind it. */
+/* Emit the section of one architecture, given by its audit number: each path ends at RET or at the JA after it. */
 static void section(struct program *program, uint32_t arch, uint32_t newest, uint32_t newest_x32)
 {
 	emit(program, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
 	if (arch == AUDIT_ARCH_X86_64) {
-		/* The kernel calls x32 by the same name; its numbers have a bit of their own. */
+		/* x32 has the same audit architecture; a bit marks its call numbers. */
 		emit(program, BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 1, 0);
 		emit(program, BPF_JMP | BPF_JGT | BPF_K, newest, 1, 2);
 		newest = newest_x32;
 	} else if (arch == AUDIT_ARCH_ARM) {
 		emit(program, BPF_JMP | BPF_JGE | BPF_K, ARM_PRIVATE, 2, 0);
 	} else if (arch == AUDIT_ARCH_S390 || arch == AUDIT_ARCH_S390X) {
-		/* Where a number is too high for this kernel the filter sees 0, which no program calls by itself. */
+		/* For a number that is too high for this kernel the filter sees 0, which no program calls directly. */
 		emit(program, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
 	}
 	emit(program, BPF_JMP | BPF_JGT | BPF_K, newest, 0, 1);
@@ -64,7 +65,7 @@ size_t enosys_prologue(const struct newest *known, size_t count, struct sock_fil
 	for (size_t i = 0; i < count; i++) {
 		uint32_t arch = known[i].arch, x32 = NEVER;
 		if (arch == SCMP_ARCH_X32 && limit(known, count, SCMP_ARCH_X86_64) != NEVER)
-			continue; /* It is in the section of x86-64. */
+			continue; /* Covered by the section of x86-64. */
 		if (arch == SCMP_ARCH_X32 || arch == SCMP_ARCH_X86_64) {
 			arch = SCMP_ARCH_X86_64;
 			x32 = limit(known, count, SCMP_ARCH_X32);

@@ -6,18 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An architecture by libseccomp's token, and the highest number of a call that the profile names; -1: it names none. */
+/* An architecture by libseccomp's token, and the highest call number among the profile's names; -1 when it has none. */
 struct newest {
 	uint32_t arch;
 	int number;
 };
 
-/* Instructions that the prologue may take for so many architectures. */
+/* The most instructions in the prologue for this many architectures. */
 #define ENOSYS_ROOM(arches) (8 * (arches) + 2)
 
-/* The number as far as it says something about the age of a call: -1 for one that does not. */
+/* Return the number if it indicates the age of a call, else -1. */
 int enosys_age(uint32_t arch, int number);
-/* Write the prologue that lets calls above the newest fail with ENOSYS; return how many instructions it has. */
+/* Write the prologue that makes calls above the newest fail with ENOSYS; return its number of instructions. */
 size_t enosys_prologue(const struct newest *known, size_t count, struct sock_filter *into);
 
 #endif

@@ -1,5 +1,5 @@
-/* What a seccomp filter would decide, found by running it here: a process that has still work to do asks before it
- * loads the filter. Source: seccomp(2), linux/filter.h; the instructions are those that the kernel lets a filter have. */
+/* Runs a seccomp filter to find out what it would decide, for a process that still has work to do before it can load
+ * the filter. Source: seccomp(2), linux/filter.h; only instructions that the kernel accepts in a filter are covered. */
 #include "common.h"
 
 #include <linux/audit.h>
@@ -26,7 +26,7 @@
 
 #ifdef ARCH
 
-/* The result of an arithmetic instruction; a division by zero ends the filter, which stands for "no". */
+/* Compute an arithmetic instruction; 0 when it ends the filter, for a division by zero or an unknown operation. */
 static int compute(uint32_t *a, uint16_t code, uint32_t value)
 {
 	switch (BPF_OP(code)) {
@@ -58,7 +58,7 @@ static int holds(uint16_t code, uint32_t a, uint32_t value)
 	}
 }
 
-/* Return the filter's verdict; an instruction that is not known here ends it with SECCOMP_RET_KILL_PROCESS. */
+/* Return the verdict; SECCOMP_RET_KILL_PROCESS when the filter divides by zero or has an unknown instruction. */
 static uint32_t verdict(const struct sock_filter *program, size_t count, const struct seccomp_data *data)
 {
 	uint32_t a = 0, x = 0, memory[BPF_MEMWORDS] = {0};
@@ -114,7 +114,7 @@ static int lets(const Py_buffer *filter, long number, unsigned long long first, 
 	return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG;
 }
 
-/* What a process does from here to its program's execve: of ours, the interpreter's and malloc's. */
+/* The calls that a process may make from here to its program's execve: ours, the interpreter's and malloc's. */
 static const long needed[] = {
     SYS_accept4,  SYS_brk,	    SYS_capset,	       SYS_chdir,     SYS_close,   SYS_close_range, SYS_dup3,	  SYS_execve,
     SYS_exit_group, SYS_faccessat,  SYS_fcntl,	       SYS_fstat,     SYS_futex,   SYS_getcwd,	    SYS_getpid,	  SYS_gettid,
@@ -146,7 +146,7 @@ static PyObject *linux_seccomp_permits_exec(PyObject *self, PyObject *args)
 
 #else
 
-/* An architecture whose number for seccomp is not known here: nothing is promised. */
+/* The seccomp number of this architecture is not known here, so the answer is always no. */
 static PyObject *linux_seccomp_permits_exec(PyObject *self, PyObject *args)
 {
 	(void)self;
@@ -159,6 +159,6 @@ static PyObject *linux_seccomp_permits_exec(PyObject *self, PyObject *args)
 PyMethodDef filter_methods[] = {
     {"seccomp_permits_exec", linux_seccomp_permits_exec, METH_VARARGS,
      "seccomp_permits_exec(filter) -> whether a process under it can still clone, wait for `start` and execute its\n"
-     "program; by the filter's verdict on each call, without loading it; seccomp(2)"},
+     "program. The filter is not loaded, but run on each of these calls; seccomp(2)"},
     {NULL, NULL, 0, NULL},
 };

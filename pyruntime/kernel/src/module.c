@@ -1,9 +1,9 @@
-/* The module: the tables of all subjects, and what they share. */
+/* The module: the method tables of all files, and the code that they share. */
 #include "common.h"
 
 #include <stdarg.h>
 
-/* Whether a decoded text has bytes in it that were no UTF-8 (surrogateescape). */
+/* Whether a decoded text contains bytes that were not UTF-8 (surrogateescape). */
 static int has_raw_bytes(PyObject *text)
 {
 	for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(text); i++) {
@@ -15,8 +15,8 @@ static int has_raw_bytes(PyObject *text)
 }
 
 /*
- * Decode UTF-8; of a text that is none, or was cut within a character, show all bytes beyond ASCII by number. Python's
- * own way to do so looks up a codec, which init can't.
+ * Decode UTF-8. In a text that is not UTF-8, or was cut within a character, show all non-ASCII bytes by number.
+ * Python's own function for that looks up a codec, which init can't do.
  */
 static PyObject *decode(const char *text)
 {
@@ -90,7 +90,7 @@ int text_or_null(PyObject *object, void *target)
 	if (object == Py_None)
 		return 1;
 	if (PyUnicode_Check(object)) {
-		/* As os.fsencode() in UTF-8 mode, but by the codec that C has in itself. */
+		/* Like os.fsencode() in UTF-8 mode, but with the codec that is built into C. */
 		text->owner = PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape");
 	} else if (PyBytes_Check(object)) {
 		text->owner = Py_NewRef(object);

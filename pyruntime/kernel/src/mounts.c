@@ -1,4 +1,4 @@
-/* Mounts: the old calls and the descriptor-based ones. Numbers are called directly: glibc has them only since 2.36. */
+/* Mounts: the old calls and the descriptor-based ones, which are called by number: glibc has them only since 2.36. */
 #include "common.h"
 
 #include <fcntl.h>
@@ -134,7 +134,7 @@ static PyObject *linux_fsopen(PyObject *self, PyObject *args)
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
 
-/* Read what the kernel says about a file system context: lines "e tmpfs: Bad value for 'size'". Keeps the last error. */
+/* Read the kernel's log of a file system context, lines like "e tmpfs: Bad value for 'size'"; keep the last error. */
 static const char *context_log(int fd, char *buffer, size_t size)
 {
 	const char *found = NULL;
@@ -235,7 +235,7 @@ PyMethodDef mount_methods[] = {
      "mount_setattr(dirfd, path, flags, attr_set, attr_clr, propagation, userns_fd=0); mount_setattr(2)"},
     {"fsopen", linux_fsopen, METH_VARARGS, "fsopen(fstype, flags) -> fd; fsopen(2)"},
     {"fsconfig", linux_fsconfig, METH_VARARGS,
-     "fsconfig(fd, command, key, value, aux); its OSError has the kernel's words in `kernel_message`; fsconfig(2)"},
+     "fsconfig(fd, command, key, value, aux); its OSError has the kernel's message in `kernel_message`; fsconfig(2)"},
     {"fsmount", linux_fsmount, METH_VARARGS, "fsmount(fd, flags, attributes) -> fd; fsmount(2)"},
     {"fspick", linux_fspick, METH_VARARGS, "fspick(dirfd, path, flags) -> fd; fspick(2)"},
     {"fstatfs_type", linux_fstatfs_type, METH_VARARGS, "fstatfs_type(fd) -> the file system's magic; statfs(2)"},

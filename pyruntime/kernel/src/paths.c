@@ -1,4 +1,4 @@
-/* Files and directories: what Python has without naming the call, and openat2. */
+/* Files and directories: openat2, and calls that Python has too, but whose errors do not name the call. */
 #include "common.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static PyObject *linux_openat2(PyObject *self, PyObject *args)
 	how.flags = flags | O_CLOEXEC;
 	how.mode = mode;
 	how.resolve = resolve;
-	/* EAGAIN: a rename raced with a look-up that may not leave its root (openat2(2)); a bounded retry. */
+	/* EAGAIN: a rename raced with a look-up that may not leave its root (openat2(2)); retry, but not forever. */
 	for (int attempt = 0; attempt < 128; attempt++) {
 		CALL(fd, syscall(SYS_openat2, dirfd, path.value, &how, sizeof how));
 		if (fd >= 0 || errno != EAGAIN)
@@ -239,11 +239,11 @@ PyMethodDef path_methods[] = {
     {"fchownat", linux_fchownat, METH_VARARGS, "fchownat(dirfd, path, uid, gid, flags); chown(2)"},
     {"close_range", linux_close_range, METH_VARARGS, "close_range(first, last, flags); close_range(2)"},
     {"getcwd_raw", linux_getcwd_raw, METH_NOARGS,
-     "The kernel's own answer: outside the root it does not begin with a slash; getcwd(2)"},
+     "Return the kernel's own answer, which does not begin with a slash outside the root; getcwd(2)"},
     {"chdir", linux_chdir, METH_VARARGS, "chdir(path); chdir(2)"},
     {"fchdir", linux_fchdir, METH_VARARGS, "fchdir(fd); chdir(2)"},
     {"chroot", linux_chroot, METH_VARARGS, "chroot(path); chroot(2)"},
-    {"statx_mount", linux_statx_mount, METH_VARARGS, "statx_mount(fd) -> (mount id, is it the mount's root); statx(2)"},
+    {"statx_mount", linux_statx_mount, METH_VARARGS, "statx_mount(fd) -> (mount id, is fd the mount's root); statx(2)"},
     {"flock", linux_flock, METH_VARARGS, "flock(fd, operation); flock(2)"},
     {"sethostname", linux_sethostname, METH_VARARGS, "sethostname(name); sethostname(2)"},
     {"setdomainname", linux_setdomainname, METH_VARARGS, "setdomainname(name); setdomainname(2)"},

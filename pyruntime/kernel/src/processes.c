@@ -20,7 +20,7 @@ static PyObject *linux_clone3(PyObject *self, PyObject *args)
 	struct clone_args clone = {
 	    .flags = flags | CLONE_PIDFD,
 	    .pidfd = (uint64_t)(uintptr_t)&pidfd,
-	    /* With CLONE_PARENT the exit signal is the one that the parent chose for its own child (clone(2)). */
+	    /* With CLONE_PARENT the exit signal is the one that the parent chose for the calling process (clone(2)). */
 	    .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
 	};
 	if (cgroup >= 0) {
@@ -30,7 +30,7 @@ static PyObject *linux_clone3(PyObject *self, PyObject *args)
 	struct names words;
 	PyOS_BeforeFork();
 	long pid = syscall(SYS_clone3, &clone, sizeof clone);
-	/* Below a seccomp filter of the kind that answers clone3 as if it did not exist, because it can't look into it. */
+	/* Some seccomp filters fail clone3 with ENOSYS, because they can't inspect its arguments. */
 	if (pid < 0 && errno == ENOSYS && cgroup < 0)
 		pid = raw_clone(clone.flags | clone.exit_signal, &pidfd);
 	int number = errno;
@@ -124,7 +124,7 @@ static PyObject *linux_raise_hard_limit(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
-/* The layout of sched_setattr(2), which glibc has only since 2.41. */
+/* The structure of sched_setattr(2), which glibc has only since 2.41. */
 struct scheduling {
 	uint32_t size, policy;
 	uint64_t flags;
@@ -180,7 +180,7 @@ static PyObject *linux_set_mempolicy(PyObject *self, PyObject *args)
 	(void)self;
 	int mode;
 	PyObject *nodes;
-	/* Room for any node that a config can name (spec/linux.py): which there are is the kernel's to say. */
+	/* Room for any node that a config can name (spec/linux.py); the kernel rejects nodes that do not exist. */
 	unsigned long mask[1024] = {0}, highest = 0;
 	const unsigned long bits = 8 * sizeof *mask, most = bits * (sizeof mask / sizeof *mask);
 	if (!PyArg_ParseTuple(args, "iO!:set_mempolicy", &mode, &PyList_Type, &nodes))
@@ -194,7 +194,7 @@ static PyObject *linux_set_mempolicy(PyObject *self, PyObject *args)
 		mask[node / bits] |= 1UL << (node % bits);
 		highest = node > highest ? node : highest;
 	}
-	/* The kernel takes one bit less than maxnode says. */
+	/* The kernel uses one bit less than maxnode. */
 	if (syscall(SYS_set_mempolicy, mode, mask, highest + 2) < 0)
 		return raise_errno("set_mempolicy(%#x, %zd nodes)", mode, PyList_GET_SIZE(nodes));
 	Py_RETURN_NONE;
@@ -241,7 +241,7 @@ static void leave(int number)
 	_exit(128 + number);
 }
 
-/* Those of which each ends a program whatever it is, and those that only programs which asked for them can use. */
+/* Signals that mean the end of any program, and signals that are only meant for programs that handle them. */
 static const int ending[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,	SIGTRAP,   SIGABRT,
 			     SIGBUS, SIGFPE, SIGSEGV, SIGTERM, SIGSTKFLT, SIGSYS};
 static const int dropped[] = {SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO, SIGPWR};
@@ -271,19 +271,19 @@ PyMethodDef process_methods[] = {
     {"pidfd_send_signal", linux_pidfd_send_signal, METH_VARARGS, "pidfd_send_signal(pidfd, signal)"},
     {"prlimit", linux_prlimit, METH_VARARGS, "prlimit(pid, resource, soft, hard); prlimit(2)"},
     {"raise_hard_limit", linux_raise_hard_limit, METH_VARARGS,
-     "raise_hard_limit(pid, resource, hard): soft and hard limit to the larger of hard and what is; prlimit(2)"},
+     "raise_hard_limit(pid, resource, hard): set both limits to the larger of hard and the current one; prlimit(2)"},
     {"sched_setattr", linux_sched_setattr, METH_VARARGS,
      "sched_setattr(pid, policy, flags, nice, priority, runtime, deadline, period); times in ns; sched_setattr(2)"},
     {"ioprio_set", linux_ioprio_set, METH_VARARGS, "ioprio_set(which, who, priority); ioprio_set(2)"},
-    {"personality", linux_personality, METH_VARARGS, "personality(persona) -> the one before; personality(2)"},
+    {"personality", linux_personality, METH_VARARGS, "personality(persona) -> the previous one; personality(2)"},
     {"set_mempolicy", linux_set_mempolicy, METH_VARARGS, "set_mempolicy(mode, [node, ...]); set_mempolicy(2)"},
     {"keyctl_join_session_keyring", linux_keyctl_join_session_keyring, METH_VARARGS,
-     "keyctl_join_session_keyring(name or None) -> key; None: a new keyring that no name leads to; keyctl(2)"},
+     "keyctl_join_session_keyring(name or None) -> key; None: a new anonymous keyring; keyctl(2)"},
     {"keyctl_setperm", linux_keyctl_setperm, METH_VARARGS, "keyctl_setperm(key, permissions); keyctl(2)"},
     {"shared_memory", linux_shared_memory, METH_VARARGS,
      "shared_memory(size) -> memoryview of zeros that children share, never unmapped; mmap(2)"},
     {"exit_on_signals", linux_exit_on_signals, METH_NOARGS,
-     "Unblock all signals. Exit with 128+n on those that end any program, also as pid 1 of a namespace, which would\n"
-     "ignore them; ignore those that are only for a program that has asked for them."},
+     "Unblock all signals. Exit with 128+n on those that end any program, even as pid 1 of a namespace, which would\n"
+     "otherwise ignore them; ignore those that are only meant for programs that handle them."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,11 +1,11 @@
 /*
  * A procfs context of another pid namespace, for a process that is not in it.
  *
- * Since Linux 6.18 the option `pidns` says which one is meant. Before, a procfs belongs to the pid namespace of the
- * process that opens its context, so somebody has to be in there for a moment, in sight of those who may trace
- * (CVE-2016-9962's kind). This one is as poor as can be from its first moment: it has an empty root in a mount namespace
- * of its own, one socket, no capability but CAP_SYS_ADMIN, which fsopen(2) asks for, and a filter under which it can do
- * nothing but open a context, send it and exit. What it sends is looked at once it is mounted.
+ * Since Linux 6.18 the option `pidns` selects the pid namespace. Before, a procfs belongs to the pid namespace of the
+ * process that opens its context, so a helper has to be in there for a moment, visible to processes that may trace it
+ * (as in CVE-2016-9962). From its first moment the helper has as little as possible: an empty root in a mount namespace
+ * of its own, one socket, no capability but CAP_SYS_ADMIN, which fsopen(2) requires, and a filter that permits nothing
+ * but opening a context, sending it and exiting. The caller checks what it sent once that is mounted.
  */
 #include "common.h"
 
@@ -27,7 +27,7 @@
 extern int mount(const char *, const char *, const char *, unsigned long, const void *);
 extern int umount2(const char *, int);
 
-/* The helper's descriptors: all others are closed. */
+/* The helper's descriptors; all others are closed. */
 enum { SOCKET = 3, NAMESPACE = 4 };
 
 static int empty_root(void)
@@ -59,7 +59,7 @@ static int restrict_calls(void)
 	    ALLOW(SYS_sendmsg),
 	    ALLOW(SYS_exit_group),
 	    ALLOW(SYS_wait4),
-	    /* clone(2) without namespaces; the one call that the helper itself makes. */
+	    /* clone(2) without namespaces: the call that makes the helper. */
 	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
 	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SIGCHLD, 0, 1),
@@ -87,7 +87,7 @@ static int send_descriptor(int fd, int number)
 	return sendmsg(SOCKET, &message, MSG_NOSIGNAL) == sizeof number ? 0 : 1;
 }
 
-/* In the process that makes the helper: give up what it can do without, then clone. Never returns. */
+/* In the process that makes the helper: give up all that it does not need, then clone. Never return. */
 static void help(int socket_fd, int namespace_fd)
 {
 	namespace_fd = fcntl(namespace_fd, F_DUPFD, NAMESPACE + 1);
@@ -97,7 +97,7 @@ static void help(int socket_fd, int namespace_fd)
 	    !empty_root() || setns(NAMESPACE, CLONE_NEWPID) < 0 || close(NAMESPACE) < 0 || !keep_one_capability() ||
 	    !restrict_calls())
 		_exit(send_descriptor(-1, errno));
-	/* By the number: the C library's fork has more to do than the filter lets it. */
+	/* Call clone by number: the C library's fork makes calls that the filter does not permit. */
 	long child = raw_clone(SIGCHLD, NULL);
 	if (child < 0)
 		_exit(send_descriptor(-1, errno));
@@ -154,7 +154,7 @@ static PyObject *linux_fsopen_proc_by_helper(PyObject *self, PyObject *args)
 
 PyMethodDef procfs_methods[] = {
     {"fsopen_proc_by_helper", linux_fsopen_proc_by_helper, METH_VARARGS,
-     "fsopen_proc_by_helper(pid namespace) -> context of a procfs of that namespace, opened by a process inside; what it\n"
-     "is has to be checked when it is mounted"},
+     "fsopen_proc_by_helper(pid namespace) -> context of a procfs of that namespace, opened by a process inside;\n"
+     "check that it is a procfs when it is mounted"},
     {NULL, NULL, 0, NULL},
 };

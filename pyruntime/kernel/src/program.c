@@ -1,4 +1,4 @@
-/* Becoming the program: the filter and execve, with nothing of Python in between. */
+/* Becoming the program: load the filter and call execve, with no Python code in between. */
 #include "program.h"
 
 #include <linux/filter.h>
@@ -16,7 +16,7 @@
 
 long load_filter(const void *instructions, size_t length, unsigned long flags)
 {
-	/* The kernel counts instructions in 16 bits: the begin of a longer filter would be loaded, and its end left out. */
+	/* The kernel counts instructions in 16 bits, so only the first part of a longer filter would be loaded. */
 	if (length % sizeof(struct sock_filter) != 0 || length / sizeof(struct sock_filter) > USHRT_MAX) {
 		errno = EINVAL;
 		return -1;
@@ -65,7 +65,7 @@ failed:
 	return NULL;
 }
 
-/* Send the listener of a notifying filter, with its payload, in one message. Runs below the filter. */
+/* Send the listener of a notifying filter, with its payload, in one message. Runs under the filter. */
 static int send_listener(int socket_fd, int listener, const char *payload, size_t length)
 {
 	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
@@ -102,7 +102,7 @@ static PyObject *linux_seccomp_hand_over(PyObject *self, PyObject *args)
 	return sent < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* The last words of a process that can't go on: below a filter they may be refused, and then only the status tells. */
+/* Report an error and exit. Under a filter the report may be refused; then only the exit status shows it. */
 static void leave(int report, int number, const char *call)
 {
 	char words[256];
@@ -134,7 +134,7 @@ static int read_limits(PyObject *list, struct limits *limits)
 	if (list == NULL)
 		return 1;
 	if (PyList_GET_SIZE(list) > RLIM_NLIMITS) {
-		PyErr_SetString(PyExc_ValueError, "more limits than there are");
+		PyErr_SetString(PyExc_ValueError, "more limits than resources");
 		return 0;
 	}
 	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
@@ -151,7 +151,7 @@ static int read_limits(PyObject *list, struct limits *limits)
 	return 1;
 }
 
-/* From here on there may be neither memory nor descriptors nor anything else for us: nothing may ask for any. */
+/* Set the limits. From here on we may be out of memory and descriptors, so nothing may allocate or open any. */
 static void set_limits(const struct limits *limits, int report)
 {
 	for (int i = 0; i < limits->count; i++) {
@@ -247,8 +247,8 @@ PyMethodDef program_methods[] = {
      "exec_program(path, argv, envp, filter or None, filter_flags, notify_fd, notify_payload or None, report_fd,\n"
      "             [(resource, soft, hard), ...])\n\n"
      "Become the program: reset all signals, send `x` on the socket report_fd, set the limits, load the seccomp\n"
-     "filter and call execve(2), so that the filter need not allow more than execve. With notify_fd >= 0 the filter's\n"
-     "listener goes there in one message. Raises OSError before limits and filter are there; then sends\n"
-     "`E<errno> <call>` on report_fd if the filter lets it, and exits with 127 (no such file) or 126."},
+     "filter and call execve(2), so that the filter need not allow more than execve. With notify_fd >= 0 send the\n"
+     "filter's listener there in one message. Before limits and filter are set, raise OSError; afterwards send\n"
+     "`E<errno> <call>` on report_fd, if the filter permits that, and exit with 127 (no such file) or 126."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,15 +1,15 @@
-/* What becoming a program takes, for those who do it themselves and those who make a process that does. */
+/* Functions for executing a program, in this process or in a child. */
 #ifndef PYRUNTIME_PROGRAM_H
 #define PYRUNTIME_PROGRAM_H
 
 #include "common.h"
 
-/* Return a NULL-ended array of the list's strings, which live as long as *keep; NULL with an exception set. The array is
+/* Return a NULL-terminated array of the strings, which live as long as *keep; NULL with an exception set. The array is
  * freed with PyMem_Free. */
 char **string_array(PyObject *list, PyObject **keep);
-/* seccomp(2); -1 and EINVAL for what is no filter or a longer one than the kernel counts. */
+/* Load a filter with seccomp(2); -1 with EINVAL for data that is not a filter, or is too long for the kernel. */
 long load_filter(const void *instructions, size_t length, unsigned long flags);
-/* Default handlers, and no signal blocked. */
+/* Restore all default handlers and unblock all signals. */
 void reset_signals(void);
 
 #endif

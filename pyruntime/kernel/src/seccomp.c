@@ -39,7 +39,7 @@ static int add_arches(scmp_filter_ctx context, PyObject *arches)
 	return 0;
 }
 
-/* PyArg_ParseTuple takes what is no tuple for a fault of ours. */
+/* PyArg_ParseTuple would raise SystemError for an object that is not a tuple. */
 static int is_tuple(PyObject *object)
 {
 	if (!PyTuple_Check(object))
@@ -61,9 +61,9 @@ static int add_rule(scmp_filter_ctx context, PyObject *rule, int strict)
 		return -1;
 	}
 	if (number == __NR_SCMP_ERROR)
-		return 0; /* A call this libseccomp doesn't know; the default action stands for it. */
+		return 0; /* This libseccomp does not know the call; the default action applies to it. */
 	if (PyList_GET_SIZE(conditions) > 6) {
-		/* Without some of its conditions a rule would allow more than was asked for. */
+		/* Without some of its conditions a rule would allow more than the profile does. */
 		fail(-E2BIG, "seccomp_rule_add", name);
 		return -1;
 	}
@@ -77,7 +77,7 @@ static int add_rule(scmp_filter_ctx context, PyObject *rule, int strict)
 		compare[count] = (struct scmp_arg_cmp){argument, (enum scmp_compare) operator, value, value_two};
 	}
 	int result = seccomp_rule_add_array(context, action, number, count, compare);
-	/* The same rule twice, or a call that one of the architectures lacks, changes nothing. */
+	/* A duplicate rule, or a call that one of the architectures lacks, is not an error. */
 	if (result < 0 && result != -EEXIST && result != -EDOM) {
 		fail(result, "seccomp_rule_add", name);
 		return -1;
@@ -85,7 +85,7 @@ static int add_rule(scmp_filter_ctx context, PyObject *rule, int strict)
 	return 0;
 }
 
-/* Find the newest call of the names for one architecture; false with an exception set. */
+/* Find the newest of the named calls for one architecture; return 0 with an exception set on failure. */
 static int find_newest(struct newest *entry, uint32_t arch, PyObject *names)
 {
 	*entry = (struct newest){arch, -1};
@@ -100,7 +100,7 @@ static int find_newest(struct newest *entry, uint32_t arch, PyObject *names)
 	return 1;
 }
 
-/* Return the prologue for calls that are newer than the names, for the machine's architecture and those of the profile. */
+/* Return the prologue for calls newer than the named ones, for the machine's architecture and those of the profile. */
 static PyObject *prologue(PyObject *arches, PyObject *names)
 {
 	size_t most = (size_t)PyList_GET_SIZE(arches) + 1, count = 0;
@@ -112,7 +112,7 @@ static PyObject *prologue(PyObject *arches, PyObject *names)
 		goto out;
 	}
 	for (Py_ssize_t i = -1; i < PyList_GET_SIZE(arches); i++) {
-		/* A name that is none has been refused by now. */
+		/* Unknown names of architectures have already been refused. */
 		uint32_t arch = i < 0 ? seccomp_arch_native()
 				      : seccomp_arch_resolve_name(PyUnicode_AsUTF8(PyList_GET_ITEM(arches, i)));
 		size_t before = 0;
@@ -161,9 +161,9 @@ static PyObject *compile(PyObject *self, PyObject *args)
 	scmp_filter_ctx context = seccomp_init(default_action);
 	if (context == NULL)
 		return fail(-EINVAL, "seccomp_init", "default action");
-	/* A process without no_new_privs loads it with CAP_SYS_ADMIN; the engine sets no_new_privs itself. */
+	/* Without no_new_privs a process needs CAP_SYS_ADMIN to load the filter; the engine sets no_new_privs itself. */
 	seccomp_attr_set(context, SCMP_FLTATR_CTL_NNP, 0);
-	/* A binary tree of calls instead of a list: profiles have hundreds. Refused before libseccomp 2.5, harmless. */
+	/* Use a binary tree instead of a list: profiles have hundreds of calls. libseccomp before 2.5 refuses; harmless. */
 	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (add_arches(context, arches) == 0) {
 		Py_ssize_t i = 0;
@@ -196,9 +196,9 @@ static PyMethodDef methods[] = {
     {"version", version, METH_NOARGS, "version() -> the version of libseccomp that is loaded"},
     {"compile", compile, METH_VARARGS,
      "compile(default_action, [architecture], [(action, syscall, [(argument, operator, value, value_two)])], named,\n"
-     "strict) -> bytes: the program in the machine's byte order. named: a list of calls; one whose number is above those of all\n"
-     "of them fails with ENOSYS, whatever the default action is. None: such a call is like any other.\n"
-     "strict: a call that libseccomp does not know is an error, and not passed over."},
+     "strict) -> bytes: the program in the machine's byte order. named: a list of calls; a call with a higher number\n"
+     "than all of these fails with ENOSYS, regardless of the default action. None: there is no such limit.\n"
+     "strict: a call that libseccomp does not know is an error instead of being ignored."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,4 +1,4 @@
-/* Signals: their names, and as bytes of a descriptor for a process that passes them on. */
+/* Signals: their numbers by name, and reading them from a descriptor, for a process that forwards them. */
 #include "common.h"
 
 #include <signal.h>
@@ -90,7 +90,7 @@ PyMethodDef signal_methods[] = {
      "signal_number(name) -> the number of \"TERM\", \"RTMIN\", ...; None when there is no such signal"},
     {"signal_fd", linux_signal_fd, METH_VARARGS,
      "signal_fd((number, ...)) -> descriptor: block the signals and receive them there; signalfd(2)"},
-    {"read_signals", linux_read_signals, METH_VARARGS, "read_signals(fd) -> numbers of signals that came, a byte each"},
+    {"read_signals", linux_read_signals, METH_VARARGS, "read_signals(fd) -> numbers of received signals, a byte each"},
     {"unblock_signals", linux_unblock_signals, METH_VARARGS, "unblock_signals((number, ...)); sigprocmask(2)"},
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,4 @@
-/* Unix sockets with descriptors beside the data, poll, and bringing up a network link. */
+/* Unix sockets that also carry descriptors, poll, and bringing up a network link. */
 #include "common.h"
 
 #include <fcntl.h>
@@ -172,7 +172,7 @@ static PyObject *linux_recv_message(PyObject *self, PyObject *args)
 	struct msghdr message = {.msg_iov = &part,
 				 .msg_iovlen = 1,
 				 .msg_control = most_fds ? control : NULL,
-				 /* Not CMSG_SPACE: its padding has room for one descriptor more. */
+				 /* Not CMSG_SPACE: its padding has room for another descriptor. */
 				 .msg_controllen = most_fds ? CMSG_LEN((size_t)most_fds * sizeof(int)) : 0};
 	CALL(length, recvmsg(fd, &message, MSG_CMSG_CLOEXEC));
 	if (length < 0) {
@@ -190,7 +190,7 @@ static PyObject *linux_recv_message(PyObject *self, PyObject *args)
 			Py_DECREF(number);
 		}
 	}
-	/* A message cut short is an error, never a shorter message (CVE-2021-43784). */
+	/* A truncated message is an error, never a shorter message (CVE-2021-43784). */
 	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fds); i++)
 			close((int)PyLong_AsLong(PyList_GET_ITEM(fds, i)));
@@ -271,7 +271,7 @@ PyMethodDef socket_methods[] = {
     {"accept", linux_accept, METH_VARARGS, "accept(listener) -> fd; accept4(2)"},
     {"send_message", linux_send_message, METH_VARARGS, "send_message(fd, data, fds=()): one sendmsg(2), SCM_RIGHTS"},
     {"recv_message", linux_recv_message, METH_VARARGS,
-     "recv_message(fd, most bytes, most fds) -> (data, [fds]); EMSGSIZE when it was longer; recvmsg(2)"},
+     "recv_message(fd, most bytes, most fds) -> (data, [fds]); EMSGSIZE for a longer message; recvmsg(2)"},
     {"poll", linux_poll, METH_VARARGS, "poll([(fd, events)], timeout in ms) -> [(fd, revents)]; poll(2)"},
     {"link_up", linux_link_up, METH_VARARGS, "link_up(name): set IFF_UP; netdevice(7)"},
     {NULL, NULL, 0, NULL},

@@ -1,4 +1,4 @@
-/* Starting a hook: a process with a directory, stdio and a seccomp filter of its own, which posix_spawn(3) has no word for. */
+/* Starts a hook, a process with its own directory, stdio and seccomp filter; posix_spawn(3) can't set a filter. */
 #include "program.h"
 
 #include <fcntl.h>
@@ -20,7 +20,7 @@ struct wanted {
 
 enum stage { SETPGID, STDIO, DIRECTORY, FILTER, EXECVE };
 
-/* What the child has to say before it ends; its memory is the parent's. */
+/* The child's report of a failure; it shares the parent's memory. */
 struct outcome {
 	volatile int number;
 	volatile enum stage stage;
@@ -33,14 +33,14 @@ static void give_up(struct outcome *outcome, enum stage stage)
 	_exit(127);
 }
 
-/* The child of vfork(2): it may only make system calls. The filter is the last, so that it need not allow more than execve. */
+/* In the child of vfork(2), which may only make system calls. The filter comes last, so it need only allow execve. */
 static void become_hook(const struct wanted *wanted, struct outcome *outcome)
 {
 	int input = wanted->input, output = wanted->output, errors = wanted->errors;
 	reset_signals();
 	if (setpgid(0, 0) < 0)
 		give_up(outcome, SETPGID);
-	/* Where the caller had no stdio, they are what is going to be overwritten. */
+	/* If the caller had no stdio, these may be among the descriptors that dup2 overwrites. */
 	if ((input <= STDERR_FILENO && (input = fcntl(input, F_DUPFD_CLOEXEC, 3)) < 0) ||
 	    (output <= STDERR_FILENO && (output = fcntl(output, F_DUPFD_CLOEXEC, 3)) < 0) ||
 	    (errors <= STDERR_FILENO && (errors = fcntl(errors, F_DUPFD_CLOEXEC, 3)) < 0) ||
@@ -55,7 +55,7 @@ static void become_hook(const struct wanted *wanted, struct outcome *outcome)
 	give_up(outcome, EXECVE);
 }
 
-/* vfork(2), as the runtime may be large; with all signals blocked, so that no handler runs in the child. */
+/* Use vfork(2), as the runtime may be large, and block all signals, so that no handler runs in the child. */
 static pid_t __attribute__((noinline)) make_child(const struct wanted *wanted, struct outcome *outcome)
 {
 	sigset_t all, before;
@@ -139,7 +139,7 @@ PyMethodDef spawn_methods[] = {
     {"spawn", linux_spawn, METH_VARARGS,
      "spawn(path, argv, envp, directory_fd, directory or None, input, output, errors, filter or None, filter_flags) -> pid\n\n"
      "Execute a program in a new process and process group, with default signals, the descriptors input, output and\n"
-     "errors as its stdio, in a directory (-1 and None: the caller's), under a seccomp filter that it loads last. Raises OSError\n"
-     "with the call that failed in the child; nothing of it is left then."},
+     "errors as its stdio, in a directory (-1 and None: the caller's), under a seccomp filter that it loads last.\n"
+     "Raise OSError with the call that failed in the child, which is then gone."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,12 +1,12 @@
-"""What a start from the launcher does before the command line is looked at: it makes imports cheap.
+"""Runs before the command line is parsed, when started from the launcher, and makes imports cheap.
 
-The launcher sets up no more than the interpreter's core: types, builtins, built-in and frozen modules. The rest - a
-search for the standard library, codecs, text streams - takes as long as all else that a hot command does, and none of
-them needs it. What does (a message that is made by `re`, jsonschema, pyroute2) imports a module that is not in the
-launcher: then the rest is set up, once, and the import goes on as in any Python.
+The launcher sets up only the interpreter's core: types, builtins, built-in and frozen modules. The rest - a search for
+the standard library, codecs, text streams - takes as long as everything else that a hot command does, and no hot
+command needs it. Code that does need it (error messages that use `re`, jsonschema, pyroute2) imports a module that is
+not in the launcher: then the rest is set up, once, and the import continues as in any Python.
 
-Modules are loaded here, without importlib's specs, finders, locks and loaders, which cost more than many a module
-itself. Where the launcher is a snapshot (launcher/snapshot.c), the build has done that: a start has them all.
+Modules are loaded here, without importlib's specs, finders, locks and loaders, which often cost more than the module.
+Where the launcher is a snapshot (launcher/snapshot.c), the build has already loaded them all.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 importlib: Any = _frozen_importlib
-"""What `import` is written in; its own names are no part of its types."""
+"""The module that implements `import`; type checkers do not know its private names."""
 find_and_load = importlib._find_and_load
 importer: Any = _imp
 Module: Any = type(sys)
 NEEDS_ALL = ("_signal", "_socket")
 """Built-in modules that need a complete interpreter: _signal has no handlers before, and the name of an abstract socket
-begins with a null byte, which only the codec of file names takes."""
+starts with a null byte, which only the codec of file names accepts."""
 
 
 class Spec:
-    """All that the interpreter asks of a module's spec when it makes a built-in or an extension module."""
+    """The part of a module's spec that the interpreter needs to create a built-in or an extension module."""
 
     def __init__(self, name: str, origin: str) -> None:
         self.name = name
@@ -45,10 +45,10 @@ class Spec:
 
 
 def load(name: str, import_: object) -> Any:
-    """Return a module that is not imported yet; takes the place of importlib's function of the same job.
+    """Import and return a module; replaces importlib._find_and_load.
 
-    Once the import system is sealed (engine/init.py), and for everything that is not in the launcher, importlib does
-    the work.
+    importlib still does the work once the import system is sealed (engine/init.py), and for every module that is not in
+    the launcher.
     """
     module = sys.modules.get(name)
     if module is not None:
@@ -66,30 +66,30 @@ def load(name: str, import_: object) -> Any:
 
 
 def complete() -> None:
-    """Set up the rest of the interpreter, if that is not done."""
+    """Set up the rest of the interpreter, unless that is already done."""
     if _pyruntime.is_complete():
         return
     set_paths()
     _pyruntime.complete()
     time: Any = sys.modules.get("time")
     if time is not None:
-        time.tzset()  # timezone, tzname and the like may be those of the build
+        time.tzset()  # otherwise timezone, tzname and so on may be those of the build
 
 
 def set_paths() -> None:
-    """Tell the packages that are loaded where the modules are that are not in the launcher."""
+    """Set the path of the loaded packages, on which modules that are not in the launcher are found."""
     for name, module in tuple(sys.modules.items()):
         if name == "pyruntime" or (name.startswith("pyruntime.") and hasattr(module, "__path__")):
             module.__path__ = folder(name)
 
 
 def folder(package: str) -> list[str]:
-    """Return where the modules of a package are that are not in the launcher; the build's own place is nobody's."""
+    """Return the path of a package's modules that are not in the launcher; empty while the build makes a snapshot."""
     return [] if _pyruntime.is_making_snapshot() else [f"{_pyruntime.packages()}/{package.replace('.', '/')}"]
 
 
 def place(name: str, module: ModuleType, execute: Any) -> ModuleType:
-    """Enter a module where imports look for it, below its package (loaded first), and execute it."""
+    """Register a module in sys.modules and in its package, which is loaded first, and execute it."""
     parent, _, child = name.rpartition(".")
     above = (sys.modules.get(parent) or load(parent, None)) if parent else None
     sys.modules[name] = module
@@ -104,7 +104,7 @@ def place(name: str, module: ModuleType, execute: Any) -> ModuleType:
 
 
 def new_module(name: str) -> ModuleType:
-    """Return an empty module; a package can also be looked up on disk, where the modules are that are not frozen."""
+    """Return an empty module; a package also gets the path on disk of its modules that are not frozen."""
     module: ModuleType = Module(name)
     if _imp.is_frozen_package(name):
         module.__path__ = folder(name)
@@ -119,7 +119,7 @@ def run_frozen(module: ModuleType) -> None:
 
 
 class Stream:
-    """Text to a descriptor, at once: all that a command needs of sys.stdout and sys.stderr."""
+    """Writes text to a descriptor, unbuffered: all that a command needs of sys.stdout and sys.stderr."""
 
     def __init__(self, fd: int, convert: Callable[[str], bytes]) -> None:
         self.fd = fd
@@ -132,28 +132,28 @@ class Stream:
         return len(words)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, because nothing is buffered."""
 
 
 HOT = ("state", "start", "delete", "kill", "create", "run", "exec")
-"""Commands whose modules are loaded first into a snapshot, so that what is used together lies together."""
+"""Commands whose modules are loaded first into a snapshot, so that memory that is used together is close together."""
 preloaded: set[str] = set()
-"""Modules that this process did not load itself."""
+"""Modules that were loaded by the build, not by this process."""
 
 
 def prepare() -> None:
-    """Make the interpreter usable as far as it is set up."""
+    """Make an interpreter with only its core usable for commands."""
     importlib._find_and_load = load
     if _pyruntime.is_complete():
         set_paths()
     else:
-        sys.path = []  # until there is one: what is sealed must be there to be cleared (engine/init.py)
+        sys.path = []  # must exist, so that sealing can clear it (engine/init.py)
         sys.stdout = Stream(1, text.encode)
         sys.stderr = Stream(2, text.encode_shown)
 
 
 def preload() -> None:
-    """Load all modules of pyruntime, for a snapshot; raises ImportError for one that needs more than the core."""
+    """Load all modules of pyruntime into a snapshot; raise ImportError for one that needs more than the core."""
     from .options import COMMANDS
 
     hot = [f"pyruntime.commands.{COMMANDS[name].module}" for name in HOT]

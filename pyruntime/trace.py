@@ -3,8 +3,8 @@
 The file is read by Perfetto (ui.perfetto.dev) and by chrome://tracing. Without the option nothing of this module is
 imported, and nobody observes the steps and phases of a command.
 
-Init's times reach the host through memory that both share, because init may open and write no file. Times are of the
-real-time clock: the monotonic one has another origin in a new time namespace.
+Init records its times in memory shared with the host, because it may not open or write files. Times are from the
+real-time clock, because the monotonic clock has another origin in a new time namespace.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 SIDES = ("host", "init", "join")
 MOST = 1 << 16
-"""Steps of one side that are timed; the memory is only used as far as steps come."""
+"""The most steps to time on one side; only memory for steps that run is used."""
 FIELDS = 3
 """Numbers of one record: the step's identity (the same in all processes, which are forks), begin and end in ns."""
 
 
 class Trace:
-    """What was seen so far: events of the host in a list, steps of all sides in shared memory.
+    """The events recorded so far: those of the host in a list, steps of all sides in shared memory.
 
-    It begins before the command line is looked at, and imports nothing itself that the command would not.
+    A trace begins before the command line is parsed, and imports nothing that the command would not import.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Trace:
             self.memory[record + 2] = time.time_ns()
 
     def step_events(self, last: int) -> list[dict[str, Any]]:
-        """Return the events of the steps; last: when what has not come back is taken to have ended."""
+        """Return the events of the steps. last: the end of the trace, and of steps that have not returned."""
         found = []
         for number, side in enumerate(SIDES):
             place = number * (1 + MOST * FIELDS)
@@ -114,7 +114,7 @@ class Trace:
         return found
 
     def _end_of_last(self, begin: int, last: int) -> int:
-        """Return when execve(2) happened, or the end of the trace for a step that still runs."""
+        """Return the time of execve(2), or the end of the trace for a step that is still running."""
         ends = [end for _, name, _, end in self.events if name == "engine.channel.wait_for_exec" and end > begin]
         return ends[0] if ends else last
 
@@ -123,12 +123,12 @@ _begun: list[Trace] = []
 
 
 def begin() -> None:
-    """Begin to time imports; called by the launcher's start when the command line has the option."""
+    """Begin to time imports; called by bootstrap.main when the command line has the option."""
     _begun.append(Trace())
 
 
 def event(name: str, category: str, begin: int, end: int, side: int, args: dict[str, Any]) -> dict[str, Any]:
-    """Return a complete event of the format; begin and end are still in ns since the epoch."""
+    """Return a "complete" event of the format; begin and end are in ns since the epoch, converted later."""
     return {
         "name": name,
         "cat": category,
@@ -142,7 +142,7 @@ def event(name: str, category: str, begin: int, end: int, side: int, args: dict[
 
 
 def run(path: str, command: str, work: Callable[[], int]) -> int:
-    """Do the work and write the trace of it, also when it fails. Raises Failure when the file can't be written."""
+    """Do the work and write its trace, even when it fails. Raises Failure when the file can't be written."""
     trace = _begun[0] if _begun else Trace()
     fd = open_file(path)
     try:
@@ -175,7 +175,7 @@ def write(fd: int, path: str, text: str) -> None:
 
 
 def document(trace: Trace) -> str:
-    """Return the trace as JSON; times in µs since the launcher's first instruction, as far as that is known."""
+    """Return the trace as JSON; times are in µs since the first event, the launcher's first instruction if known."""
     core: Any = sys.modules.get("pyruntime.bootstrap")
     modules = sorted(set(sys.modules) - core.preloaded if core else sys.modules)
     from .spec.jsontext import dumps
@@ -198,7 +198,7 @@ def document(trace: Trace) -> str:
 
 
 def start_events(began: int) -> list[dict[str, Any]]:
-    """Return what the launcher has noted: protecting the binary and setting up the interpreter's core."""
+    """Return the events recorded by the launcher: protecting the binary and setting up the interpreter's core."""
     times: tuple[int, ...] = ()
     try:
         from _pyruntime import times as noted

@@ -1,6 +1,6 @@
 /*
- * Whether a command line has to be run from a protected binary. It is read by the tables of options.py, of which the
- * build makes options.h; what is not in them is taken for what enters a container.
+ * Whether a command line has to run from a protected binary. It is parsed with the tables of options.py, from which the
+ * build makes options.h; anything that is not in them is assumed to enter a container.
  */
 #include "launcher.h"
 #include "options.h"
@@ -28,7 +28,7 @@ int enters_a_container(int argc, char **argv)
 		if (is_one_of(name, length, options_with_value))
 			i += name[length] == 0;
 		else if (!is_one_of(name, length, options_without_value))
-			return 1; /* the next word may be its value, or the command */
+			return 1; /* an unknown option: the next word may be its value or the command */
 	}
 	return i < argc && !is_one_of(argv[i], strlen(argv[i]), commands_outside);
 }

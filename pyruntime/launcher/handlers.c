@@ -1,10 +1,10 @@
 /*
- * What becomes of bytes that don't fit their encoding, while the interpreter has no codecs.
+ * Error handlers for bytes that don't fit their encoding, while the interpreter has no codecs.
  *
- * Python's registry of codecs also holds the functions that deal with errors (strict, replace, ...). It is made when it is
- * first asked, and to make it means to import `encodings`: in the midst of a decoding, with an interpreter that is not
- * complete, or in a container whose files are somebody else's. A snapshot comes with a registry that has these functions
- * and no codecs: an error is an exception, as it should be, and a codec that Python doesn't have in itself is not found.
+ * Python's registry of codecs also holds the error handlers (strict, replace, ...). Its first use creates it, which
+ * imports `encodings`: in the middle of a decoding, with an incomplete interpreter, or inside a container whose files
+ * can't be trusted. A snapshot therefore has a registry with these handlers and no codecs: a decoding error raises an
+ * exception, as it should, and codecs that are not built into Python are not found.
  */
 #define Py_BUILD_CORE 1
 #include <Python.h>
@@ -51,7 +51,7 @@ static PyMethodDef handlers[] = {
     {"ignore", ignore, METH_O, NULL},
     {"replace", replace, METH_O, NULL},
     {"backslashreplace", show, METH_O, NULL},
-    /* Asked only for what it has no answer to: the rest is a part of the codecs themselves. */
+    /* Called only for what it can't handle: the codecs handle the rest themselves. */
     {"surrogateescape", be_strict, METH_O, NULL},
 };
 

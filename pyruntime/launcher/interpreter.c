@@ -1,6 +1,6 @@
 /*
- * The embedded interpreter: started with everything said, so that it neither searches for itself nor reads the
- * environment, and at first no more of it than its core (bootstrap.py); or resumed from a snapshot of just that.
+ * The embedded interpreter. It is either started with a complete configuration, so that it neither searches for itself
+ * nor reads the environment, and at first only with its core (bootstrap.py); or resumed from a snapshot of that state.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The modules of pyruntime, made by building/freeze.py: a start reads no files for them. */
+/* The modules of pyruntime, made by building/freeze.py; no files are read for them at start. */
 #include "frozen.h"
 #include "launcher.h"
 
@@ -20,7 +20,7 @@ extern char **environ;
 const PyConfig *_Py_GetConfig(void);
 PyMODINIT_FUNC PyInit__linux(void);
 
-/* Extension modules that commands need and that are not linked in: found without a search. */
+/* Extension modules that commands need and that are not linked in; they are found without a search. */
 static const struct {
 	const char *name, *file;
 	int is_standard;
@@ -30,7 +30,7 @@ static const struct {
     {"pyruntime.kernel._seccomp", "pyruntime/kernel/_seccomp", 0},
 };
 
-/* This program's file, and site-packages: where modules of pyruntime are that are not frozen. */
+/* This program's file, and site-packages, which has the modules of pyruntime that are not frozen. */
 static char program[4096], packages[4200];
 
 /* <prefix>/bin/pyruntime and <prefix>/lib/python3.11/site-packages. */
@@ -74,16 +74,16 @@ static void set_places(PyConfig *config)
 	add_path(config, packages);
 }
 
-/* _Py_InitializeMain() is documented as provisional: later versions have to be looked at first. */
+/* _Py_InitializeMain() is documented as provisional: check later versions before using it there. */
 #define CORE_ONLY (frozen_modules[0].name != NULL && PY_VERSION_HEX < 0x030e0000)
 
 static int is_complete = !CORE_ONLY;
 
 #ifdef WITHOUT_DEEPFREEZE
 /*
- * The library carries the modules of every Python start (os, site, io, ...) as ready-made objects, and enters all their
- * names into the table of interned strings when it starts. Ours would then be found among them, each on another page.
- * The linker brings the library's call here (--wrap); the names follow when the interpreter is completed.
+ * The library contains the modules of every Python start (os, site, io, ...) as ready-made objects, and enters all
+ * their names into the table of interned strings when it starts. Ours would then be spread among them over many pages.
+ * The linker redirects the library's call here (--wrap); the names follow when the interpreter is completed.
  */
 extern int __real__Py_Deepfreeze_Init(void);
 extern int _PyStaticCode_InternStrings(PyCodeObject *);
@@ -120,7 +120,7 @@ static PyObject *launcher_is_making_snapshot(PyObject *self, PyObject *args)
 	return PyBool_FromLong(is_making_snapshot());
 }
 
-/* What follows can't be undone, and Python takes a lack of descriptors on the way for the end. */
+/* Completing the interpreter can't be undone, and Python aborts when it runs out of descriptors halfway. */
 static int has_descriptors(void)
 {
 	int found[4], count = 0;
@@ -138,25 +138,25 @@ static PyObject *launcher_complete(PyObject *self, PyObject *args)
 	(void)self;
 	(void)args;
 	if (is_making_snapshot()) {
-		PyErr_SetString(PyExc_ImportError, "a snapshot has nothing in it that needs a complete interpreter");
+		PyErr_SetString(PyExc_ImportError, "a module in a snapshot must not need a complete interpreter");
 		return NULL;
 	}
 	if (!is_complete) {
 		if (!has_descriptors())
 			return PyErr_SetFromErrno(PyExc_OSError);
-		if (access(STDLIB "/os.py", R_OK) < 0) /* else Python says so in two dozen lines */
+		if (access(STDLIB "/os.py", R_OK) < 0) /* else Python prints two dozen lines */
 			return PyErr_Format(PyExc_ImportError, "Python's standard library is not in %s: %s", STDLIB,
 					    strerror(errno));
-		is_complete = 1; /* what it imports comes by here again */
+		is_complete = 1; /* set first: the imports below call this again */
 		intern_the_rest();
 		forget_error_handlers();
 #if PY_VERSION_HEX < 0x030e0000
-		/* What the interpreter was started with, still to be used: a snapshot doesn't know where it is. */
+		/* Set the paths in the interpreter's own configuration: a snapshot doesn't know where it is installed. */
 		set_places((PyConfig *)_Py_GetConfig());
 		PyStatus status = _Py_InitializeMain();
 		if (PyStatus_Exception(status))
 			return PyErr_Format(PyExc_ImportError, "the interpreter can't be completed: %s",
-					    status.err_msg == NULL ? "no reason told" : status.err_msg);
+					    status.err_msg == NULL ? "no reason given" : status.err_msg);
 #endif
 	}
 	Py_RETURN_NONE;
@@ -192,11 +192,11 @@ static PyObject *launcher_times(PyObject *self, PyObject *args)
 
 static PyMethodDef launcher_methods[] = {
     {"is_complete", launcher_is_complete, METH_NOARGS, "Whether the interpreter is set up beyond its core."},
-    {"is_making_snapshot", launcher_is_making_snapshot, METH_NOARGS, "Whether this is the build's process."},
+    {"is_making_snapshot", launcher_is_making_snapshot, METH_NOARGS, "Whether this process makes the snapshot."},
     {"complete", launcher_complete, METH_NOARGS, "Set up what is missing: sys.path, codecs, text streams, signals."},
     {"extension", launcher_extension, METH_O, "The file of an extension module that commands need, or None."},
     {"packages", launcher_packages, METH_NOARGS, "The folder of modules that are not in the launcher."},
-    {"times", launcher_times, METH_NOARGS, "With --trace: when the program began, began again, and was ready; else ()."},
+    {"times", launcher_times, METH_NOARGS, "With --trace: when the program began, began again, was ready; else ()."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -243,11 +243,11 @@ static void start_core(void)
 	PyConfig_Clear(&config);
 	if (!is_complete)
 		set_error_handlers();
-	/* A command ends before there is garbage worth looking for. */
+	/* A command ends before there is garbage worth collecting. */
 	PyGC_Disable();
 }
 
-/* The function main, and the dictionary of the environment: found once, by whoever makes the snapshot. */
+/* The function main and the dictionary of the environment, looked up once, when the snapshot is made. */
 static PyObject *main_function, *known_environment;
 
 static void must(int is_right)
@@ -275,7 +275,7 @@ static void call_core(const char *name)
 	Py_DECREF(function);
 }
 
-/* Put into posix.environ what this process was given, as the module does for itself when it is made. */
+/* Fill posix.environ with the environment of this process, as the module does when it is created. */
 static void renew_environment(void)
 {
 	PyDict_Clear(known_environment);
@@ -299,7 +299,7 @@ void start_interpreter(const char *path)
 		return;
 	}
 	int makes_snapshot = begin_snapshot();
-	if (!makes_snapshot) /* where the build was is nobody's place */
+	if (!makes_snapshot) /* the build's paths must not get into a snapshot */
 		locate(path);
 	start_core();
 	if (frozen_modules[0].name != NULL)
@@ -335,8 +335,9 @@ static void flush(const char *name)
 	Py_XDECREF(result);
 }
 
-/* The last resort for what no Python code has caught: one line; Python's own would look for source files and codecs. */
-static void tell_error(void)
+/* Print an exception that no Python code has caught, as one line; Python's own report would look for source files and
+ * codecs. */
+static void report_error(void)
 {
 	PyObject *type, *error, *traceback;
 	char line[1024];
@@ -362,7 +363,7 @@ int run_main(int argc, char **argv)
 	if (result != NULL)
 		status = (int)PyLong_AsLong(result);
 	if (PyErr_Occurred()) {
-		tell_error();
+		report_error();
 		status = 1;
 	}
 	flush("stdout");

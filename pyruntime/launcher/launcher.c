@@ -23,7 +23,7 @@ static long long now(void)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* Look for --trace or -trace; a word of the container's program that looks like it costs only some clock readings. */
+/* Look for --trace or -trace; a similar word of the container's program costs only a few clock readings. */
 static void look_for_trace(int argc, char **argv)
 {
 	for (int i = 1; i < argc && !is_traced; i++)
@@ -32,7 +32,7 @@ static void look_for_trace(int argc, char **argv)
 		times[0] = times[1] = now();
 }
 
-/* When the program began that has executed this one. */
+/* Take over the time at which the program began that has executed this one. */
 static void take_begin_over(void)
 {
 	const char *began = secure_getenv(BEGAN);
@@ -48,7 +48,7 @@ static void hand_over_begin(void)
 		setenv(BEGAN, text, 1);
 }
 
-/* A closed stdin, stdout or stderr would give its number to the next file that is opened. */
+/* Open closed stdio descriptors: otherwise the next file that is opened would get their number. */
 static void open_stdio(void)
 {
 	for (int fd = 0; fd < 3; fd++)
@@ -61,8 +61,8 @@ int main(int argc, char **argv)
 	char path[PATH_MAX];
 	look_for_trace(argc, argv);
 	open_stdio();
-	/* As python3 does: a peer that is gone, or a file that may not grow, is an error that names what failed, not a death
-	 * without a word. */
+	/* As python3 does: a closed peer, or a file at its size limit, should cause an error that names what failed, not
+	 * a silent death. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	if (find_own_path(path, sizeof path)) {
@@ -71,13 +71,13 @@ int main(int argc, char **argv)
 		hand_over_begin();
 		protect(path, argv);
 	}
-	/* Whoever else set them, they are not for the programs that are started from here. */
+	/* Even if somebody else set these, programs that are started from here must not see them. */
 	unsetenv(HANDED_OVER);
 	unsetenv(BEGAN);
 	start_interpreter(path);
 	if (is_traced)
 		times[2] = now();
 	int status = run_main(argc, argv);
-	/* Nothing is left to finalise that the kernel doesn't do at once. */
+	/* Skip finalisation: the kernel cleans up faster. */
 	_exit(status);
 }

@@ -1,13 +1,14 @@
 /*
- * The command's own binary, out of the container's reach.
+ * Keeps the command's own binary out of the container's reach.
  *
- * A container's program can reach the binary of the process that became it through /proc/self/exe, and overwrite it
- * when it is writable (CVE-2019-5736). So every command that enters a container first executes itself again from a
- * read-only detached clone of its mount, or from a sealed copy in memory where clones are refused.
+ * A container's program can reach the binary of the process that executed it through /proc/self/exe, and overwrite the
+ * binary when it is writable (CVE-2019-5736). So every command that enters a container first executes itself again from
+ * a read-only detached clone of its mount, or from a sealed copy in memory where clones are refused.
  *
- * Neither has a path, and the program has to know its own: modules are loaded from beside it. The copy carries the path
- * in itself, behind its seals. To its clone the program hands over a descriptor of the file that runs; that it is the
- * very file is compared, and the kernel tells its path, so that a caller's environment never decides about modules.
+ * Neither has a path, but the program must know its own: it loads modules from directories next to it. A copy contains
+ * the path, protected by its seals. A clone gets a descriptor of the running file from the program that executes it;
+ * it checks that this is the file it runs from, and the kernel reports the path, so that the caller's environment never
+ * decides where modules come from.
  */
 #define _GNU_SOURCE
 #include "launcher.h"
@@ -27,7 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The kernel's name of the running file, as long as the path of it that is asked for is followed. */
+/* The kernel's name for the running file; it leads to the file only when it is followed as a link. */
 #define OWN "/proc/self/exe"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define CANT_PROTECT "can't protect the runtime's binary from the container (CVE-2019-5736)"
@@ -37,7 +38,7 @@
 
 extern char **environ;
 
-/* The last bytes of a sealed copy; its path comes before them. */
+/* The end of a sealed copy; the path is right before it. */
 struct trailer {
 	char mark[24];
 	size_t length;
@@ -56,7 +57,7 @@ static void die_with(const char *what, int error)
 	die(what);
 }
 
-/* Copy what a descriptor was opened as into `path`; whether the kernel knows. */
+/* Copy the path that a descriptor was opened by into `path`; return whether the kernel knows it. */
 static int path_of(int fd, char *path, size_t size)
 {
 	char link[64];
@@ -66,7 +67,7 @@ static int path_of(int fd, char *path, size_t size)
 	return length > 0;
 }
 
-/* An upgrade may have unlinked the file, or put another one in its place: it is still the one that runs. */
+/* Remove the kernel's mark " (deleted)": an upgrade may have unlinked or replaced the file that runs. */
 static void forget_that_it_is_deleted(char *path)
 {
 	static const char deleted[] = " (deleted)";
@@ -76,7 +77,7 @@ static void forget_that_it_is_deleted(char *path)
 		path[length - rest] = 0;
 }
 
-/* Take over the path from the program whose clone this is. */
+/* Get the path from the program whose clone this is. */
 static void take_path_over(char *path, size_t size)
 {
 	struct stat own, named;
@@ -86,13 +87,13 @@ static void take_path_over(char *path, size_t size)
 		die_with("find the runtime's own path: it was not handed over", EINVAL);
 	if (stat(OWN, &own) < 0 || fstat(fd, &named) < 0 || !path_of(fd, path, size))
 		die("find the runtime's own path");
-	/* A path of "/" is that of a clone again. */
+	/* The path "/" would be that of a clone again. */
 	if (own.st_dev != named.st_dev || own.st_ino != named.st_ino || path[0] != '/' || path[1] == 0 || path[1] == ' ')
 		die_with("find the runtime's own path: another file was handed over", EINVAL);
 	close(fd);
 }
 
-/* Read the path that a sealed copy carries; whether it does. */
+/* Read the path that a sealed copy contains; return whether it contains one. */
 static int read_carried_path(char *path, size_t size)
 {
 	struct trailer trailer;
@@ -120,7 +121,7 @@ int find_own_path(char *path, size_t size)
 		is_ours = 1;
 	} else if (protection == SEALED_COPY) {
 		char carried[PATH_MAX];
-		is_ours = read_carried_path(carried, sizeof carried); /* if not, it was somebody else's idea */
+		is_ours = read_carried_path(carried, sizeof carried); /* otherwise somebody else made the copy */
 		if (is_ours)
 			snprintf(path, size, "%s", carried);
 	}
@@ -142,7 +143,7 @@ static int read_only_clone(void)
 
 static int executable_memory(void)
 {
-	/* Where vm.memfd_noexec is set, what is to be executed has to be said; before Linux 6.3 it can't be. */
+	/* With vm.memfd_noexec set, executable memory needs MFD_EXEC, which kernels before Linux 6.3 do not know. */
 	int fd = memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 	return fd < 0 && errno == EINVAL ? memfd_create("pyruntime", MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
 }
@@ -177,7 +178,7 @@ static int sealed_copy(const char *path)
 	return fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -1 : copy;
 }
 
-/* Execute a descriptor; where that is refused (valgrind, qemu-user, old sandboxes), its name in /proc. */
+/* Execute a descriptor, or, where that is refused (valgrind, qemu-user, old sandboxes), its name in /proc. */
 static void execute(int fd, char **argv)
 {
 	char name[64];
@@ -191,7 +192,7 @@ void protect(const char *path, char **argv)
 	char text[64] = "";
 	const char *before = secure_getenv(HANDED_OVER);
 	int pid = -1, fd = read_only_clone(), own = -1;
-	/* It was executed by itself in this very process, and runs from where it did: an emulator has its own ideas. */
+	/* It has already executed itself in this process, but still runs from the original file, as under an emulator. */
 	if (before != NULL && sscanf(before, "%d", &pid) == 1 && pid == getpid())
 		die_with(CANT_PROTECT, ELOOP);
 	if (fd >= 0 && (own = open(OWN, O_PATH)) < 0)

@@ -1,19 +1,19 @@
 /*
- * The interpreter as the build left it.
+ * A snapshot: the interpreter as the build left it.
  *
- * To set up the interpreter's core and to import the modules of a command takes two milliseconds, and ends the same each
- * time. So the build does it once: it runs this program with MAKE_SNAPSHOT set. All that the interpreter allocates then
- * lies in `room`, which is a part of the program's data, as are its own variables; when all is imported, this data is
- * written to standard output, and building/snapshot.py makes it the data of the program's file. A start finds everything
+ * Setting up the interpreter's core and importing a command's modules takes two milliseconds, and has the same result
+ * each time. So the build does it once: it runs this program with MAKE_SNAPSHOT set. The interpreter then allocates all
+ * memory in `room`, which is part of the program's data, like its variables. When everything is imported, this data is
+ * written to standard output, and building/snapshot.py makes it the data of the program's file. A start finds all of it
  * in place: the kernel maps the file, and copies a page when it is first written to. A program that has its snapshot
  * never looks at MAKE_SNAPSHOT.
  *
- * It works because nothing in this data is the process's own. Addresses are fixed (-no-pie, a static libpython);
- * functions of the C library are called by way of the program's own table; what belongs to a process - its threads, its
- * environment, where its files are - is made anew by resume_snapshot() and start_interpreter(). The build refuses a
- * snapshot with an address in it that is not the program's own. Extension modules are therefore loaded later, by each
- * process for itself. And nothing in it is the build's own but the key by which text is hashed, which the build draws and
- * this program reads from standard input: with the same key the same sources make the same file.
+ * This works because nothing in the data depends on the process. Addresses are fixed (-no-pie, a static libpython);
+ * functions of the C library are called through the program's own table; what belongs to a process - its threads, its
+ * environment, the paths of its files - is set by resume_snapshot() and start_interpreter(). The build refuses a
+ * snapshot that contains an address outside the program, so each process loads extension modules later, for itself. Nor
+ * does anything depend on the build, except the key for hashing text, which the build draws and this program reads from
+ * standard input: with the same key the same sources make the same file.
  */
 #define _GNU_SOURCE
 #define Py_BUILD_CORE 1
@@ -43,7 +43,7 @@ extern mi_heap_t _mi_heap_main;
 #define PAGE 4096u
 
 extern char **environ;
-/* The linker's names for the begin and the end of the program's variables. */
+/* The linker's symbols for the start and the end of the program's variables. */
 extern char data_start[], _end[];
 
 static struct {
@@ -51,10 +51,10 @@ static struct {
 	enum { NONE, MAKING, MADE } snapshot;
 	PyThreadState *thread;
 } state;
-/* "common" comes last: what of it is not used takes no space in the file. */
+/* "common" places it last, so that its unused part takes no space in the file. */
 char room[ROOM] __attribute__((common, aligned(PAGE)));
 
-/* What is allocated while the snapshot is made has its size before it, and when it is free again, the next of its size. */
+/* The header of a block allocated while the snapshot is made: its size and, once freed, the next free block. */
 struct block {
 	size_t size;
 	struct block *next;
@@ -76,7 +76,7 @@ static int is_in_room(const void *place)
 	return (uintptr_t)place - (uintptr_t)room < ROOM;
 }
 
-/* Return memory of the room that is still zero, NULL when there is no more. */
+/* Return unused memory of the room, which is zero; NULL when none is left. */
 static void *take(size_t size, size_t alignment)
 {
 	size_t begin = (state.used + alignment - 1) & ~(alignment - 1);
@@ -86,7 +86,7 @@ static void *take(size_t size, size_t alignment)
 	return room + begin;
 }
 
-/* The linker brings the interpreter's calls of malloc and its kin here (--wrap). */
+/* The linker redirects the interpreter's calls of malloc and related functions here (--wrap). */
 void *__wrap_malloc(size_t size)
 {
 	if (state.snapshot != MAKING)
@@ -140,7 +140,7 @@ void __wrap_free(void *old)
 	}
 }
 
-/* Arenas, in which the interpreter keeps its objects, come out of the rest of the room also later, as long as it lasts. */
+/* Allocate an arena, where the interpreter keeps objects: from the room until it is full, even after the snapshot. */
 static void *arena(void *context, size_t size)
 {
 	(void)context;
@@ -159,8 +159,8 @@ static void free_arena(void *context, void *place, size_t size)
 }
 
 /*
- * Objects are as empty when they are made as the room is: what an earlier one of the build's process has left in the gaps
- * of a later one, its pid for one, would be in the file. The allocators of the interpreter, and in front of them ours.
+ * Allocators in front of the interpreter's own that zero new objects. Otherwise data that earlier objects of the
+ * build's process have left in the gaps of later ones, such as its pid, would get into the file.
  */
 static PyMemAllocatorEx inner[2];
 static const PyMemAllocatorDomain domains[2] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
@@ -168,7 +168,7 @@ static const PyMemAllocatorDomain domains[2] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_O
 static void *empty_malloc(void *context, size_t size)
 {
 	PyMemAllocatorEx *allocator = context;
-	/* Blocks are larger than what is asked for, and this rest is in the file as well. */
+	/* Blocks are larger than the requested size, and the rest gets into the file as well. */
 	void *new = allocator->malloc(allocator->ctx, size = (size + UNIT - 1) / UNIT * UNIT);
 	return new == NULL ? NULL : memset(new, 0, size);
 }
@@ -206,7 +206,7 @@ static void end_to_empty(void)
 		PyMem_SetAllocator(domains[i], &inner[i]);
 }
 
-/* The linker brings the interpreter's draw of its key here (--wrap). */
+/* The linker redirects the interpreter's function that draws its hash key here (--wrap). */
 PyStatus __real__Py_HashRandomization_Init(const PyConfig *config);
 PyStatus __wrap__Py_HashRandomization_Init(const PyConfig *config);
 PyStatus __wrap__Py_HashRandomization_Init(const PyConfig *config)
@@ -222,7 +222,7 @@ int begin_snapshot(void)
 {
 	if (state.snapshot != NONE || secure_getenv(MAKE_SNAPSHOT) == NULL)
 		return 0;
-	/* The C library is kept from a heap at low addresses, where any number could be taken for one of them. */
+	/* Keep the C library from using a heap at low addresses, which could not be told apart from numbers. */
 	char *heap = sbrk(0);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	heap += -(uintptr_t)heap % page;
@@ -245,7 +245,7 @@ int is_snapshot(void)
 	return state.snapshot == MADE;
 }
 
-/* Leave out what the linker or resume_snapshot() sets before it is used. */
+/* Clear the variables that the linker or resume_snapshot() sets before they are used. */
 static void forget_this_process(char *copy)
 {
 	char *const own[] = {(char *)&environ,
@@ -254,7 +254,7 @@ static void forget_this_process(char *copy)
 			     (char *)&stderr,
 			     (char *)&_PyRuntime.main_thread,
 #if PY_VERSION_HEX >= 0x030d0000 && defined(WITH_MIMALLOC)
-			     (char *)&_mi_heap_main.thread_id, /* of an allocator that is not used */
+			     (char *)&_mi_heap_main.thread_id, /* of an unused allocator */
 #endif
 			     (char *)&state.thread->native_thread_id,
 			     (char *)&state.thread->thread_id};
@@ -273,7 +273,7 @@ static void write_all(int fd, const char *data, size_t size)
 	}
 }
 
-/* The text of /proc/self/maps, a null byte, and the program's variables from data_start to _end. */
+/* Write the text of /proc/self/maps, a null byte, and the program's variables from data_start to _end. */
 void end_snapshot(void)
 {
 	size_t size = (size_t)(_end - data_start);
@@ -287,7 +287,7 @@ void end_snapshot(void)
 	end_to_empty();
 	state.snapshot = MADE;
 	state.thread = PyEval_SaveThread();
-	/* Frames that have returned point to each other, and to those on the stack of C. */
+	/* Clear frames that have returned: they point to each other and to the C stack. */
 	PyObject **unused = state.thread->datastack_top;
 	memset(unused, 0, (size_t)((char *)state.thread->datastack_limit - (char *)unused));
 	memcpy(copy, data_start, size);
@@ -302,8 +302,8 @@ void end_snapshot(void)
 #define THREAD_KEY _PyRuntime.autoTSSkey
 #endif
 
-/* Whoever asks for the GIL looks for the thread's state under a key of the C library, and signals are handled by the
- * thread with the main one's identity. The locks are as free as the build's only thread has left them. */
+/* Taking the GIL looks up the thread's state under a key of the C library, and signals are handled by the thread that
+ * has the identity of the main one. The locks are free, as the build's only thread has left them. */
 void resume_snapshot(void)
 {
 	PyThreadState *thread = state.thread;

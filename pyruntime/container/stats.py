@@ -109,7 +109,7 @@ def usage(group: Cgroup, kind: str) -> dict[str, int] | None:
 
 
 def pids(group: Cgroup) -> Document:
-    """Return the number of tasks and the limit, if any; without the controller, count the cgroup's processes."""
+    """Return the number of tasks, and the limit if there is one; without the controller, count the own processes."""
     current = read(group, "pids.current")
     if not current:
         listed = read(group, "cgroup.procs") or read(group, "cgroup.threads")

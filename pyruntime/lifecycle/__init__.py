@@ -1,5 +1,5 @@
-"""A container's life: what a command, or a Python program, does with one, from create to delete.
+"""A container's life, from create to delete, as operations for the commands and for Python programs.
 
-The functions take typed parameters, raise Failure, and know of no command line. `root` is the directory with the state
-of containers.
+The functions take typed parameters, raise Failure, and know nothing of the command line. `root` is the directory that
+holds the state of the containers.
 """

@@ -1,4 +1,4 @@
-"""Create: from a bundle to a container, and back when something fails."""
+"""Create: turn a bundle into a container, and undo everything when that fails."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 LATER_HOOKS = ("poststart", "poststop")
-"""The hooks that other commands than create run."""
+"""The hooks that are run by commands other than create."""
 
 
 class Creation:
-    """What is asked of create beside the container's id; None, False and 0 ask for nothing.
+    """The parameters of create besides the container's id; None, False and 0 request nothing.
 
-    bundle: directory with config.json and the root file system. config_file: read in place of config.json.
-    systemd_cgroup: which driver makes the cgroup. notify_socket: address of a service manager's socket that is to be
-    told when the program is ready. foreground: the caller's terminal is to be the container's. warnings: lines to log
-    with the others. The rest is as in plan.wishes.Wishes.
+    bundle: the directory with config.json and the root file system. config_file: read instead of config.json.
+    systemd_cgroup: whether systemd makes the cgroup. notify_socket: address of the service manager's socket to notify
+    when the program is ready. foreground: give the caller's terminal to the container. warnings: lines to log with the
+    others. The rest is as in plan.wishes.Wishes.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Creation:
 
 
 class Request:
-    """What create needs before it makes anything: the config, what its plan is made of, the plan, and the warnings."""
+    """What create needs before it changes anything: the config, the inputs of the plan, the plan, and the warnings."""
 
     __slots__ = ("config", "host", "place", "plan", "raw", "warnings", "wishes")
 
@@ -96,7 +96,7 @@ class Request:
 
 
 def prepare(root: str, container_id: str, asked: Creation) -> Request:
-    """Read, validate and plan; nothing is made. Raises InvalidConfig and other Failures."""
+    """Read and validate the config and build the plan; change nothing. Raises InvalidConfig and other Failures."""
     check_id(container_id)
     raw, config = spec.load_config(asked.bundle, asked.config_file)
     extensions.apply(config)
@@ -127,9 +127,9 @@ def prepare(root: str, container_id: str, asked: Creation) -> Request:
 
 
 def notify_directory(root: str, container_id: str, address: str | None, warnings: list[str]) -> str | None:
-    """Return where the socket will be on which the program says that it is ready, None where nobody wants to know.
+    """Return the directory of the socket on which the program reports its readiness, None if no manager listens.
 
-    A manager that is not there is a warning: the variable may come from a service that has ended long ago.
+    A missing manager is only a warning: the variable may come from a service that ended long ago.
     """
     if address is None:
         return None
@@ -143,7 +143,7 @@ def notify_directory(root: str, container_id: str, address: str | None, warnings
 
 
 def bundle_path(bundle: str) -> str:
-    """Return the bundle's absolute path without symbolic links."""
+    """Return the absolute path of the bundle, without symbolic links."""
     try:
         fd = kernel.open(bundle, kernel.flags("O_PATH|O_DIRECTORY|O_CLOEXEC"))
     except OSError as error:
@@ -155,7 +155,7 @@ def bundle_path(bundle: str) -> str:
 
 
 def check_terminal(asked: Creation, config: dict[str, Any]) -> bool:
-    """Return whether this process carries the terminal itself; refuse what can't work."""
+    """Return whether this process relays the terminal itself; raise Failure for combinations that can't work."""
     terminal = bool((config.get("process") or {}).get("terminal"))
     if not terminal and asked.console_socket:
         raise Failure("cannot use console socket: process.terminal is false in config.json")
@@ -169,13 +169,13 @@ def check_terminal(asked: Creation, config: dict[str, Any]) -> bool:
 
 
 def make(root: str, request: Request, slots: Slots) -> tuple[Container, launch.Launched]:
-    """Create the container; on failure everything that was made is gone again."""
+    """Create the container; on failure remove everything that was made."""
     if request.host.rootless:
         raise Failure("containers can only be created by root", hint="pyruntime is not rootless yet")
     for warning in request.warnings:
         log.warning(warning)
     store = Store(root)
-    # What fails may be that no descriptor is left; the clean-up needs one, and this is it.
+    # The failure may be that no descriptor is left; this one is kept for the clean-up.
     spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
     try:
         container = store.create(request.wishes.id, record_of(request), request.raw)
@@ -188,7 +188,7 @@ def make(root: str, request: Request, slots: Slots) -> tuple[Container, launch.L
 
             notify.make_directory(container)
         if not request.place.missing:
-            # A cgroup that is made now has seen no kill yet; this one may have, before the container was in it.
+            # A new cgroup has no kills yet; an existing one may have some from before the container was in it.
             container.record["oom_kills"] = cgroup.of(container.record).oom_kills()
         slots["keyring_name"] = container.record["keyring"]
         slots["state_dir"] = container.dirfd
@@ -214,7 +214,7 @@ def make(root: str, request: Request, slots: Slots) -> tuple[Container, launch.L
 
 
 def take_pid_file_back(path: str | None, pid: int | None) -> None:
-    """Remove the pid file of a create that failed after all; one that names another process is somebody else's."""
+    """Remove the pid file of a create that failed in the end; leave one that names another process."""
     if not path or pid is None:
         return
     try:
@@ -230,7 +230,7 @@ def take_pid_file_back(path: str | None, pid: int | None) -> None:
 
 
 def give_back_devices(slots: Slots, error: BaseException) -> None:
-    """Move the network devices that the container has got back to the host: with it, virtual ones would be gone."""
+    """Move the container's network devices back to the host: virtual ones would be destroyed with the container."""
     moved = [slots[name] for name in slots if name.startswith("net_device")]
     if not moved:
         return
@@ -245,10 +245,10 @@ def give_back_devices(slots: Slots, error: BaseException) -> None:
 
 
 def record_of(request: Request) -> Record:
-    """The `creating` record: what delete needs, written before the first process exists."""
+    """Return the `creating` record: what delete needs, written before the first process exists."""
     host, place, wishes = request.host, request.place, request.wishes
     has_mount_namespace = "mount" in host.namespaces.new or "mount" in host.namespaces.joined
-    # Before the unit exists: whenever create is killed, delete knows what to look for.
+    # Recorded before the unit exists, so that delete knows what to look for whenever create is killed.
     unit: Record = {"systemd_unit": place.unit, "systemd_user": host.rootless} if place.unit else {}
     return {
         "id": wishes.id,
@@ -261,19 +261,19 @@ def record_of(request: Request) -> Record:
         "cgroup_made": place.missing,
         **unit,
         "keyring": "" if wishes.no_new_keyring else f"_ses.{wishes.id}.{posix.urandom(16).hex()}",
-        # Never the root of all: what is mounted over it can't be told from it again.
+        # Never for `/`: a mount on top of it can't be distinguished from it later.
         "mounts": [] if has_mount_namespace or host.rootfs == "/" else [[host.rootfs, mount_id(host.rootfs)]],
         "own_pid_namespace": "pid" in host.namespaces.new,
-        # Listed in the config and yet the runtime's own: exec must not join them either.
+        # Listed in the config but the same as the runtime's own: exec must not join them either.
         "shared_namespaces": sorted(host.namespaces.shared),
-        # So that start and delete need not read a config of any size for the answer no.
+        # So that start and delete need not read a config, however large, when there is nothing to do.
         "has_process": bool(request.config.get("process")),
         "later_hooks": [kind for kind in LATER_HOOKS if (request.config.get("hooks") or {}).get(kind)],
     }
 
 
 def create(root: str, container_id: str, asked: Creation) -> None:
-    """Set a container up; its program waits for `start`. Raises Failure; nothing is left behind then."""
+    """Set up a container, whose program waits for `start`. Raises Failure; then nothing is left behind."""
     protection.check("create")
     request = prepare(root, container_id, asked)
     check_terminal(asked, request.config)

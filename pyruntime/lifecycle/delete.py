@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 POLLIN = 1
 SIGKILL = 9
 KILL_WAIT_MS = 10000
-"""How long a killed init may take to go; it can be held up by the file systems it has open."""
+"""How long a killed init may take to exit; file systems that it has open can hold it up."""
 LOCK_SECONDS = 10.0
 """How long --force waits for a command on the same container that has just lost its init."""
 
 
 def delete(root: str, container_id: str, *, force: bool = False) -> None:
-    """Delete a container; one that is not stopped only with force (runtime.md "Delete")."""
+    """Delete a container. One that is not stopped is deleted only with force (runtime.md "Delete")."""
     delete_one(Store(root), container_id, force=force)
 
 
@@ -42,7 +42,7 @@ def delete_matching(root: str, pattern: str, *, force: bool = False) -> None:
 
 
 def delete_one(store: Store, container_id: str, *, force: bool) -> None:
-    """Delete a container; with force also one that runs, is damaged or half made, or does not exist at all."""
+    """Delete a container; with force also one that is running, damaged or incomplete, or does not exist at all."""
     try:
         if force:
             container = open_by_force(store, container_id)
@@ -60,16 +60,16 @@ def delete_one(store: Store, container_id: str, *, force: bool) -> None:
 
 
 def open_by_force(store: Store, container_id: str) -> Container:
-    """Open and lock the container; when another command is at work on it, end what it works on.
+    """Open and lock the container; when another command is working on it, kill the container's processes first.
 
-    A create or start that waits for its init, or for a hook inside the container, fails then and lets go of the lock.
+    A create or start that waits for its init, or for a hook inside the container, then fails and releases the lock.
     """
     container = store.open(container_id, lock=False)
     try:
         if not container.lock(wait=False):
             kill_all(container)
             if not container.lock_within(LOCK_SECONDS):
-                raise Failure(f'cannot delete container "{container_id}": another command is at work on it')
+                raise Failure(f'cannot delete container "{container_id}": another command is working on it')
         store.check(container)
     except BaseException:
         container.close()
@@ -89,11 +89,11 @@ def check_stopped(container: Container) -> None:
 
 @observer.phase
 def destroy(container: Container) -> None:
-    """End what runs and remove what create made, at whatever stage it stopped: processes, mounts, cgroup, state.
+    """End all processes and remove what create made, however far it got: mounts, cgroup and state.
 
-    The poststop hooks run when everything is gone but the state; one that fails is a warning, and the next still
-    runs (runtime.md "Lifecycle"). The state directory goes last, so that a delete that failed can be repeated.
-    The container must be locked. One that somebody else has deleted meanwhile is left alone: its id
+    The poststop hooks run when everything but the state is gone; one that fails is a warning, and the next still
+    runs (runtime.md "Lifecycle"). The state directory goes last, so that a failed delete can be repeated.
+    The container must be locked. A container that another command has deleted meanwhile is left alone, because its id
     may be in use again.
     """
     if container.gone():
@@ -115,7 +115,7 @@ def destroy(container: Container) -> None:
 
 
 def remove_cgroup(record: Record) -> None:
-    """Remove what create made; with the systemd driver the cgroup is a scope, and systemd removes it."""
+    """Remove the cgroups that create made; with the systemd driver the cgroup is a scope, which systemd removes."""
     if "systemd_unit" in record:
         from ..container import systemd
 
@@ -125,7 +125,7 @@ def remove_cgroup(record: Record) -> None:
 
 
 def clean_up(container: Container, error: BaseException) -> None:
-    """Destroy a container that failed by an error; a failure of the clean-up is told beside that one."""
+    """Destroy a container after an error; add a failure of the clean-up to that error."""
     try:
         destroy(container)
     except (OSError, Failure) as second:
@@ -135,14 +135,14 @@ def clean_up(container: Container, error: BaseException) -> None:
 
 
 def record_from_config(container: Container) -> Record:
-    """Return what a damaged record must have said of the cgroup: the config, as create read it, names it.
+    """Reconstruct the cgroup's part of a damaged record from the config, as create read it.
 
-    The cgroup itself must bear the container's note: a name alone may be that of somebody else's, or of the parent of
+    The cgroup must bear the container's note: a path alone may be that of somebody else's cgroup, or of the parent of
     all containers.
     """
     from .place import place
 
-    # It does not name the driver; but a path is right for one of them only, and without one there is one cgroup.
+    # The config does not name the driver. But a path is valid for only one of them, and only one cgroup has the note.
     for systemd in (False, True):
         euid = posix.geteuid()
         try:
@@ -159,7 +159,7 @@ def record_from_config(container: Container) -> Record:
 
 @observer.phase
 def end_processes(container: Container) -> None:
-    """Kill init and everything in the cgroup, and wait until init is gone."""
+    """Kill init and every process in the cgroup, and wait until init has exited."""
     record = container.record
     kill_all(container)
     pid, pidfd, _ = open_init(record)
@@ -167,7 +167,7 @@ def end_processes(container: Container) -> None:
         return
     if pid in ancestors():
         posix.close(pidfd)
-        raise Failure(f'container "{container.id}": its record names process {pid}, which this command runs below')
+        raise Failure(f'container "{container.id}": its record names process {pid}, an ancestor of this command')
     try:
         kernel.pidfd_send_signal(pidfd, SIGKILL)
         gone = kernel.poll([(pidfd, POLLIN)], KILL_WAIT_MS)
@@ -176,11 +176,11 @@ def end_processes(container: Container) -> None:
     finally:
         posix.close(pidfd)
     if not gone:
-        raise Failure(f'container "{container.id}": init {pid} was killed but does not end')
+        raise Failure(f'container "{container.id}": init {pid} was killed but does not exit')
 
 
 def ancestors() -> set[int]:
-    """Return the pids of this process and of those that it descends from; none of them is ever a container's init."""
+    """Return the pids of this process and its ancestors, none of which can be the container's init."""
     found, pid = set(), posix.getpid()
     while pid > 0 and pid not in found:
         found.add(pid)
@@ -189,7 +189,7 @@ def ancestors() -> set[int]:
 
 
 def mount_id(path: str) -> int:
-    """Return the id of the mount that is on top at a path, as create notes it before it mounts something there."""
+    """Return the id of the topmost mount at a path, which create records before it mounts anything there."""
     fd = kernel.open(path, kernel.flags("O_PATH|O_CLOEXEC"))
     try:
         return int(kernel.statx_mount(fd)[0])
@@ -198,10 +198,10 @@ def mount_id(path: str) -> int:
 
 
 def unmount(path: str, before: int) -> None:
-    """Unmount what a container without a mount namespace left in the runtime's; never what was there before it."""
+    """Unmount what a container without its own mount namespace left in the runtime's, but nothing older."""
     try:
         if mount_id(path) != before:
-            # Unmounting below a shared mount unmounts below its peers too, such as the volume that it is bound from.
+            # Unmounting below a shared mount also unmounts below its peers, such as the volume that it was bound from.
             recursive = kernel.flags("AT_RECURSIVE|AT_SYMLINK_NOFOLLOW")
             kernel.mount_setattr(kernel.flags("AT_FDCWD"), path, recursive, 0, 0, kernel.flags("MS_PRIVATE"))
             kernel.umount2(path, kernel.flags("MNT_DETACH|UMOUNT_NOFOLLOW"))
@@ -211,14 +211,14 @@ def unmount(path: str, before: int) -> None:
 
 
 def run_poststop(container: Container) -> None:
-    """Run the poststop hooks; nothing that they are, do or print keeps the container from being deleted."""
+    """Run the poststop hooks; no fault of theirs keeps the container from being deleted."""
     if "poststop" not in container.record.get("later_hooks", ("poststop",)):
         return
     try:
         steps = poststop_steps(container)
     except Exception as error:
         why = error if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
-        log.warning(f"the poststop hooks don't run: {why}")
+        log.warning(f"the poststop hooks are not run: {why}")
         return
     slots: Slots = {"init_pid": 0}
     for step in steps:
@@ -230,14 +230,14 @@ def run_poststop(container: Container) -> None:
         except Exception as error:
             log.warning(str(failure_of(step, error)))
             if step.into:
-                slots[step.into] = -1  # a file for output: it is kept for an error then
+                slots[step.into] = -1  # no file for output: keep it for an error instead
     for name, fd in slots.items():
         if name != "init_pid" and fd >= 0:
             posix.close(fd)
 
 
 def poststop_steps(container: Container) -> list[Step]:
-    """Return a step for each poststop hook. Raises whatever a config that create did not write may cause."""
+    """Return a step for each poststop hook. Raises any exception if the config is not as create wrote it."""
     config = container.config()
     if not (config.get("hooks") or {}).get("poststop"):
         return []

@@ -1,4 +1,4 @@
-"""Events: statistics of a container once or at an interval, and each time that memory ran out."""
+"""Events: statistics of a container, once or at intervals, and each time that it runs out of memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLLIN, POLLPRI = 1, 2
 
 
 def stats(root: str, container_id: str) -> dict[str, Any]:
-    """Return the statistics of a container, as runc's `events` has them. Raises Failure when it does not run."""
+    """Return the statistics of a container, laid out as by runc's `events`. Raises Failure when it is not running."""
     with Store(root).open(container_id, lock=False) as container:
         now, group = running(container)
         now.close()
@@ -36,8 +36,8 @@ def stats(root: str, container_id: str) -> dict[str, Any]:
 
 def watch(root: str, container_id: str, interval: int, emit: Emit, reader: int = -1) -> None:
     """Call emit for each event until the container stops: "oom" each time that the kernel has killed for lack of
-    memory, and "stats" with the statistics every interval (ns). reader: a pipe or terminal that the events go to; when
-    nobody reads it any more, that is the end too. Raises Failure when the container does not run.
+    memory, and "stats" with the statistics every interval (ns). reader: the pipe or terminal that receives the events;
+    when its other end is closed, stop too. Raises Failure when the container is not running.
     """
     with Store(root).open(container_id, lock=False) as container:
         now, group = running(container)
@@ -55,10 +55,10 @@ def running(container: Container) -> tuple[Status, cgroup.Cgroup]:
 
 
 class Stream:
-    """The events of one container as they come.
+    """The events of one container, as they occur.
 
-    The kernel tells by POLLPRI that memory.events or cgroup.events has changed since it was read, and a pidfd that init
-    has ended. memory.events appears when an update first limits the memory, so it is looked for again and again.
+    POLLPRI reports that memory.events or cgroup.events has changed since it was read, and a pidfd that init has ended.
+    memory.events may appear only when an update first limits the memory, so the stream keeps looking for it.
     """
 
     def __init__(self, group: cgroup.Cgroup, now: Status, emit: Emit, reader: int) -> None:
@@ -71,7 +71,7 @@ class Stream:
         self.kills = 0
 
     def run(self, interval: int) -> None:
-        """Print events until the container stops or the reader is gone. interval: nanoseconds between statistics."""
+        """Emit events until the container stops or the reader is gone. interval: nanoseconds between statistics."""
         try:
             self.watch_memory()
             due = time.monotonic_ns() + interval
@@ -86,18 +86,18 @@ class Stream:
                     posix.close(fd)
 
     def wait(self, due: int) -> bool:
-        """Wait for something to happen, until that time at most; False when there is nothing more to come."""
+        """Wait for a change, but not beyond `due`; return False when no more events can come."""
         watched = [(self.pidfd, POLLIN)]
         if self.reader >= 0:
-            watched.append((self.reader, 0))  # without events asked for, it is ready only when its reader is gone
+            watched.append((self.reader, 0))  # no events are requested, so it is ready only when its reader is gone
         watched += [(fd, POLLPRI) for fd in (self.cgroup_events, self.memory_events) if fd >= 0]
         left = due - time.monotonic_ns()
         ready = dict(kernel.poll(watched, min(max(0, -(-left // 10**6)), 1 << 30)))
         if self.reader in ready:
             return False
         ends = self.pidfd in ready or not self.populated()
-        # The kill may be what ended it, so this comes before the end.
-        self.tell_kills()
+        # A kill may have ended the container, so report it before the end.
+        self.report_kills()
         return not ends
 
     def populated(self) -> bool:
@@ -109,7 +109,7 @@ class Stream:
             if self.memory_events >= 0:
                 self.kills = self.count_kills()
 
-    def tell_kills(self) -> None:
+    def report_kills(self) -> None:
         kills = self.count_kills()
         if kills > self.kills:
             self.kills = kills
@@ -130,7 +130,7 @@ def open_file(group: cgroup.Cgroup, name: str) -> int:
 
 
 def read_again(fd: int) -> str:
-    """Return a file from its beginning, "" when its cgroup is gone; poll(2) then waits for the next change."""
+    """Read a file from its beginning, "" when its cgroup is gone; poll(2) then waits for the next change."""
     try:
         posix.lseek(fd, 0, 0)
         return decode(posix.read(fd, 65536))

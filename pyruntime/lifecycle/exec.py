@@ -1,4 +1,4 @@
-"""Exec: run one more process in a running container, with the same steps and the same engine as create."""
+"""Exec: run another process in a running container, with the same steps and the same engine as create."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ NOT_STARTED = 255
 
 
 class Execution:
-    """What is asked of exec; None, False, 0 and () ask for nothing.
+    """The parameters of exec; None, False, 0 and () request nothing.
 
-    process_file: a process document, which is taken as it is. Otherwise args, and the container's own process with what
-    else is named here: env and additional_gids are added, capabilities are added to the sets that a new program has at
-    once. cgroups: below the container's. foreground: wait for the process, and carry its terminal.
+    process_file: a process document, used as it is. Without it the process runs args and is otherwise the container's
+    own, with the changes given here: env and additional_gids are added, and so are capabilities, to the sets that take
+    effect at once. cgroups: below the container's. foreground: wait for the process, and relay its terminal.
     """
 
     __slots__ = (
@@ -91,9 +91,9 @@ class Execution:
 
 
 def exec_(root: str, container_id: str, asked: Execution) -> int:
-    """Run a process; return its exit status in the foreground, else 0 once it runs.
+    """Run a process. Return its exit status if in the foreground, else 0 as soon as it runs.
 
-    Raises Failure, with NOT_STARTED as exit status, when it could not be started.
+    Raises Failure, with NOT_STARTED as its exit status, when the process could not be started.
     """
     protection.check("exec", NOT_STARTED)
     signals = None
@@ -129,10 +129,10 @@ def exec_(root: str, container_id: str, asked: Execution) -> int:
 
 
 def about_exec(failure: Failure) -> Failure:
-    """Return the failure with the exit status of exec; what stands below /process is not in config.json here."""
+    """Return the failure with exec's exit status, and with pointers below /process relative to the process document."""
     failure.status = NOT_STARTED
     if failure.errno == errno.ESRCH:
-        # Init is on its way out, or has gone since the look at its status.
+        # Init is exiting, or has exited since its status was checked.
         failure.what = f"container not running: {failure.what}"
     failure.what = f"exec failed: {failure.what}"
     if failure.pointer and failure.pointer.startswith("/process/"):
@@ -141,7 +141,7 @@ def about_exec(failure: Failure) -> Failure:
 
 
 def check_status(container: Container, now: Status, asked: Execution) -> None:
-    """Raise Failure unless a process can be added: the container is created or running (or paused, if ignored)."""
+    """Raise Failure unless the container is created or running (or paused, if that is to be ignored)."""
     if now.status == "paused" and not asked.ignore_paused:
         raise Failure(f'cannot exec in a paused container (use --ignore-paused to override): "{container.id}"')
     if now.status not in ("created", "running", "paused"):
@@ -149,7 +149,7 @@ def check_status(container: Container, now: Status, asked: Execution) -> None:
 
 
 def read_process(asked: Execution, config: Config) -> dict[str, Any]:
-    """Return the process document: that of the file, or the container's own with what is asked for."""
+    """Return the process document: the file's, or the container's own with the requested changes."""
     if asked.process_file:
         return spec.load_process(asked.process_file)
     if not asked.args:
@@ -177,8 +177,8 @@ def read_process(asked: Execution, config: Config) -> dict[str, Any]:
 
 
 def with_ids(asked: Execution, user: dict[str, Any]) -> dict[str, Any]:
-    """Return a user with the ids that are asked for. What is not named stays as config.json has it, groups too; runc
-    does the same."""
+    """Return the user with the requested ids. Everything else, including groups, stays as in config.json, as with
+    runc."""
     user = dict(user)
     if asked.uid is not None:
         user["uid"] = asked.uid
@@ -190,9 +190,9 @@ def with_ids(asked: Execution, user: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str, list[str]]:
-    """Add --cap to the sets that a new program has at once; never to the inheritable one (CVE-2022-29162).
+    """Add --cap to the sets that take effect at once, but never to the inheritable one (CVE-2022-29162).
 
-    What config.json makes inheritable becomes ambient too, so that a user other than root keeps it over execve.
+    Those that config.json makes inheritable become ambient too, so that a user other than root keeps them over execve.
     """
     names = [name if name.startswith("CAP_") else f"CAP_{name}" for name in (cap.upper() for cap in added)]
     result = dict(sets)
@@ -207,9 +207,9 @@ def with_capabilities(sets: dict[str, list[str]], added: list[str]) -> dict[str,
 
 
 def own_namespaces(container: Container) -> dict[str, Any]:
-    """Return the container's config without the namespaces that create found to be the runtime's own.
+    """Return the container's config, without the namespaces that create found to be the runtime's own.
 
-    To join these is wrong: a setns(2) to the mount namespace that one is in leads back to the host's root.
+    These must not be joined: setns(2) to the process's own mount namespace leads back to the host's root.
     """
     config = container.config()
     extensions.apply(config)
@@ -218,7 +218,7 @@ def own_namespaces(container: Container) -> dict[str, Any]:
 
 
 def check_terminal(asked: Execution, program: dict[str, Any]) -> bool:
-    """Return whether this command carries the terminal itself; refuse what can't work."""
+    """Return whether this command relays the terminal itself; raise UsageFailure for combinations that can't work."""
     terminal = bool(program.get("terminal"))
     if terminal and not asked.foreground and not asked.console_socket:
         raise UsageFailure("cannot allocate tty for a process that runs detached without a console socket")
@@ -230,7 +230,7 @@ def check_terminal(asked: Execution, program: dict[str, Any]) -> bool:
 def add_process(
     asked: Execution, container: Container, config: Config, program: dict[str, Any], now: Status, slots: Slots
 ) -> launch.Launched:
-    """Run the plan of exec; return once the program runs."""
+    """Run the plan of exec, and return when the program runs."""
     slots["keyring_name"] = container.record.get("keyring")
     wishes = Wishes(
         container.id,
@@ -263,7 +263,7 @@ def add_process(
 
 
 def open_cgroup(now: Status, container: Container, asked: Execution) -> int:
-    """Return a descriptor of the cgroup that the new process is born in: init's own, or one below it (--cgroup)."""
+    """Return a descriptor of the cgroup in which the process starts: init's own, or the one that --cgroup names."""
     path = exec_cgroup(now.pid, container.record, asked.cgroups)
     try:
         return kernel.open(path, kernel.flags("O_RDONLY|O_DIRECTORY|O_CLOEXEC"))
@@ -273,7 +273,7 @@ def open_cgroup(now: Status, container: Container, asked: Execution) -> int:
 
 
 def write_results(asked: Execution, launched: launch.Launched) -> None:
-    """Tell the caller who runs: pidfd socket, then the pid file, which callers read as the sign of success."""
+    """Report the process to the caller: first the pidfd socket, then the pid file, which callers take as success."""
     from ..engine import calls
 
     try:
@@ -283,4 +283,4 @@ def write_results(asked: Execution, launched: launch.Launched) -> None:
             calls.write_pid_file(asked.pid_file, launched.pid)
     except OSError as error:
         launched.kill()
-        raise Failure("exec: the process was started and ended again", error) from None
+        raise Failure("exec: the process was started and then killed", error) from None

@@ -19,22 +19,21 @@ ALIVE = ("created", "running", "paused")
 def kill(root: str, container_id: str, signal: int, *, everything: bool = False) -> None:
     """Signal init, or with everything every process of the container.
 
-    A container that is neither created nor running is an error, and nothing happens (runtime.md "Kill"); but everything
-    on a stopped one is fine, and reaches what has outlived its init. So does SIGKILL alone where an init does not take
-    all with it, as long as there is anybody to end. No lock is taken: a start or a delete that hangs must not keep
-    anybody from killing.
+    If the container is neither created nor running, raise Failure and do nothing (runtime.md "Kill"). But with
+    everything a stopped one is accepted, and processes that outlived its init are signalled. So is SIGKILL without it,
+    if there are such processes. No lock is taken, so that a start or a delete that hangs can't prevent a kill.
     """
     kill_one(Store(root), container_id, signal, everything=everything)
 
 
 def kill_matching(root: str, pattern: str, signal: int, *, everything: bool = False) -> None:
-    """Signal all containers whose ids match a regular expression; those that don't run are passed over."""
+    """Signal all containers whose ids match a regular expression; skip those that are not running."""
     store = Store(root)
     store.each_matching(pattern, lambda each: kill_one(store, each, signal, everything=everything, only_alive=True))
 
 
 def kill_one(store: Store, container_id: str, number: int, *, everything: bool, only_alive: bool = False) -> None:
-    """Signal a container, or with everything all its processes; only_alive: one that is not running is left alone."""
+    """Signal a container, or with everything all its processes. only_alive: ignore one that is not running."""
     with store.open(container_id, lock=False) as container:
         now = status_of(container)
         if now.status in ALIVE:
@@ -50,7 +49,7 @@ def kill_one(store: Store, container_id: str, number: int, *, everything: bool, 
 
 
 def send(container: Container, now: Status, number: int) -> None:
-    """Signal init. Without a pid namespace of its own, SIGKILL goes to all: nothing else would end the others."""
+    """Signal init. If it has no pid namespace of its own, SIGKILL goes to all processes, which would outlive it."""
     if number == SIGKILL and shares_pids(container):
         kill_all(container)
     try:
@@ -61,18 +60,18 @@ def send(container: Container, now: Status, number: int) -> None:
 
 
 def shares_pids(container: Container) -> bool:
-    """Whether the container's processes live on without its init: its pid namespace is another's."""
+    """Whether the container's processes can outlive its init, because its pid namespace is another's."""
     return not container.record.get("own_pid_namespace")
 
 
 def outlived(container: Container) -> bool:
-    """Whether processes of the container live on although its init has ended."""
+    """Whether processes of the container have outlived its init."""
     group = cgroup.owned(container.record) if shares_pids(container) else None
     return group is not None and group.populated()
 
 
 def send_to_all(container: Container, number: int) -> None:
-    """Signal every process of the container's cgroup, by pidfd."""
+    """Signal every process in the container's cgroup, by pidfd."""
     if number == SIGKILL:
         kill_all(container)
         return
@@ -82,7 +81,7 @@ def send_to_all(container: Container, number: int) -> None:
 
 
 def kill_all(container: Container) -> None:
-    """End every process of the container, also of one whose pid namespace is another's."""
+    """Kill every process of the container, even if its pid namespace is another's."""
     group = cgroup.owned(container.record)
     if group is not None:
         group.kill()

@@ -1,7 +1,7 @@
-"""sd_notify(3) for the program: it says READY=1 to a socket of the runtime, which tells the caller's service manager.
+"""sd_notify(3) for the program: it sends READY=1 to a socket of the runtime, which notifies the service manager.
 
-The manager's own socket never gets into the container: only "it is ready" comes out. The runtime tells it together
-with the pid that the manager is to watch from then on. Only NOTIFY_SOCKET in the environment asks for all this.
+The manager's own socket never gets into the container: only the readiness comes out. The runtime forwards it together
+with the pid that the manager is to watch from then on. All this happens only if NOTIFY_SOCKET is in the environment.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 POLLIN = 1
 LARGEST = 65536
 BARRIER_SECONDS = 30.0
-"""How long the manager may take to read what it was told; an old one does not know the message (sd_notify(3))."""
+"""How long the manager may take to read the messages; an old one does not know BARRIER=1 (sd_notify(3))."""
 
 
 def problem(address: str) -> str | None:
-    """Return why a service manager's socket can't be reached, None when it can."""
+    """Return a warning if a service manager's socket can't be reached, else None."""
     try:
         connect(address).close()
     except OSError as error:
@@ -47,7 +47,7 @@ def connect(address: str) -> _socket.socket:
 
     if not address.startswith(("/", "@")):
         raise OSError(errno.EAFNOSUPPORT, "neither an absolute path nor a name after @")
-    # As bytes: a string with NUL in it is refused while the interpreter is not set up completely.
+    # As bytes: until the interpreter is completely set up it refuses a string with a NUL.
     name = encode(address)
     outside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
@@ -59,15 +59,15 @@ def connect(address: str) -> _socket.socket:
 
 
 def make_directory(container: Container) -> None:
-    """Make the directory that is mounted; the program's user may be anybody."""
+    """Make the directory to mount, accessible to any user, since the program may run as any."""
     posix.mkdir(NOTIFY_DIRECTORY, 0o755, dir_fd=container.dirfd)
     posix.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=container.dirfd)
 
 
 def listen(container: Container, address: str) -> Notify | None:
-    """Connect to the manager and open the container's socket, before its program starts; None where none is expected.
+    """Before the program starts, connect to the manager and open the container's socket; None if create prepared none.
 
-    A manager that is not there any more is a warning. Raises Failure; nothing was started then.
+    A manager that is gone is only a warning. Raises Failure; then nothing has been started.
     """
     import _socket
 
@@ -89,7 +89,7 @@ def listen(container: Container, address: str) -> Notify | None:
             posix.unlink(NOTIFY_SOCKET, dir_fd=directory)
         except FileNotFoundError:
             pass
-        # By descriptor: the path of a state directory may be longer than a socket's address.
+        # By descriptor, because the path of the state directory may be too long for a socket's address.
         inside.bind(f"/proc/self/fd/{directory}/{NOTIFY_SOCKET}")
         posix.chmod(NOTIFY_SOCKET, 0o777, dir_fd=directory)
     except OSError as error:
@@ -102,7 +102,7 @@ def listen(container: Container, address: str) -> Notify | None:
 
 
 class Notify:
-    """Waits for READY=1 of a container's program, and tells it once. fd: -1 when there is nothing more to wait for."""
+    """Waits for READY=1 from a container's program, and forwards it once. fd: -1 when there is nothing to wait for."""
 
     def __init__(self, inside: _socket.socket, manager_socket: _socket.socket) -> None:
         self._inside = inside
@@ -110,7 +110,7 @@ class Notify:
         self.fd = inside.fileno()
 
     def read(self, main_pid: int) -> bool:
-        """Take one message; return whether it said that the program is ready, which is then told to the manager."""
+        """Read one message. If it reports that the program is ready, notify the manager and return True."""
         if b"READY=1" not in self._inside.recv(LARGEST).split(b"\n"):
             return False
         self._inside.close()
@@ -118,13 +118,13 @@ class Notify:
         try:
             self._manager.send(b"READY=1\nMAINPID=%d" % main_pid)
         except OSError as error:
-            log.warning(f"tell the service manager that the program is ready: {error.strerror}")
+            log.warning(f"notify the service manager that the program is ready: {error.strerror}")
         return True
 
     def wait(self, container: Container) -> None:
-        """Wait until the program is ready or has ended. Its pid is the manager's main process from then on.
+        """Wait until the program is ready or has ended. From then on its pid is the manager's main process.
 
-        Meanwhile other commands may work on the container: it must not be locked.
+        The container must not be locked, so that other commands can work on it meanwhile.
         """
         pid, pidfd, _ = open_init(container.record)
         if pidfd < 0:
@@ -142,7 +142,7 @@ class Notify:
             posix.close(pidfd)
 
     def barrier(self) -> None:
-        """Wait until the manager has read what it was told, before this process ends (sd_notify_barrier(3))."""
+        """Before this process ends, wait until the manager has read the messages (sd_notify_barrier(3))."""
         read_end, write_end = posix.pipe2(posix.O_CLOEXEC)
         try:
             try:
@@ -152,7 +152,7 @@ class Notify:
             finally:
                 posix.close(write_end)
             if not kernel.poll([(read_end, POLLIN)], int(BARRIER_SECONDS * 1000)):
-                log.warning("the service manager did not take the message that the program is ready in time")
+                log.warning("the service manager did not read in time that the program is ready")
         finally:
             posix.close(read_end)
 

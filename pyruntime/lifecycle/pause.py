@@ -9,7 +9,7 @@ from ..errors import Failure
 
 
 def pause(root: str, container_id: str) -> None:
-    """Stop all processes of a created or running container; on failure they all run on."""
+    """Freeze all processes of a created or running container; on failure they all keep running."""
     with Store(root).open(container_id) as container:
         now = status_of(container)
         now.close()
@@ -21,7 +21,7 @@ def pause(root: str, container_id: str) -> None:
 
 
 def resume(root: str, container_id: str) -> None:
-    """Let a paused container go on."""
+    """Let the processes of a paused container continue."""
     with Store(root).open(container_id) as container:
         now = status_of(container)
         now.close()

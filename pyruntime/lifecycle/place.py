@@ -1,4 +1,4 @@
-"""Where a container's cgroup is: with the cgroupfs driver or with systemd's."""
+"""The place of a container's cgroup, with the cgroupfs driver or systemd's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @observer.phase
 def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool) -> Place:
-    """Return the place that a config asks for, with what is there now. systemd: which driver makes the cgroup, and so
-    what cgroupsPath means. Raises InvalidConfig for a path that the driver can't have."""
+    """Return the place that a config asks for, and what exists there now. systemd: whether systemd's driver makes the
+    cgroup, which decides what cgroupsPath means. Raises InvalidConfig for a path that the driver does not accept."""
     mount, controllers = probe.cgroup_mount()
     cgroups_path = (config.get("linux") or {}).get("cgroupsPath") or ""
     unit = slice_name = ""
@@ -26,7 +26,7 @@ def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool
         from ..plan.systemd import locate
 
         unit, slice_name, path = locate(cgroups_path, container_id, euid)
-        # What is on the way is systemd's to make, and there or not when it has.
+        # systemd makes the cgroups above, so none of them counts as missing.
         shared = probe.shared_controllers(mount, path, missing)
     else:
         path = cgroup.locate(cgroups_path, container_id)
@@ -47,7 +47,7 @@ def place(config: dict[str, Any], container_id: str, euid: int, *, systemd: bool
 
 @observer.phase
 def of_record(record: Record) -> Place:
-    """Return the place of a container that exists."""
+    """Return the place of an existing container's cgroup."""
     mount, path = record["cgroup_mount"], record["cgroup"]
     return Place(
         mount=mount,

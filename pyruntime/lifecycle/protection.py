@@ -1,4 +1,4 @@
-"""Refuses to enter a container with a binary that the container could write (CVE-2019-5736)."""
+"""Refuses to enter a container with a binary that the container could overwrite (CVE-2019-5736)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from .. import kernel
 from ..errors import Failure
 
 passed = False
-"""Whether this process has been looked at: its binary stays what it is."""
+"""Whether the check has passed; the binary of a process does not change."""
 
 
 def check(name: str, status: int = 1) -> None:
-    """Raise Failure, with that exit status, unless the running binary can't be written by whoever finds it in /proc.
+    """Raise Failure, with that exit status, if the running binary could be overwritten through /proc.
 
-    The launcher has seen to that. A program of somebody's own, `python -m pyruntime`, or a launcher that has not
-    recognised the command are told apart by the kernel, and not by what anybody says.
+    The launcher ensures that it can't. Other programs, `python -m pyruntime`, and a launcher that did not recognise the
+    command are detected by asking the kernel, not by what the caller claims.
     """
     global passed  # noqa: PLW0603
     if not (passed or kernel.is_binary_protected()):

@@ -1,4 +1,4 @@
-"""Run: create, start, and in the foreground wait and delete."""
+"""Run: create and start; in the foreground also wait and delete."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def run(root: str, container_id: str, asked: create.Creation, *, keep: bool = False) -> int:
-    """Create and start a container. With asked.foreground, wait for its program, delete it unless it is to be kept, and
-    return the program's exit status; otherwise return 0 at once. Raises Failure; nothing is left behind then."""
+    """Create and start a container. With asked.foreground, wait for its program, delete it unless `keep` is set, and
+    return the program's exit status; otherwise return 0 at once. Raises Failure; then nothing is left behind."""
     protection.check("run")
     request = create.prepare(root, container_id, asked)
     own_terminal = create.check_terminal(asked, request.config)

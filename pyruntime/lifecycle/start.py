@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from .notify import Notify
 
 REFUSED = {"running": "an already running container", "stopped": "a container that has stopped"}
-"""What can't be started, in runc's words."""
+"""Containers that can't be started, in runc's words."""
 
 
 def start(root: str, container_id: str, notify_socket: str | None = None) -> None:
-    """Let the waiting init execute the program, then run the poststart hooks.
+    """Make the waiting init execute the program, then run the poststart hooks.
 
-    notify_socket: address of the service manager's socket that is told when the program is ready; start waits for that.
-    Raises Failure when the container is not `created`; it is then left as it was.
+    notify_socket: address of the service manager's socket to notify when the program is ready; start waits for that.
+    Raises Failure when the container is not `created`; it is then unchanged.
     """
     container = Store(root).open(container_id)
     try:
@@ -35,7 +35,7 @@ def start(root: str, container_id: str, notify_socket: str | None = None) -> Non
 
 
 def listen(container: Container, notify_socket: str | None) -> Notify | None:
-    """Open the socket on which the program says that it is ready, when a service manager asks for that."""
+    """Open the socket on which the program reports that it is ready, if a service manager asks for that."""
     if notify_socket is None:
         return None
     from . import notify
@@ -44,16 +44,16 @@ def listen(container: Container, notify_socket: str | None) -> Notify | None:
 
 
 def wait_ready(container: Container, notify: Notify | None) -> None:
-    """Wait until the program is ready or has ended, without the container's lock, and tell the service manager."""
+    """Wait until the program is ready or has ended, without the container's lock, and notify the service manager."""
     if notify is not None:
         container.unlock()
         notify.wait(container)
 
 
 def start_container(container: Container) -> None:
-    """Start a locked container. Raises Failure when it is not `created`; it is then left as it was.
+    """Start a locked container. Raises Failure when it is not `created`; it is then unchanged.
 
-    When a hook fails the container is destroyed, poststop hooks and all (runtime.md "Lifecycle", 7 and 9).
+    When a hook fails, destroy the container and run its poststop hooks (runtime.md "Lifecycle", 7 and 9).
     """
     from ..container.status import status_of
 
@@ -75,7 +75,7 @@ def start_container(container: Container) -> None:
 
 
 def start_created(container: Container, pid: int, pidfd: int) -> None:
-    """Start a locked container that is known to be `created`. Raises Failure; who called destroys it for a hook's."""
+    """Start a locked container that is known to be `created`. Raises Failure; if a hook's, the caller destroys it."""
     from ..engine import start as engine_start
 
     if not container.record["has_process"]:
@@ -93,10 +93,10 @@ def start_created(container: Container, pid: int, pidfd: int) -> None:
 
 
 def refuse_to_start(container: Container) -> None:
-    """A container without `process` can't be started: tell it, and end init.
+    """Report that a container without `process` can't be started, and end its init.
 
-    The spec demands an error and leaves open how it is returned; its validation suite demands exit status 0 and a
-    container that ends (docs/status.md). So the error goes to stderr and the log, and the container stops.
+    The spec demands an error but not how it is returned; its validation suite demands exit status 0 and a container
+    that ends (docs/status.md). So the error goes to stderr and the log, and the container stops.
     """
     import posix
     import sys
@@ -113,14 +113,14 @@ def refuse_to_start(container: Container) -> None:
 
 
 def run_poststart(container: Container, config: dict[str, object], pid: int) -> None:
-    """Run the poststart hooks. Raises Failure for the first that fails."""
+    """Run the poststart hooks. Raises the Failure of the first that fails."""
     from ..engine import calls
     from ..engine.channel import failure_of
     from ..plan import hooks
     from ..plan.wishes import Wishes
 
     wishes = Wishes(container.id, container.record["bundle"])
-    # What fails may be that no descriptor is left; who destroys the container then needs one more, and this is it.
+    # The failure may be that no descriptor is left; this one is kept for destroying the container.
     spare = kernel.open("/", kernel.flags("O_PATH|O_CLOEXEC"))
     slots: Slots = {"init_pid": pid}
     try:

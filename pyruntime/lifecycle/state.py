@@ -1,4 +1,4 @@
-"""What containers are now: their state documents and their processes."""
+"""The current state documents and processes of containers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def ids(root: str) -> list[str]:
 
 
 def states(root: str, report: Callable[[Failure], object]) -> list[dict[str, Any]]:
-    """Return the state documents of all containers; those that come or go meanwhile are in it or not.
+    """Return the state documents of all containers; those created or deleted meanwhile may or may not be included.
 
-    report: is called with the failure of each that is damaged; the others follow.
+    report: called with the failure of each damaged container, which is left out.
     """
     store = Store(root)
     documents = (state_if_there(store, container_id, report) for container_id in store.ids())
@@ -37,7 +37,7 @@ def states(root: str, report: Callable[[Failure], object]) -> list[dict[str, Any
 
 
 def state_if_there(store: Store, container_id: str, report: Callable[[Failure], object]) -> dict[str, Any] | None:
-    """Return a container's state, None when it is gone or damaged."""
+    """Return a container's state document, or None when it is gone or damaged."""
     try:
         with store.open(container_id, lock=False) as container:
             try:

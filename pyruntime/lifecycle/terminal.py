@@ -1,4 +1,4 @@
-"""The terminal of a container's process that this process carries itself."""
+"""The terminal of a container's process, when this process relays it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def take_terminal(ours: int, slots: Slots) -> foreground.Terminal:
-    """Receive the terminal that the new process made."""
+    """Receive the terminal that the new process opened."""
     posix.close(slots["console"])
     _, fds = kernel.recv_message(ours, 4096, 1)
     posix.close(ours)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def update(root: str, container_id: str, given: Resources) -> None:
-    """Change what a resources document (linux.resources) asks for: all of it, or nothing. Raises Failure; its pointer,
-    if any, begins with /linux/resources where the value stands in config.json."""
+    """Apply a resources document (linux.resources): all of it, or nothing. Raises Failure; its pointer, if any, begins
+    with /linux/resources where the value stands in config.json."""
     check(given)
     with Store(root).open(container_id) as container:
         check_status(container)
@@ -37,7 +37,7 @@ def update(root: str, container_id: str, given: Resources) -> None:
 
 
 def planned(root: str, container_id: str, given: Resources) -> plan.Update:
-    """Return the plan of an update, which is not carried out. Raises Failure where it would be refused."""
+    """Return the plan of an update without executing it. Raises Failure if it would be refused."""
     check(given)
     with Store(root).open(container_id, lock=False) as container:
         check_status(container)
@@ -46,7 +46,7 @@ def planned(root: str, container_id: str, given: Resources) -> plan.Update:
 
 
 def check(given: Resources) -> None:
-    """Validate a resources document, and take out of it, with warnings, what has no meaning here."""
+    """Validate a resources document; remove what has no meaning here, with warnings."""
     forgive(given)
     for warning in spec.validate_resources(given, None):
         log.warning(warning)
@@ -65,7 +65,7 @@ def request_of(container: Container, given: Resources) -> plan.Request:
 
 
 def apply(container: Container, given: Resources) -> None:
-    """Bring the cgroup, and what is noted of it, to the resources that are asked for."""
+    """Apply the requested resources to the cgroup and to the saved limits."""
     group = cgroup.owned(container.record)
     if group is None:
         raise Failure(f'cannot update container "{container.id}": its cgroup is gone')
@@ -79,7 +79,8 @@ def apply(container: Container, given: Resources) -> None:
         change.make(update_plan.changes, slots)
         note(container, request, update_plan, slots)
         if kills_after(group, kills) > kills:
-            log.warning(f'container "{container.id}": its memory was above the new limit, and the kernel killed in it')
+            over = "its memory was above the new limit, and the kernel killed processes in it"
+            log.warning(f'container "{container.id}": {over}')
     finally:
         for name in ("cgroup", "device_filter", "old_device_filter"):
             if slots.get(name, -1) >= 0:
@@ -87,7 +88,7 @@ def apply(container: Container, given: Resources) -> None:
 
 
 def build(request: plan.Request, place: Place, slots: Slots) -> plan.Update:
-    """Return the plan; controllers that the container has done without so far are enabled, since their files decide."""
+    """Return the plan. First enable controllers that the container has not used so far, whose files the plan needs."""
     enabling = plan.enable_steps(request.writes, place)
     if enabling:
         change.run(enabling, slots)
@@ -96,7 +97,7 @@ def build(request: plan.Request, place: Place, slots: Slots) -> plan.Update:
 
 
 def kills_after(group: cgroup.Cgroup, before: int) -> int:
-    """Return how many processes the kernel has killed by now; the changes are made, so not to know is no failure."""
+    """Return how many processes the kernel has killed by now. The changes are made, so a failed read is no error."""
     try:
         return group.oom_kills()
     except OSError:
@@ -104,7 +105,7 @@ def kills_after(group: cgroup.Cgroup, before: int) -> int:
 
 
 def note(container: Container, request: plan.Request, update_plan: plan.Update, slots: Slots) -> None:
-    """Write down what the limits are now; when that can't be done they are put back."""
+    """Save the new limits; if that fails, restore the old ones."""
     try:
         container.save_resources(request.merged)
     except OSError as error:
@@ -114,10 +115,10 @@ def note(container: Container, request: plan.Request, update_plan: plan.Update, 
 
 
 def forgive(given: Resources) -> None:
-    """Take out of a document what has no meaning here, with a warning; runc's update looks at none of it.
+    """Remove from a document what has no meaning here, with a warning; runc's update ignores all of it.
 
-    A letter of a device rule that is none denies all of them where the rule denies, and allows nothing where it allows.
-    A limit on a device that is gone limits nothing.
+    An unknown letter in the access of a device rule makes a denying rule deny everything, and allows nothing in an
+    allowing one. A limit on a device that is gone has no effect.
     """
     rules = given.get("devices")
     if isinstance(rules, list):
@@ -129,18 +130,18 @@ def forgive(given: Resources) -> None:
 
 
 def allows_nothing(rule: Any, index: int) -> bool:
-    """Leave a rule its known letters, with a warning; return whether it has none left and so allows nothing."""
+    """Reduce a rule to its known letters, with a warning; return whether none is left, so that it allows nothing."""
     access = rule.get("access") if isinstance(rule, dict) else None
     if not isinstance(access, str) or not access.strip("rwm"):
         return False
-    log.warning(f"/devices/{index}/access: {quoted(access)} has other letters than r, w and m")
+    log.warning(f"/devices/{index}/access: {quoted(access)} has letters other than r, w and m")
     rule["access"] = "".join(letter for letter in "rwm" if letter in access) if rule.get("allow") is True else "rwm"
     return not rule["access"]
 
 
 def is_gone(entry: Any, at: str) -> bool:
-    """Whether an entry is of a block device that the machine does not have; that is warned of."""
+    """Whether an entry is for a block device that the machine does not have; log a warning if so."""
     if not isinstance(entry, dict) or not probe.lacks_block_device(entry.get("major"), entry.get("minor")):
         return False
-    log.warning(f"{at}: there is no block device {entry['major']}:{entry['minor']}; its limit is passed over")
+    log.warning(f"{at}: there is no block device {entry['major']}:{entry['minor']}; its limit is ignored")
     return True

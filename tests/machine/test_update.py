@@ -256,7 +256,7 @@ class TestMemoryBelowTheUse:
         update(holder, "--memory", "8m", "--memory-swap", "8m")
         wait_for(lambda: holder.status == "stopped", "it is killed", 30)
         assert group.number("memory.events", "oom_kill") >= 1
-        assert "the kernel killed in it" in (workdir / "log").read_text()
+        assert "the kernel killed processes in it" in (workdir / "log").read_text()
 
 
 class TestEffect:

@@ -357,7 +357,7 @@ class TestProcesses:
         damage(box, {"pid": shell.pid, "start_time": started})
         out, err = shell.communicate("\n", timeout=30)
         assert (shell.returncode, out) == (0, "status 1\n")
-        says(err, f"its record names process {shell.pid}, which this command runs below")
+        says(err, f"its record names process {shell.pid}, an ancestor of this command")
         wait_for(lambda: not process_runs(init), "what is in the cgroup was ended before")
         damage(box, {"pid": 0})
         box.delete("--force")

@@ -215,7 +215,7 @@ class TestDamagedRecord:
         for name in ("state.json", "config.json"):
             (box.runtime.root / box.id / name).write_text("{")
         done = box.runtime.run("delete", "--force", box.id)
-        assert done.status == 0 and "warning: the poststop hooks don't run" in done.stderr
+        assert done.status == 0 and "warning: the poststop hooks are not run" in done.stderr
         assert box.runtime.ids() == [] and not process_runs(pid)
 
     def test_the_cgroup_that_the_config_names(self, container: Make, bundle: Bundle) -> None:

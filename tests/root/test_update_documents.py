@@ -30,7 +30,7 @@ def update(box: Container, document: dict[str, Any], workdir: Path) -> str:
 def test_other_letters(box: Container, workdir: Path) -> None:
     """What they come to is in tests/unit/test_update_command.py."""
     log = update(box, {"devices": [{"allow": True, "access": "rwa"}]}, workdir)
-    assert "/devices/0/access: 'rwa' has other letters than r, w and m" in log
+    assert "/devices/0/access: 'rwa' has letters other than r, w and m" in log
     assert box.sh("cat /dev/null; echo fine") == "fine"
 
 
@@ -47,7 +47,7 @@ def test_other_letters(box: Container, workdir: Path) -> None:
 def test_a_device_that_is_gone(box: Container, workdir: Path, name: str) -> None:
     value = {"weight": 100} if name == "weightDevice" else {"rate": 1000}
     log = update(box, {"blockIO": {name: [{**GONE, **value}]}}, workdir)
-    assert f"/blockIO/{name}: there is no block device 250:99999; its limit is passed over" in log
+    assert f"/blockIO/{name}: there is no block device 250:99999; its limit is ignored" in log
 
 
 def test_nothing_of_another_form_is_forgiven(box: Container, workdir: Path) -> None:

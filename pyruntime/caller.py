@@ -1,4 +1,4 @@
-"""What a command knows of the process that calls it: working directory, user, environment, descriptors."""
+"""What a command learns from its caller: working directory, user, environment, descriptors."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def working_directory() -> str:
 
 
 def absolute(path: str | None) -> str | None:
-    """Return a path of the command line as an absolute one, None for none."""
+    """Make a path of the command line absolute; return None if there is none."""
     if path and not path.startswith("/"):
         return f"{working_directory()}/{path}"
     return path or None
 
 
 def notify_socket() -> str | None:
-    """Return the address of the service manager's socket, None where no manager asks (sd_notify(3))."""
+    """Return the address of the service manager's socket, or None if there is none (sd_notify(3))."""
     return decode(posix.environ.get(b"NOTIFY_SOCKET", b"")) or None
 
 
 def given_fds() -> int:
-    """Return how many descriptors from 3 on came from the caller: what this process opens itself is close-on-exec.
+    """Return how many descriptors, from 3 up, came from the caller: those that this process opens are close-on-exec.
 
-    The log may be open by now; it must not reach a container whose caller promised a descriptor and gave none.
+    The log may be open by now; it must not reach a container whose caller announced a descriptor but passed none.
     """
     count = 0
     try:
@@ -43,7 +43,7 @@ def given_fds() -> int:
 
 
 def default_root() -> str:
-    """Return where the state of this user's containers is. Raises UsageFailure where that is somebody else's."""
+    """Return the state root of this user. Raises UsageFailure when it belongs to somebody else."""
     uid = posix.geteuid()
     if uid == 0:
         return "/run/pyruntime"

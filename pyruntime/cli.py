@@ -1,8 +1,8 @@
-"""The command line: a parser of the tables in `options`, and a call of the one command it asks for.
+"""The command line: a parser driven by the tables in `options`, and the call of the command.
 
 It accepts what callers of runc and crun send: `--x V`, `--x=V`, `-x=V`, a single dash before a long name,
-several short flags in one word, and options after the first positional argument, except where what follows belongs to
-somebody else (exec, ps).
+several short flags in one word, and options after the first positional argument, except where the following words
+belong to another program (exec, ps).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         return report(str(failure), status, options, failure)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not hasattr(error, "call"):
-            return 1  # who reads stdout is gone; a call of the kernel layer would have its name
+            return 1  # the reader of stdout is gone; errors of the kernel layer have `call`
         return report(os_error_text(error), failed(options), options, error)
     except ImportError as error:
         return report(f"load a module of the runtime: {error}", failed(options), options, error)
@@ -49,12 +49,12 @@ def main(argv: list[str]) -> int:
 
 
 def failed(options: Options) -> int:
-    """Return the exit status of a command that failed: that of exec can't be taken for one of the program's."""
+    """Return the exit status of a failed command: for exec one that is not mistaken for the program's."""
     return 255 if options.command == "exec" else 1
 
 
 def report(text: str, status: int, options: Options, error: BaseException) -> int:
-    """Tell a failure: to the caller's log, to people, and with --debug how it came about."""
+    """Report a failure in the caller's log and on stderr, with --debug including the traceback."""
     text = one_line(text)
     log.error(text)
     try:
@@ -72,7 +72,7 @@ def dispatch(argv: list[str], options: Options) -> int:
     try:
         rest = parse(argv, GLOBAL, options, stop=True)
     finally:
-        # Before anything else can fail: callers look for the error in the log file they have named.
+        # Before anything else can fail: callers look for the error in the log file that they named.
         start_log(options)
     if options.version:
         show("version")
@@ -104,8 +104,8 @@ def dispatch(argv: list[str], options: Options) -> int:
 def call(command: Command, options: Options) -> int:
     """Import the command's module and run its function; raise Failure where it would enter a container unprotected.
 
-    Whatever the caller has left open is closed in every program that is executed from here on: hooks, the container's
-    program (CVE-2024-21626), ps(1).
+    Descriptors that the caller left open are closed in every program that is executed from here on: hooks, the
+    container's program (CVE-2024-21626), ps(1).
     """
     from . import kernel
 
@@ -123,13 +123,13 @@ def call(command: Command, options: Options) -> int:
 
 
 def show(what: str, *args: str) -> None:
-    """Print a text that only people read; it is in a module of its own."""
+    """Print a text for people; the texts are in a module of their own."""
     texts = __import__("pyruntime.commands.help", fromlist=[what])
     sys.stdout.write(getattr(texts, what)(*args))
 
 
 def start_log(options: Options) -> None:
-    """Open the log file, in the format asked for."""
+    """Open the log file in the requested format."""
     try:
         log.setup(options.log, options.log_format or "text", options.log_level or "info", options.debug)
     except OSError as error:
@@ -137,18 +137,18 @@ def start_log(options: Options) -> None:
     if options.log_format not in (None, "", "text", "json"):
         raise UsageFailure(f"--log-format {quoted(options.log_format)} is neither text nor json")
     if options.log_level and options.log_level not in (*log.LEVELS, *log.ALIASES):
-        raise UsageFailure(f"--log-level {quoted(options.log_level)} is none of {', '.join(log.LEVELS)}")
+        raise UsageFailure(f"--log-level {quoted(options.log_level)} is not one of {', '.join(log.LEVELS)}")
 
 
 def clear(options: Options, table: Table) -> None:
-    """Give every option its empty value."""
+    """Set every option to its empty value."""
     for name, (kind, _, _) in table.items():
         empty: Any = False if kind == FLAG else [] if kind == MANY else None
         setattr(options, name.replace("-", "_"), empty)
 
 
 def parse(argv: list[str], table: Table, options: Options, *, stop: bool) -> list[str]:
-    """Set the options found and return the positional arguments; with stop, the first of them ends the options."""
+    """Set the options and return the positional arguments; with stop, the first of those ends the options."""
     shorts = {short: name for name, (_, short, _) in table.items() if short}
     positional: list[str] = []
     words = iter(argv)
@@ -171,7 +171,7 @@ def parse(argv: list[str], table: Table, options: Options, *, stop: bool) -> lis
 
 
 def names_of(text: str, table: Table, shorts: dict[str, str]) -> list[str]:
-    """Return the option that a word means, or all of them when it is several short flags (`-td`)."""
+    """Return the name of the option, or several names when the word combines short flags (`-td`)."""
     if text not in table and len(text) > 1 and all(letter in shorts for letter in text):
         names = [shorts[letter] for letter in text]
         if all(table[name][0] in (FLAG, SWITCH) for name in names):
@@ -180,7 +180,7 @@ def names_of(text: str, table: Table, shorts: dict[str, str]) -> list[str]:
 
 
 def set_option(options: Options, name: str, kind: str, value: str | None, words: Iterator[str]) -> None:
-    """Set one option; a value that is not joined by `=` is the next word."""
+    """Set one option. A value that is not joined by `=` is the next word."""
     attribute = name.replace("-", "_")
     if kind in (FLAG, SWITCH):
         if value not in (None, "true", "false"):
@@ -195,14 +195,14 @@ def set_option(options: Options, name: str, kind: str, value: str | None, words:
         getattr(options, attribute).append(value)
     elif kind == NUMBER:
         if not (value.isascii() and value.isdecimal() and len(value) < 10):
-            raise UsageFailure(f"option --{name}: {quoted(value)} is not a number from 0 on")
+            raise UsageFailure(f"option --{name}: {quoted(value)} is not a whole number between 0 and 999999999")
         setattr(options, attribute, int(value))
     else:
         setattr(options, attribute, value)
 
 
 def check_count(name: str, command: Command, args: list[str]) -> None:
-    """Raise UsageFailure, in runc's words, unless the command can have that many arguments."""
+    """Raise UsageFailure, in runc's words, unless the command accepts that many arguments."""
     if command.least <= len(args) <= command.most:
         return
     if command.least == command.most:
@@ -216,7 +216,7 @@ def check_count(name: str, command: Command, args: list[str]) -> None:
 
 
 def settle(options: Options) -> None:
-    """Fill in what depends on the caller, and refuse what is not there."""
+    """Fill in what depends on the caller, and refuse what is not supported."""
     if not options.root:
         options.root = caller.default_root()
     elif not options.root.startswith("/"):

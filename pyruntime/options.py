@@ -1,6 +1,6 @@
-"""The command line as tables: every command, its options, and what they are for.
+"""The command line as tables: every command, its options, and their help.
 
-They hold the union of what runc and crun know. `cli` reads a command line by them, `help` prints them.
+They hold the union of runc's and crun's options. `cli` parses a command line by them, `help` prints them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     Table = dict[str, tuple[str, str, str]]
 
 FLAG, SWITCH, VALUE, NUMBER, MANY = "flag", "switch", "value", "number", "many"
-"""Kinds of option: without a value (a switch tells whether it was given: None), with one, with a number from 0 on, and
-with a value each time it is given."""
+"""Kinds of option: without a value (a switch is None if not given), with a value, with a non-negative number, and
+repeatable with a value each time."""
 
 GLOBAL = {
     "root": (VALUE, "", "directory for the state of containers (default /run/pyruntime)"),
@@ -73,17 +73,17 @@ CHECKPOINT = {
     **dict.fromkeys(CHECKPOINT_VALUES, (VALUE, "", CRIU)),
     **dict.fromkeys(CHECKPOINT_FLAGS, (FLAG, "", CRIU)),
 }
-RESOURCES = "JSON file with linux.resources, - for standard input; what it leaves out stays"
+RESOURCES = "JSON file with linux.resources, - for standard input; what it omits is unchanged"
 UPDATE = {
     "resources": (VALUE, "r", RESOURCES),
     "memory": (VALUE, "", "limit of memory: bytes, or with k, m, g, t (of 1024); -1 for none"),
-    "memory-reservation": (VALUE, "", "memory that is reclaimed last, as --memory"),
-    "memory-swap": (VALUE, "", "limit of memory plus swap, as --memory"),
+    "memory-reservation": (VALUE, "", "memory that is reclaimed last, in the units of --memory"),
+    "memory-swap": (VALUE, "", "limit of memory plus swap, in the units of --memory"),
     "cpu-quota": (VALUE, "", "CPU time in each period, microseconds; -1 for no limit"),
     "cpu-period": (VALUE, "", "length of a period, microseconds"),
     "cpu-burst": (VALUE, "", "unused quota that may be saved up, microseconds"),
     "cpu-share": (VALUE, "", "weight among other containers, 2 to 262144 (default 1024)"),
-    "cpu-idle": (VALUE, "", "1: run only when nobody else does (SCHED_IDLE); 0: as usual"),
+    "cpu-idle": (VALUE, "", "1: run only when the CPU is otherwise idle (SCHED_IDLE); 0: as usual"),
     "cpuset-cpus": (VALUE, "", "CPUs to run on, such as 0-2,5"),
     "cpuset-mems": (VALUE, "", "NUMA nodes to take memory from, such as 0-1"),
     "pids-limit": (VALUE, "", "number of processes and threads; -1 for no limit"),
@@ -103,12 +103,12 @@ FORMAT = (VALUE, "f", "table or json")
 
 
 class Command:
-    """A command: where its function is, its options, how many positional arguments, and the line of help.
+    """A command: the place of its function, its options, the number of positional arguments, and its line of help.
 
-    rest: everything behind the first positional argument belongs to the program that is run.
-    enters: a process of it enters a container, so it needs a binary that the container can't write. The launcher knows
-    the others (building/options.py), and protects itself for all that it does not know.
-    warns: nobody parses its stderr, so warnings go there where no log file is named; as with runc and crun.
+    rest: everything after the first positional argument belongs to the program to run.
+    enters: one of its processes enters a container, so it needs a binary that the container can't overwrite. The
+    launcher knows the other commands (building/options.py), and protects itself for all that it does not know.
+    warns: callers do not parse its stderr, so warnings go there if no log file is named, as with runc and crun.
     """
 
     __slots__ = ("enters", "function", "least", "module", "most", "options", "rest", "usage", "warns", "what")
@@ -187,8 +187,8 @@ COMMANDS = {
     "list": Command(
         "listing:list_", "", "list containers", {"quiet": (FLAG, "q", "only ids"), "format": FORMAT}, least=0, most=0
     ),
-    "pause": Command("pause:pause", "ID", "stop all processes of a container for a while"),
-    "resume": Command("pause:resume", "ID", "let a paused container go on"),
+    "pause": Command("pause:pause", "ID", "suspend all processes of a container"),
+    "resume": Command("pause:resume", "ID", "resume the processes of a paused container"),
     "explain": Command(
         "explain:explain", "[ID]", "print the system calls of a bundle without running them", CREATE, least=0
     ),
@@ -224,8 +224,8 @@ COMMANDS = {
 class Options:
     """The parsed command line: the options of the command and the global ones by name (dashes as underscores).
 
-    An option of another command is not there. What is not given is None, False or []. given_fds: how many descriptors
-    the caller has left open from 3 on, in a row; counted where that matters.
+    Options of other commands are not set. An option that is not given is None, False or []. given_fds: how many
+    consecutive descriptors the caller left open, beginning with 3; counted only where that matters.
     """
 
     command: str

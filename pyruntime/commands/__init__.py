@@ -1,1 +1,1 @@
-"""The commands: one module per family; each function takes the parsed options and returns the exit status."""
+"""The commands, one module per family. Each function takes the parsed options and returns the exit status."""

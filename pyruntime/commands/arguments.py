@@ -1,4 +1,4 @@
-"""What the command lines and environments of create, run, exec and explain have in common."""
+"""The part of command line and environment that create, run, exec and explain share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def creation(options: Options, *, foreground: bool = False) -> Creation:
-    """Return what a command line asks of create. Raises Failure for descriptors that the caller has not given."""
+    """Return the parameters of create from a command line. Raises Failure for descriptors that were not passed."""
     from ..lifecycle.create import Creation
 
     warnings: list[str] = []
@@ -38,11 +38,11 @@ def creation(options: Options, *, foreground: bool = False) -> Creation:
 
 
 def activated(options: Options, warnings: list[str]) -> int:
-    """Return how many sockets the caller passes from 3 on, by the protocol of sd_listen_fds(3).
+    """Return how many sockets the caller passes, from descriptor 3 up, by the protocol of sd_listen_fds(3).
 
-    As crun does, LISTEN_FDS is taken without LISTEN_PID too, but only where the descriptors are open, and those of
-    --preserve-fds behind them: it may have been left in the environment by anybody, and what was not meant for this
-    process must not fail a container. Raises Failure where LISTEN_PID says that it was.
+    As with crun, LISTEN_FDS counts without LISTEN_PID too, but only if the descriptors, and those of --preserve-fds
+    after them, are open: a stray variable in the environment, not meant for this process, must not make a container
+    fail. Raises Failure if they are not open although LISTEN_PID says that it was meant.
     """
     count, meant = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID")
     own = b"%d" % posix.getpid()
@@ -62,9 +62,9 @@ def activated(options: Options, warnings: list[str]) -> int:
 
 
 def preserved(options: Options, sockets: int = 0) -> int:
-    """Return how many descriptors from 3 on the program keeps: --preserve-fds many behind the sockets.
+    """Return how many descriptors, from 3 up, the program keeps: the sockets, then those of --preserve-fds.
 
-    Raises Failure when the caller did not give so many.
+    Raises Failure when the caller did not pass that many.
     """
     count = sockets + (options.preserve_fds or 0)
     if count > options.given_fds:

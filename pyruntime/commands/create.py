@@ -1,4 +1,4 @@
-"""`create` and `run`: make a container of a bundle."""
+"""`create` and `run`: make a container from a bundle."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def create(options: Options) -> int:
-    """`create ID`: set the container up; its program waits for `start`."""
+    """`create ID`: set up the container, whose program waits for `start`."""
     lifecycle.create(options.root, options.args[0], creation(options))
     return 0
 
 
 def run(options: Options) -> int:
-    """`run ID`: create, start, and unless detached wait and delete; returns the program's exit status."""
+    """`run ID`: create and start; unless detached, wait, delete and return the program's exit status."""
     from ..lifecycle.run import run
 
     return run(options.root, options.args[0], creation(options, foreground=not options.detach), keep=options.keep)

@@ -1,4 +1,4 @@
-"""`events`: statistics of a container once or at an interval, and a line for each time that memory ran out."""
+"""`events`: statistics of a container, once or at intervals, and a line each time that it runs out of memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INTERVAL = "5s"
 UNITS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}
-"""Units of Go's durations, nanoseconds; µ is written in two ways."""
+"""Units of Go's durations in nanoseconds; µ has two code points."""
 LONGEST = (1 << 63) - 1
 STDOUT = 1
 
@@ -49,7 +49,7 @@ def duration(text: str) -> int:
         rest = rest[len(unit) :]
         whole, _, part = digits.partition(".")
         if unit not in UNITS or not (whole + part).isdecimal() or len(digits) > 40:
-            raise UsageFailure(f"--interval {quoted(text)} is no duration; examples: 500ms, 5s, 1m30s")
+            raise UsageFailure(f"--interval {quoted(text)} is not a duration; examples: 500ms, 5s, 1m30s")
         total += int(whole or "0") * UNITS[unit] + int(part or "0") * UNITS[unit] // 10 ** len(part)
     if not 0 < total <= LONGEST:
         raise UsageFailure(f"--interval {quoted(text)} must be more than 0, and no longer than 292 years")

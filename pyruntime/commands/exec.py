@@ -1,4 +1,4 @@
-"""`exec`: run one more process in a running container."""
+"""`exec`: run another process in a running container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def exec_(options: Options) -> int:
-    """`exec ID [CMD…]`: returns the process's exit status, 0 when detached, 255 when it could not be started."""
+    """`exec ID [CMD…]`: return the process's exit status, 0 when detached. Failures have status 255."""
     try:
         asked = execution(options)
     except Failure as failure:
@@ -23,7 +23,7 @@ def exec_(options: Options) -> int:
 
 
 def execution(options: Options) -> lifecycle.Execution:
-    """Return what a command line asks of exec. Raises Failure."""
+    """Return the parameters of exec from a command line. Raises Failure."""
     uid, gid = read_user(options.user)
     return lifecycle.Execution(
         options.args[1:],
@@ -49,7 +49,7 @@ def execution(options: Options) -> lifecycle.Execution:
 
 
 def read_user(text: str | None) -> tuple[int | None, int | None]:
-    """Return the ids of UID[:GID]; only numbers, strictly (CVE-2026-30892)."""
+    """Return the ids of UID[:GID], which must be numbers (CVE-2026-30892)."""
     if text is None:
         return None, None
     uid, colon, gid = text.partition(":")
@@ -59,7 +59,7 @@ def read_user(text: str | None) -> tuple[int | None, int | None]:
 def number(text: str, option: str) -> int:
     """Return a user or group id; raise UsageFailure for anything but a decimal number below 2^32-1."""
     wrong = UsageFailure(f"{option}: {quoted(text)} is not a numeric id between 0 and 4294967294")
-    if len(text) > len("4294967294"):  # there may be more digits than Python takes for a number
+    if len(text) > len("4294967294"):  # int() refuses very many digits
         raise wrong
     if not (text.isascii() and text.isdecimal()) or int(text) >= 0xFFFFFFFF:
         raise wrong

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 SIDES = {
     HOST: "the runtime, in the namespaces of its caller",
-    JOIN: "a process in between, which enters the user namespace that is joined",
+    JOIN: "an intermediate process, which enters the user namespace to join",
     INIT: "the container's first process, in its own namespaces",
 }
-"""What each side is, told where it comes first."""
+"""Description of each side, printed where it comes first."""
 MEANWHILE = ", while init is busy with the steps above"
 
 
 def explain(options: Options) -> int:
-    """Print the plan of a bundle: one line per step, with the side that runs it and the config that asked for it."""
+    """Print the plan of a bundle: one line per step, with the side that runs it and the config value that caused it."""
     from ..lifecycle.create import prepare
     from .arguments import creation
 
@@ -33,8 +33,8 @@ def explain(options: Options) -> int:
 
 
 def render(plan: Plan) -> str:
-    """Return the plan as text: number, side, config pointer, call; and a line with `#` where the side changes,
-    or whether it waits for the other."""
+    """Return the plan as text: number, side, config pointer, call; with a `#` line where the side changes, or where it
+    begins or stops waiting for the other."""
     width = max((len(step.pointer) for step in plan), default=0)
     lines, last, seen = [], "", set()
     meanwhile = False

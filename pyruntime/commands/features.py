@@ -1,6 +1,6 @@
-"""`features`: what this runtime supports, whatever the host does. Source: runtime-spec features.md, features-linux.md.
+"""`features`: what this runtime supports, independent of the host. Source: runtime-spec features.md, features-linux.md.
 
-What can be taken from the code that does it is taken from there; the rest is the table below.
+Most of it is derived from the code that implements it; the rest is the table below.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 CGROUP = {"v1": False, "v2": True, "systemd": True, "systemdUser": False, "rdma": True}
 APPARMOR = True
 LIBSECCOMP_VERSION = "io.github.seccomp.libseccomp.version"
-"""The annotation that runc, crun and youki have for it."""
+"""The annotation in which runc, crun and youki give that version."""
 IDMAP = True
 UNSAFE_ANNOTATIONS = ["org.systemd.property.", *extensions.KNOWN]
-"""Annotations that change what the runtime does; with the dot at its end, all that begin so (features.md)."""
+"""Annotations that change what the runtime does; a trailing dot stands for all with that prefix (features.md)."""
 ARCHES_SINCE_LIBSECCOMP_2_6 = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"}
 """Valid in a config, but Debian 12's libseccomp 2.5 does not know them."""
 
@@ -68,13 +68,13 @@ def document() -> dict[str, Any]:
 
 
 def found_versions() -> dict[str, str]:
-    """Return what the spec has no property for."""
+    """Return versions for which the spec has no property."""
     found = libseccomp_version()
     return {LIBSECCOMP_VERSION: found} if found else {}
 
 
 def libseccomp_version() -> str | None:
-    """Return the version of libseccomp that would compile profiles, None where there is none."""
+    """Return the version of libseccomp that compiles profiles, or None if there is none."""
     try:
         from ..kernel._seccomp import version
     except ImportError:
@@ -83,7 +83,7 @@ def libseccomp_version() -> str | None:
 
 
 def seccomp() -> dict[str, Any]:
-    """Return what the part of the kernel layer that compiles profiles knows; it needs libseccomp's library."""
+    """Return what the compiler of profiles in the kernel layer supports; it needs libseccomp's library."""
     from ..spec import _validator
 
     try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def version() -> str:
-    """Return the version, as engines parse it: the first line is `pyruntime version X`."""
+    """Return the version text; engines parse its first line, `pyruntime version X`."""
     from .features import libseccomp_version
 
     libseccomp = libseccomp_version()
@@ -20,7 +20,7 @@ def version() -> str:
 
 
 def commit() -> str:
-    """Return the commit that was built; a source tree has none of its own."""
+    """Return the commit of the build; a source tree has none."""
     try:
         from .._build import COMMIT  # type: ignore[import-not-found, unused-ignore]
     except ImportError:

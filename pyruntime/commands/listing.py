@@ -19,9 +19,9 @@ NARROWEST = 12
 
 
 def list_(options: Options) -> int:
-    """`list [-q] [-f table|json]`: containers that come or go meanwhile are shown or not, but never an error.
+    """`list [-q] [-f table|json]`: a container created or deleted meanwhile may or may not be listed, but is no error.
 
-    One with a damaged record is told on stderr, and the others follow.
+    One with a damaged record is reported on stderr, and the others are listed.
     """
     if options.format not in (None, "table", "json"):
         raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
@@ -42,7 +42,7 @@ def report(failure: Failure) -> None:
 
 
 def columns(rows: list[list[str]]) -> str:
-    """Return rows of cells as lines, each column as wide as its widest cell and three spaces, as runc sets tables."""
+    """Format rows as lines, each column as wide as its widest cell plus three spaces, as in runc's tables."""
     widths = [max(NARROWEST, 3 + max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = ("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)

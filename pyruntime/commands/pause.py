@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def pause(options: Options) -> int:
-    """`pause ID`: stop all processes of a created or running container."""
+    """`pause ID`: freeze all processes of a created or running container."""
     lifecycle.pause(options.root, options.args[0])
     return 0
 
 
 def resume(options: Options) -> int:
-    """`resume ID`: let a paused container go on."""
+    """`resume ID`: let the processes of a paused container continue."""
     lifecycle.resume(options.root, options.args[0])
     return 0

@@ -1,4 +1,4 @@
-"""`ps`: the processes of a container. Without options of ps(1) it reads /proc itself, and needs no PATH."""
+"""`ps`: the processes of a container. Without options for ps(1) it reads /proc itself, and needs no PATH."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINE = "{:<8} {:>7} {:>7} {:>2} {:>5} {:<8} {:>8} {}\n"
 
 
 def ps(options: Options) -> int:
-    """`ps [-f table|json] ID [ps options]`: host pids as JSON, or a table; ps options ask ps(1) for their own."""
+    """`ps [-f table|json] ID [ps options]`: print host pids as JSON, or a table; ps options go to ps(1)."""
     if options.format not in (None, "table", "json"):
         raise UsageFailure(f"invalid format option: {quoted(options.format)} is neither table nor json")
     pids = processes(options.root, options.args[0])
@@ -67,7 +67,7 @@ def describe(pid: int) -> tuple[str, ...] | None:
 
 
 def began(moment: float) -> str:
-    """Return when a process began as ps(1) tells it: the time if it was today, the day if it was this year."""
+    """Return when a process began, as in ps(1): the time if today, the day if this year, else the year."""
     now, then = time.localtime(), time.localtime(moment)
     return time.strftime("%H:%M" if now[:3] == then[:3] else "%b%d" if now[0] == then[0] else "%Y", then)
 
@@ -81,7 +81,7 @@ def terminal_name(device: int) -> str:
 
 
 def listing(arguments: list[str]) -> str:
-    """Return what ps(1) prints; callers may run us without PATH."""
+    """Return the output of ps(1); callers may run us without PATH."""
     import subprocess
 
     try:
@@ -95,7 +95,7 @@ def listing(arguments: list[str]) -> str:
 
 
 def selected(text: str, pids: set[int]) -> str:
-    """Return the head line and the lines whose PID column is one of pids."""
+    """Return the header and the lines whose PID is one of pids."""
     head, *lines = text.removesuffix("\n").split("\n")
     titles = head.split()
     if "PID" not in titles:

@@ -1,4 +1,4 @@
-"""`spec`: write a config.json to begin with."""
+"""`spec`: write a default config.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def spec(options: Options) -> int:
-    """`spec [--bundle DIR] [--file NAME] [--rootless]`: write DIR/config.json; a file that is there is an error."""
+    """`spec [--bundle DIR] [--file NAME] [--rootless]`: write DIR/config.json; fail if the file exists."""
     import json
 
     from ..spec import default
@@ -44,5 +44,5 @@ def spec(options: Options) -> int:
 
 
 def _plain(error: OSError) -> OSError:
-    """Return the error without the path, which the message names already."""
+    """Return the error without the path, which the message already contains."""
     return OSError(error.errno, error.strerror)

@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def start(options: Options) -> int:
-    """`start ID`: let the waiting init execute the program, then run the poststart hooks."""
+    """`start ID`: make the waiting init execute the program, then run the poststart hooks."""
     lifecycle.start(options.root, options.args[0], notify_socket())
     return 0

@@ -1,4 +1,4 @@
-"""`state`: what a container is now."""
+"""`state`: the current state of a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def state(options: Options) -> int:
-    """`state ID`: print the state document as JSON, a property on each line (runtime.md "Query State")."""
+    """`state ID`: print the state document as JSON, one property per line (runtime.md "Query State")."""
     document = lifecycle.state(options.root, options.args[0])
     lines = [f"  {quote(key)}: {dumps(value)}" for key, value in document.items()]
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,4 +1,4 @@
-"""Commands that are known, with their options, and not there yet."""
+"""Commands that are recognised, with their options, but not implemented yet."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def unimplemented(options: Options) -> int:
-    """Say so."""
+    """Raise Failure: the command is not implemented."""
     raise Failure(f"{options.command} is not implemented yet")

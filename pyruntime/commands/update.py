@@ -21,7 +21,7 @@ LARGEST = (1 << 63) - 1
 
 
 def update(options: Options) -> int:
-    """`update ID`: all of the changes are made, or none."""
+    """`update ID`: make all of the changes, or none."""
     given, places = read_request(options)
     try:
         lifecycle.update(options.root, options.args[0], given)
@@ -31,14 +31,14 @@ def update(options: Options) -> int:
 
 
 def read_request(options: Options) -> tuple[Resources, dict[str, str]]:
-    """Return the resources document of the command line, and the name of the place of each value by JSON pointer."""
+    """Return the resources document of the command line, and the source of each value by JSON pointer."""
     used = [name for name in OPTIONS if getattr(options, name.replace("-", "_"))]
     for name, why in REFUSED.items():
         if getattr(options, name.replace("-", "_")):
             raise UsageFailure(f"--{name}: {why}")
     if options.resources:
         if used:
-            raise UsageFailure(f"--{used[0]} can't stand beside --resources")
+            raise UsageFailure(f"--{used[0]} can't be combined with --resources")
         what = "standard input" if options.resources == "-" else options.resources
         return spec.load_resources(options.resources), {"": what}
     if not used:
@@ -54,7 +54,7 @@ def read_request(options: Options) -> tuple[Resources, dict[str, str]]:
 
 
 def located(failure: Failure, places: dict[str, str]) -> Failure:
-    """Return the failure with its pointer as a place of the request: config.json is not what was read."""
+    """Return the failure with its pointer replaced by the source in the request, which is not config.json."""
     if failure.pointer is None:
         return failure
     pointer = failure.pointer.removeprefix("/linux/resources")
@@ -67,7 +67,7 @@ def located(failure: Failure, places: dict[str, str]) -> Failure:
 
 
 def size(name: str, text: str) -> int:
-    """Return bytes for "134217728", "128m", "1.5GiB", or -1; as engines' clients write sizes."""
+    """Return bytes for "134217728", "128m", "1.5GiB", or -1, as clients of engines write sizes."""
     if text == "-1":
         return -1
     word = text.strip().lower()
@@ -75,7 +75,7 @@ def size(name: str, text: str) -> int:
     unit = word[len(digits) :].strip().removesuffix("b").removesuffix("i")
     whole, _, part = digits.partition(".")
     if not (whole + part).isdecimal() or not digits.isascii() or len(digits) > 40 or unit not in SUFFIXES:
-        raise UsageFailure(f"--{name}: {quoted(text)} is no size; examples: 134217728, 128m, 1.5g, -1")
+        raise UsageFailure(f"--{name}: {quoted(text)} is not a size; examples: 134217728, 128m, 1.5g, -1")
     factor = 1024 ** SUFFIXES[unit]
     value: int = int(whole or "0") * factor + int(part or "0") * factor // 10 ** len(part)
     if value > LARGEST:
@@ -89,7 +89,7 @@ def integer(least: int, most: int = LARGEST) -> Callable[[str, str], int]:
     def read(name: str, text: str) -> int:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) < 20 and least <= int(text) <= most):
-            raise UsageFailure(f"--{name}: {quoted(text)} is not a number from {least} to {most}")
+            raise UsageFailure(f"--{name}: {quoted(text)} is not a whole number from {least} to {most}")
         return int(text)
 
     return read
@@ -117,5 +117,5 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "kernel-memory": ("/memory/kernel", size),
     "kernel-memory-tcp": ("/memory/kernelTCP", size),
 }
-"""Option -> where its value stands in the resources document, and how it is read; an empty value is none."""
+"""Option -> place of its value in the resources document, and its parser; an empty value counts as not given."""
 REFUSED = {"l3-cache-schema": "Intel RDT is not supported", "mem-bw-schema": "Intel RDT is not supported"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel, observer
+from .. import files, kernel, observer
 from ..errors import Failure
 from ..kernel.procfs import write_file
 from ..text import decode
@@ -220,14 +220,7 @@ class Cgroup:
 
 def read_file(path: str, dir_fd: int | None = None) -> bytes:
     """Return the whole content of a file."""
-    fd = posix.open(path, FILE, dir_fd=dir_fd)
-    try:
-        data = b""
-        while part := posix.read(fd, 65536):
-            data += part
-        return data
-    finally:
-        posix.close(fd)
+    return files.read_whole(path, dir_fd=dir_fd)
 
 
 def processes_of(fd: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from .. import observer
+from .. import files, observer
 from ..errors import Failure
 from ..spec.jsontext import loads
 from ..text import decode
@@ -159,14 +159,7 @@ def read_record(dirfd: int, name: str, path: str, container_id: str) -> Record:
 
 def read_file(dirfd: int, name: str) -> bytes:
     """Return the whole content of a file in a directory."""
-    fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=dirfd)
-    try:
-        data = posix.read(fd, posix.fstat(fd).st_size + 1)
-        while part := posix.read(fd, 1 << 20):
-            data += part
-        return data
-    finally:
-        posix.close(fd)
+    return files.read_whole(name, dir_fd=dirfd, flags=files.READ | posix.O_NOFOLLOW, chunk=1 << 20)
 
 
 @observer.phase
@@ -200,8 +193,4 @@ def rfc3339() -> str:
 
 def boot_id() -> str:
     """Return the identity of this boot of the machine; pids recorded in an earlier one mean nothing."""
-    fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return decode(posix.read(fd, 64)).strip()
-    finally:
-        posix.close(fd)
+    return decode(files.read_head("/proc/sys/kernel/random/boot_id", 64)).strip()

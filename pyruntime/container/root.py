@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from .. import files
 from ..errors import Failure
 from ..text import decode
 
@@ -76,14 +77,8 @@ def why_not(status: posix.stat_result, euid: int, *, sticky: bool) -> str | None
 def is_unmapped(uid: int) -> bool:
     """Whether the id is the one that a user namespace shows for owners outside of it: usually its creator's root."""
     try:
-        return uid == int(read("/proc/sys/kernel/overflowuid")) and read("/proc/self/uid_map").split() != WHOLE_MAP
+        if uid != int(files.read_head("/proc/sys/kernel/overflowuid")):
+            return False
+        return decode(files.read_head("/proc/self/uid_map")).split() != WHOLE_MAP
     except (OSError, ValueError):
         return False
-
-
-def read(path: str) -> str:
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return decode(posix.read(fd, 4096))
-    finally:
-        posix.close(fd)

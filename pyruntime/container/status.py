@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import kernel, observer
+from .. import files, kernel, observer
 from ..errors import Failure
 from ..state_files import START_SOCKET
 from ..text import decode, show
@@ -115,11 +115,7 @@ def stat_fields(pid: int) -> list[bytes]:
     """
     path = f"/proc/{pid}/stat"
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            text = posix.read(fd, 4096)
-        finally:
-            posix.close(fd)
+        text = files.read_head(path, 4096)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH):
             return []
@@ -188,11 +184,7 @@ def owner_name(uid: int | None) -> str:
     if uid == 0:
         return "root"
     try:
-        fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            text = show(posix.read(fd, 1 << 20))
-        finally:
-            posix.close(fd)
+        text = show(files.read_head("/etc/passwd", 1 << 20))
     except OSError:
         text = ""
     for line in text.split("\n"):

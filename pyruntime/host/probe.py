@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from .. import observer
+from .. import files, observer
 from ..errors import Failure, InvalidConfig
 from ..text import decode
 from .data import NAMESPACE_FILES, Host, Namespaces, levels_above
@@ -220,11 +220,7 @@ def read_text(path: str, missing: str | None = "") -> str | Any:
     Raises Failure when it can't be read for another reason: running out of descriptors says nothing about the host.
     """
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            return decode(posix.read(fd, 65536))
-        finally:
-            posix.close(fd)
+        return decode(files.read_head(path))
     except OSError as error:
         if error.errno in UNREADABLE:
             return missing

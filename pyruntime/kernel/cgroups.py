@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from .. import files
 from ..errors import Failure
 from ..text import decode
 from . import _linux
@@ -179,11 +180,7 @@ def write_first_at(cgroup: int, name: str, text: str, otherwise: str, other_text
 def chown_cgroup(cgroup: int, uid: int) -> None:
     """Make a user the owner of the cgroup and of the files that the kernel lists for delegation; cgroups(7)."""
     try:
-        fd = posix.open(DELEGATE, posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            names: tuple[str, ...] = tuple(decode(posix.read(fd, 65536)).split())
-        finally:
-            posix.close(fd)
+        names: tuple[str, ...] = tuple(decode(files.read_head(DELEGATE)).split())
     except OSError:
         names = DELEGATED
     posix.fchown(cgroup, uid, -1)

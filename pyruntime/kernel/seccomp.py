@@ -10,6 +10,8 @@ from __future__ import annotations
 import marshal
 import posix
 
+from .. import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
@@ -134,13 +136,9 @@ def cache_name(profile: Profile) -> str:
 def read_program(directory: int, name: str) -> bytes | None:
     """Return a cached program, None when there is none or it can't be valid."""
     try:
-        fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=directory)
+        program = files.read_head(name, LONGEST + 1, dir_fd=directory, flags=files.READ | posix.O_NOFOLLOW)
     except OSError:
         return None
-    try:
-        program = posix.read(fd, LONGEST + 1)
-    finally:
-        posix.close(fd)
     if not program or len(program) > LONGEST or len(program) % INSTRUCTION:
         return None
     return program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from .. import kernel, log, spec
+from .. import files, kernel, log, spec
 from ..container import cgroup
 from ..container.store import Store, check_id
 from ..engine import launch
@@ -218,12 +218,7 @@ def take_pid_file_back(path: str | None, pid: int | None) -> None:
     if not path or pid is None:
         return
     try:
-        fd = kernel.open(path, kernel.flags("O_RDONLY|O_CLOEXEC|O_NOFOLLOW|O_NONBLOCK"))
-        try:
-            ours = posix.read(fd, 32) == b"%d" % pid
-        finally:
-            posix.close(fd)
-        if ours:
+        if files.read_head(path, 32, flags=files.READ | posix.O_NOFOLLOW | posix.O_NONBLOCK) == b"%d" % pid:
             posix.unlink(path)
     except OSError:
         return

@@ -60,6 +60,8 @@ def near(mutant: Mutant) -> list[str]:
     package = mutant.file.split("/")[1].removesuffix(".py")
     texts = {path: path.read_text() for path in unit_tests()}
     files = [path for path, text in texts.items() if module in text and package in text]
+    if package == "plan":  # whole plans look at every module of it
+        files = [*{*files, paths.REPO / "tests/unit/test_golden_plans.py"}]
     return [str(path) for path in sorted(files, key=lambda path: (module not in path.name, package not in path.name))]
 
 

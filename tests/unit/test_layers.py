@@ -11,7 +11,7 @@ from pyruntime import options
 
 ROOT = Path(pyruntime.__file__).parent
 
-LOWEST = {"errors", "log", "observer", "state_files", "step", "text"}
+LOWEST = {"errors", "files", "log", "observer", "state_files", "step", "text"}
 LIFECYCLE = {*LOWEST, "kernel", "spec", "host", "plan", "engine", "container"}
 ALLOWED = {
     "text": set(),
@@ -20,15 +20,16 @@ ALLOWED = {
     "options": set(),
     "state_files": set(),
     "observer": set(),
+    "files": set(),
     "step": {"observer", "text"},
     "caller": {"errors", "text"},
     "trace": {"observer", "step", "kernel", "spec.jsontext", "errors", "text"},
-    "kernel": {"errors", "text"},
+    "kernel": {"files", "errors", "text"},
     "spec": {"observer", "errors", "text"},
-    "host": {"observer", "kernel", "errors", "text"},
+    "host": {"files", "observer", "kernel", "errors", "text"},
     "plan": {"observer", "state_files", "step", "spec", "host.data", "errors", "text"},
     "engine": {"observer", "state_files", "step", "kernel", "errors", "log", "spec.jsontext", "text"},
-    "container": {"observer", "state_files", "kernel", "spec.jsontext", "errors", "text"},
+    "container": {"files", "observer", "state_files", "kernel", "spec.jsontext", "errors", "text"},
     "lifecycle": LIFECYCLE,
     "commands": {*LIFECYCLE, "lifecycle", "caller", "options"},
     "cli": {"errors", "log", "options", "caller", "commands", "lifecycle.protection", "trace", "kernel", "text"},

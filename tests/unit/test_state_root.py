@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime import files
 from pyruntime.container import root
 from pyruntime.container.root import trusted
 from pyruntime.errors import Failure
@@ -100,9 +101,9 @@ class TestOwner:
     @pytest.fixture(autouse=True)
     def proc(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         """The files of procfs that say what ids there are, by path."""
-        files = {"/proc/sys/kernel/overflowuid": "65534\n", "/proc/self/uid_map": "         0          0 4294967295\n"}
-        monkeypatch.setattr(root, "read", lambda path: files[path])
-        return files
+        said = {"/proc/sys/kernel/overflowuid": "65534\n", "/proc/self/uid_map": "         0          0 4294967295\n"}
+        monkeypatch.setattr(files, "read_head", lambda path: said[path].encode())
+        return said
 
     def test_root_and_the_caller(self) -> None:
         assert root.why_not(status(uid=0), 1000, sticky=False) is None
@@ -125,15 +126,27 @@ class TestOwner:
     def test_what_cannot_be_told_is_somebody_else(
         self, proc: dict[str, str], monkeypatch: pytest.MonkeyPatch, text: str | None
     ) -> None:
-        def read(path: str) -> str:
+        def read(path: str) -> bytes:
             if text is None:
                 raise FileNotFoundError
-            return text
+            return text.encode()
 
-        monkeypatch.setattr(root, "read", read)
+        monkeypatch.setattr(files, "read_head", read)
         assert root.is_unmapped(65534) is False
 
 
-def test_read(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"a\xff\n")
-    assert root.read(str(tmp_path / "x")) == "a\udcff\n"
+def test_files(tmp_path: Path) -> None:
+    """Any bytes; to a size, or whole however often it takes to read; no link where that is asked."""
+    (tmp_path / "x").write_bytes(b"a\xff\n" * 9)
+    (tmp_path / "link").symlink_to("x")
+    path, folder = str(tmp_path / "x"), os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert files.read_head(path, 4) == b"a\xff\na"
+        assert files.read_whole(path, chunk=5) == b"a\xff\n" * 9
+        assert files.read_head("x", dir_fd=folder) == files.read_whole("link", dir_fd=folder) == b"a\xff\n" * 9
+        for read in (files.read_head, files.read_whole):
+            with pytest.raises(OSError, match="Too many levels") as caught:
+                read("link", dir_fd=folder, flags=files.READ | os.O_NOFOLLOW)
+            assert caught.value.errno == errno.ELOOP
+    finally:
+        os.close(folder)

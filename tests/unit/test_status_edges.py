@@ -136,7 +136,9 @@ class TestStatus:
     def test_names_of_owners(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "passwd").write_bytes(b"short:x\n\xe4:x:0:0\nann:x:1000:10:\x0b\nbob:x:1000:1\n2000:x:3000:1:::\n")
         real = os.open
-        monkeypatch.setattr("posix.open", lambda path, flags: real(str(path).replace("/etc", str(tmp_path)), flags))
+        monkeypatch.setattr(
+            "posix.open", lambda path, flags, **_: real(str(path).replace("/etc", str(tmp_path)), flags)
+        )
         names = {uid: status.owner_name(uid) for uid in (0, 1000, 2000, 3000, None)}
         assert names == {0: "root", 1000: "ann", 2000: "2000", 3000: "2000", None: "None"}
         monkeypatch.setattr("posix.open", failing(errno.ENOENT))

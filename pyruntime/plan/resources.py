@@ -1,7 +1,7 @@
-"""`linux.resources` for cgroup v2: which file gets which text, and which controllers that needs.
+"""`linux.resources` for cgroup v2: which text to write to which file, and the controllers that this needs.
 
-A resource that is asked for and can't be set is an error that names it. Zero values that engines send for "not set"
-ask for nothing. Source: runtime-spec config-linux.md "Control groups"; the kernel's cgroup-v2.rst.
+A requested resource that can't be set is an error that names it. Zero values, which engines send for "not set", are
+ignored. Source: runtime-spec config-linux.md "Control groups"; the kernel's cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 BASE = "/linux/resources"
 PERIOD = 100000
-"""The kernel's default cpu.max period, microseconds."""
+"""The kernel's default period in cpu.max, in microseconds."""
 
 
 class Write:
-    """A text for a file of the cgroup.
+    """A text to write to a file of the cgroup.
 
-    pointer: who asks for it. optional: a kernel without the file has what the text asks for. instead: a file, and the
-    text for it, that is written in its place where it exists.
+    pointer: the part of the config that asks for it. optional: a kernel without the file already behaves as the text
+    asks. instead: a file and its text, to write instead if that file exists.
     """
 
     __slots__ = ("instead", "name", "optional", "pointer", "text")
@@ -41,7 +41,7 @@ class Write:
         self.instead = instead
 
     def step(self, cgroup_path: str) -> Step:
-        """Return the step that writes it into the cgroup of slot "cgroup"."""
+        """Return the step that writes it to the cgroup of slot "cgroup"."""
         hint = f"cgroup {cgroup_path}"
         group = Slot("cgroup")
         if self.instead is not None:
@@ -51,7 +51,7 @@ class Write:
 
 
 def resource_steps(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
-    """Return the steps that enable the controllers and write the limits into the cgroup of slot "cgroup"."""
+    """Return the steps that enable the controllers and write the limits to the cgroup of slot "cgroup"."""
     writes = config_writes(config)
     return [
         *controller_steps(needed_controllers(writes), place),
@@ -61,7 +61,7 @@ def resource_steps(config: dict[str, Any], host: Host, place: Place) -> list[Ste
 
 
 def late_resource_steps(config: dict[str, Any], host: Host, place: Place) -> list[Step]:
-    """Host, after clone3: the limits that init could not be born into."""
+    """Host, after clone3: set the limits that would have kept init from being created in the cgroup."""
     return [write.step(place.path) for write in config_writes(config) if keeps_out_init(write, host)]
 
 
@@ -71,10 +71,10 @@ def config_writes(config: dict[str, Any]) -> list[Write]:
 
 
 def by_version(resources: dict[str, Any], version: str) -> dict[str, Any]:
-    """Return resources with what the spec of their version means, in the words of 1.3.
+    """Translate resources from their version of the spec to 1.3.
 
-    Until then a limit of 0 tasks was none: Go's callers could not leave the number out, and Podman 4's API for Docker's
-    clients sends it.
+    Before 1.3 a limit of 0 tasks meant no limit: Go callers could not omit the number, and Podman 4's Docker-compatible
+    API sends it.
     """
     limit = (resources.get("pids") or {}).get("limit")
     parts = version.split(".")
@@ -84,15 +84,15 @@ def by_version(resources: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def keeps_out_init(write: Write, host: Host) -> bool:
-    """Whether it is the limit of no task at all: a valid one, which forbids every further fork.
+    """Return whether a write is the limit of 0 tasks: a valid one, which forbids every further fork.
 
-    Where init makes one more process in its place, the limit of one task would keep that out.
+    If init creates another process to take its place, a limit of 1 task would keep that out too.
     """
     return write.name == "pids.max" and write.text in (("0", "1") if "pid" in host.namespaces.joined else ("0",))
 
 
 def needed_controllers(writes: list[Write]) -> dict[str, str]:
-    """Return the controllers whose files are written, each with the first pointer that asks for it."""
+    """Return the controllers whose files are written, each with the first JSON pointer that asks for it."""
     needed: dict[str, str] = {}
     for write in writes:
         controller = write.name.partition(".")[0]
@@ -102,7 +102,7 @@ def needed_controllers(writes: list[Write]) -> dict[str, str]:
 
 
 def resource_writes(resources: dict[str, Any]) -> list[Write]:
-    """Return what to write for a resources object; raise InvalidConfig for what version 2 can't do."""
+    """Return the writes for a resources object; raise InvalidConfig for what cgroup v2 does not support."""
     return [
         *memory(resources.get("memory") or {}),
         *cpu(resources.get("cpu") or {}),
@@ -126,7 +126,7 @@ def limit_text(value: int) -> str:
 
 
 def memory(group: dict[str, Any]) -> list[Write]:
-    """limit, reservation and swap in bytes; config's swap is memory plus swap, as in version 1."""
+    """limit, reservation and swap in bytes; the config's swap is memory plus swap, as in cgroup v1."""
     refuse(group, "memory", ("kernel", "kernelTCP", "swappiness", "disableOOMKiller"), "cgroup v2 has no such control")
     at = f"{BASE}/memory"
     writes = []
@@ -137,15 +137,15 @@ def memory(group: dict[str, Any]) -> list[Write]:
         writes.append(Write(f"{at}/reservation", "memory.low", limit_text(group["reservation"])))
     swap = swap_text(group.get("swap") or 0, limit, f"{at}/swap")
     if swap:
-        # Without swap accounting nothing can be swapped beyond a limit, and there is nothing to forbid.
+        # Without swap accounting there is no swapping beyond a limit, so there is nothing to forbid.
         writes.append(Write(f"{at}/swap", "memory.swap.max", swap, optional=swap in ("0", "max")))
     return writes
 
 
 def swap_text(swap: int, limit: int, pointer: str) -> str:
-    """Return memory.swap.max, swap alone, for a swap of version 1, which is memory and swap; "" for not set.
+    """Convert a swap value of cgroup v1, which is memory plus swap, to memory.swap.max, swap alone; "" for not set.
 
-    Unlimited memory has unlimited swap unless something else is said, and takes a limit of swap as it is.
+    Unlimited memory has unlimited swap by default; a swap limit is then used as it is.
     """
     if swap < 0 or (swap == 0 and limit < 0):
         return "max"
@@ -161,9 +161,9 @@ def swap_text(swap: int, limit: int, pointer: str) -> str:
 
 
 def weight_of_shares(shares: int) -> int:
-    """Return cpu.weight (1..10000) for cpu.shares (2..262144), so that 1024 becomes 100 and both ends meet.
+    """Return cpu.weight (1..10000) for cpu.shares (2..262144), so that 1024 becomes 100 and the extremes match.
 
-    The curve is quadratic in log2: the formula that runc and crun agreed on in 2025 in place of the linear one.
+    The curve is quadratic in log2: the formula with which runc and crun replaced the linear one in 2025.
     """
     from math import ceil, log2
 
@@ -186,7 +186,7 @@ def cpu(group: dict[str, Any]) -> list[Write]:
     if quota or period:
         text = "max" if quota <= 0 else str(quota)
         writes.append(Write(f"{at}/{'quota' if quota else 'period'}", "cpu.max", f"{text} {period or PERIOD}"))
-    # After the quota, which a burst must not exceed, and after the weight, which an idle cgroup does not take.
+    # After the quota, which a burst must not exceed, and after the weight, which an idle cgroup does not accept.
     for key, name in (("burst", "cpu.max.burst"), ("idle", "cpu.idle")):
         if group.get(key) is not None:
             writes.append(Write(f"{at}/{key}", name, str(group[key])))
@@ -194,7 +194,7 @@ def cpu(group: dict[str, Any]) -> list[Write]:
 
 
 def pids(group: dict[str, Any]) -> list[Write]:
-    """The limit of tasks; 0 is a limit, -1 is none (config-linux.md since 1.3; before: by_version)."""
+    """The limit of tasks; 0 is a limit, -1 means none (config-linux.md since 1.3; before: by_version)."""
     if group.get("limit") is None:
         return []
     text = limit_text(group["limit"])
@@ -210,12 +210,12 @@ THROTTLES = (
 
 
 def io_weight(weight: int) -> int:
-    """Return io.weight (1..10000) for the weight of version 1 (10..1000)."""
+    """Return io.weight (1..10000) for the weight of cgroup v1 (10..1000)."""
     return 1 + (weight - 10) * 9999 // 990
 
 
 def weight_write(pointer: str, of: str, weight: int) -> Write:
-    """Return the write of a weight: to BFQ, which takes it as it is, or where BFQ is absent to the io controller."""
+    """Return the write of a weight: unchanged to BFQ if available, else converted to the io controller."""
     return Write(pointer, "io.weight", f"{of} {io_weight(weight)}", instead=("io.bfq.weight", f"{of} {weight}"))
 
 
@@ -240,7 +240,7 @@ def block_io(group: dict[str, Any]) -> list[Write]:
 
 
 def hugetlb(limits: Any) -> list[Write]:
-    """Bytes of huge pages of each size, for use and (since Linux 5.7) for reservation."""
+    """Bytes of huge pages of each size, for usage and (since Linux 5.7) for reservation."""
     return [
         Write(
             f"{BASE}/hugepageLimits/{index}",
@@ -268,13 +268,13 @@ def rdma(devices: dict[str, Any]) -> list[Write]:
 
 
 def network(group: dict[str, Any]) -> list[Write]:
-    """classID and priorities exist only in version 1."""
+    """classID and priorities exist only in cgroup v1."""
     refuse(group, "network", ("classID", "priorities"), "net_cls and net_prio exist only in cgroup v1")
     return []
 
 
 def unified(files: dict[str, str]) -> list[Write]:
-    """Any file of a controller in the cgroup, by name; spec.linux.check_resources and the write itself know which."""
+    """Any controller's file in the cgroup, by name; spec.linux.check_resources and the write itself reject others."""
     writes = []
     for name, text in files.items():
         if "/" in name or "." not in name or name.startswith("cgroup."):

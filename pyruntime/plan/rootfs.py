@@ -1,4 +1,4 @@
-"""The root file system: bound onto itself, its devices and links, and the switch into it.
+"""The root file system: bound onto itself, with its devices and links, and the switch into it.
 
 Source: runtime-spec config.md "Root", config-linux.md "Default Devices", "Dev symbolic links", "Rootfs Mount
 Propagation"; pivot_root(2).
@@ -33,7 +33,7 @@ DEFAULT_DEVICES = (
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
 )
-"""Every container has these (config-linux.md "Default Devices"); mode 0666, owned by root."""
+"""The devices of every container (config-linux.md "Default Devices"); mode 0666, owned by root."""
 DEFAULT_LINKS = (
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -48,14 +48,14 @@ def has_mount_namespace(host: Host) -> bool:
 
 
 def bind_root(config: dict[str, Any], host: Host) -> list[Step]:
-    """Make the rootfs a mount of its own, in a namespace that no longer propagates to the host's."""
+    """Make the rootfs a mount of its own, in a mount namespace that no longer propagates to the host's."""
     steps = []
     asked = (config.get("linux") or {}).get("rootfsPropagation") or ""
     if "mount" in host.namespaces.new:
         flag = PROPAGATION.get(asked.removeprefix("r"), "MS_SLAVE")
         if flag in ("MS_PRIVATE", "MS_UNBINDABLE"):
-            # Unbindable mounts can't be bound into the container, and private ones cut volumes off the host's
-            # later mounts: both are what the container's own root becomes, at the end (propagation_steps).
+            # Unbindable mounts can't be bound into the container, and private ones cut volumes off from the host's
+            # later mounts: the container's own root becomes either one only at the end (root_attributes).
             flag = "MS_SLAVE"
         steps.append(
             Step(
@@ -86,8 +86,8 @@ def bind_root(config: dict[str, Any], host: Host) -> list[Step]:
 
 
 def apart_steps(host: Host) -> list[Step]:
-    """Without a mount namespace: keep mounts below the root from propagating to the mount that the image is on, where
-    delete would not find them (mount_namespaces(7), "Shared subtrees")."""
+    """Without a mount namespace: keep mounts below the root from propagating to the image's mount, where delete would
+    not find them (mount_namespaces(7), "Shared subtrees")."""
     if has_mount_namespace(host):
         return []
     attributes = ROOT, "", Flags("AT_EMPTY_PATH|AT_RECURSIVE"), 0, 0, Flags("MS_PRIVATE")
@@ -97,23 +97,23 @@ def apart_steps(host: Host) -> list[Step]:
 def device_steps(config: dict[str, Any], host: Host, new_devs: list[Slot]) -> list[Step]:
     """Make the default devices, the config's devices and the links of /dev, unless /dev itself is a bind mount.
 
-    Whether it is one, the mount that is there tells: without slot "dev_root" the steps are passed over. new_devs: the
-    ids of mounts that may be the container's own /dev.
+    open_own_dev detects this from the mount on /dev; it then leaves slot "dev_root" empty, and the steps are skipped.
+    new_devs: the ids of mounts that may be the container's own /dev.
     """
     steps = [Step(INIT, "", "open_own_dev", ROOT, *new_devs, into="dev_root", ignore=("EXDEV",))]
     make = _bind_device if host.namespaces.has_user else _make_device
     for number, (path, device) in enumerate(wanted_devices(config).items()):
         steps += make(number, path, device)
-    # A file or directory that the image has in its place stays, as runc has it.
+    # A file or directory of the image with the same name stays, as with runc.
     steps += [Step(INIT, "", "make_symlink", DEV_ROOT, to, path) for path, to in DEFAULT_LINKS]
     return [*steps, Step(INIT, "", "close", DEV_ROOT)]
 
 
 def host_device_steps(config: dict[str, Any], host: Host) -> list[Step]:
-    """Host, before clone3: the nodes of linux.devices for a user namespace, in which mknod(2) is refused.
+    """Host, before clone3: make the nodes of linux.devices for a user namespace, in which mknod(2) is not permitted.
 
-    Each is made with the mode and owner that are asked for, on a file system that nobody else sees. The maps of a
-    joined namespace are not known here: the nodes in it are the host's root's.
+    Each has the requested mode and owner, and is on a file system that nobody else sees. The maps of a joined namespace
+    are unknown here: its nodes belong to the host's root.
     """
     if not host.namespaces.has_user:
         return []
@@ -131,7 +131,7 @@ def host_device_steps(config: dict[str, Any], host: Host) -> list[Step]:
 def wanted_devices(config: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Return the default devices and those of the config by path: pointer, kind, major, minor, mode, uid, gid.
 
-    A default one has no pointer.
+    The pointer of a default device is "".
     """
     wanted: dict[str, tuple[Any, ...]] = {
         path: ("", "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES
@@ -150,7 +150,7 @@ def wanted_devices(config: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def covered(pointer: str) -> tuple[str, ...]:
-    """Return what a device's step may fail by: what the config mounts on a default device stays there, and on one of
+    """Return the errnos that a device's step ignores: a mount of the config on a default device stays, but on one of
     linux.devices it is an error."""
     return () if pointer else ("EBUSY",)
 
@@ -162,8 +162,8 @@ def _make_device(_number: int, path: str, device: tuple[Any, ...]) -> list[Step]
 
 
 def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
-    """In a user namespace a node is bound, because mknod(2) is refused: the host's own for a default device, the one
-    that the host has made (host_device_steps) for one of the config. A fifo is simply made."""
+    """In a user namespace, bind a node, because mknod(2) is not permitted: the host's own for a default device, the one
+    made by host_device_steps for a device of the config. A fifo can be made directly."""
     pointer, kind, major, minor, *_ = device
     if kind == "p":
         return _make_device(number, path, device)
@@ -173,7 +173,7 @@ def _bind_device(number: int, path: str, device: tuple[Any, ...]) -> list[Step]:
         steps.append(Step(INIT, pointer, "open_device", Slot(target), *node, into=source))
     return [
         *steps,
-        # The node is the host's: where its owner is mapped (0 to 0), the container's root could change mode and owner.
+        # The node is the host's: if its owner is mapped (0 to 0), the container's root could change mode and owner.
         Step(INIT, pointer, "mount_setattr", Slot(source), "", EMPTY, READ_ONLY, 0, 0),
         Step(INIT, pointer, "move_mount", Slot(source), "", Slot(target), "", ATTACH, closes=(target,)),
         Step(INIT, pointer, "close", Slot(source)),
@@ -187,8 +187,8 @@ def enter_root(host: Host, wishes: Wishes) -> list[Step]:
         return [fchdir, Step(INIT, "/root/path", "chroot", "."), Step(INIT, "/root/path", "chdir", "/")]
     if wishes.no_pivot:
         return [
-            # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo
-            # the container's masks, so they go first (CVE-2019-16884's neighbour in the --no-pivot path).
+            # Without pivot_root the host's mounts stay below the new root; procfs and sysfs among them would undo the
+            # container's masks, so unmount them first (related to CVE-2019-16884, in the --no-pivot path).
             Step(INIT, "/root/path", "enter_namespace_root", False),
             Step(INIT, "/root/path", "detach_host_procfs", host.rootfs),
             fchdir,
@@ -200,9 +200,9 @@ def enter_root(host: Host, wishes: Wishes) -> list[Step]:
         Step(INIT, "/root/path", "enter_namespace_root", True),
         Step(INIT, "/root/path", "open", "/", Flags("O_PATH|O_DIRECTORY|O_CLOEXEC"), into="old_root"),
         fchdir,
-        Step(INIT, "/root/path", "pivot_root", ".", ".", hint="--no-pivot does without, as on a root in an initramfs"),
+        Step(INIT, "/root/path", "pivot_root", ".", ".", hint="--no-pivot avoids it, for a root in an initramfs"),
         Step(INIT, "/root/path", "fchdir", Slot("old_root"), closes=("old_root",)),
-        # The old root is a slave before it goes, so that the unmount does not travel to the host.
+        # Make the old root a slave first, so that the unmount does not propagate to the host.
         Step(INIT, "/root/path", "mount_setattr", CWD, ".", Flags("AT_RECURSIVE"), 0, 0, Flags("MS_SLAVE")),
         Step(INIT, "/root/path", "umount2", ".", Flags("MNT_DETACH")),
         Step(INIT, "/root/path", "chdir", "/"),

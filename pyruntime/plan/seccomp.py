@@ -1,7 +1,7 @@
 """The seccomp profile: compiled on the host, loaded by init right before execve.
 
 Source: runtime-spec config-linux.md "Seccomp"; seccomp(2), seccomp_unotify(2). Compiling Docker's profile takes some
-milliseconds and depends on nothing but the profile, so its result may be cached by content.
+milliseconds and depends only on the profile, so the result may be cached by content.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ POINTER = "/linux/seccomp"
 EPERM = 1
 WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
-"""Default actions that let a call happen that the profile does not name (a tracer decides itself)."""
+"""Default actions that permit calls that the profile does not name (with a tracer, it decides)."""
 NOTIFY = "SCMP_ACT_NOTIFY"
 ALLOW = "SCMP_ACT_ALLOW"
 UNKNOWN = f"the annotation {extensions.SECCOMP_STRICT} refuses names that libseccomp does not know"
 
 
 class Profile:
-    """A profile for libseccomp: default action, architectures, and what `rules` are made of, which are only needed
-    when it has not been compiled before.
+    """A profile for libseccomp: default action, architectures, and the input of `rules`, which are only needed if it
+    has not been compiled before.
 
-    strict: a call that libseccomp does not know is an error, and not passed over.
+    strict: a call that libseccomp does not know is an error instead of being ignored.
     """
 
     __slots__ = ("arches", "default", "entries", "strict")
@@ -47,7 +47,7 @@ class Profile:
     def rules(self) -> list[Rule]:
         """Return the rules (action, call, conditions), an action being (name, errno or trace value).
 
-        Rules whose action is the default are left out, as libseccomp demands.
+        Rules whose action is the default are left out, as libseccomp requires.
         """
         found: list[Rule] = []
         for entry in self.entries:
@@ -58,10 +58,10 @@ class Profile:
         return found
 
     def named(self) -> list[str] | None:
-        """Return the calls that the profile names, under whatever action; None when a newer one is like any other.
+        """Return the calls that the profile names, with any action; None if newer calls need no special treatment.
 
-        Where calls are refused by default, one that is newer than all of these fails with ENOSYS instead: the profile's
-        author can't have meant it, and the C library takes an older call for no other errno. As runc has it.
+        If calls are denied by default, those newer than all of these fail with ENOSYS instead: the profile's author
+        can't have meant them, and only with this errno does the C library fall back to an older call. As in runc.
         """
         if self.default[0] in PERMISSIVE:
             return None
@@ -80,10 +80,10 @@ def action(name: str, number: int | None) -> tuple[str, int]:
 
 
 def alternatives(args: Any) -> list[list[Condition]]:
-    """Return the conditions of a rule, as one list; or one list each when an argument has several.
+    """Return the conditions of a rule as one list, or as one list each when an argument has several.
 
-    Conditions on different arguments must hold together. libseccomp takes one per argument and rule, so several on the
-    same argument become alternatives, as the runtimes of the field agree.
+    Conditions on different arguments must all hold. libseccomp takes one per argument and rule, so several on the same
+    argument become alternatives, as in other runtimes.
     """
     conditions = [(a["index"], a["op"], a["value"], a.get("valueTwo") or 0) for a in args]
     if len({condition[0] for condition in conditions}) == len(conditions):
@@ -116,7 +116,7 @@ def compile_steps(config: dict[str, Any]) -> list[Step]:
 
 
 def state_steps(config: dict[str, Any], wishes: Wishes, init_pid: int = 0) -> list[Step]:
-    """Init, last: what the agent is told beside the listener. Slot "host_pid" holds init's pid as the host sees it."""
+    """Init, last: build the state for the agent that gets the listener. Slot "host_pid": init's pid on the host."""
     seccomp = profile_of(config)
     if not notifies(seccomp):
         return []
@@ -125,15 +125,15 @@ def state_steps(config: dict[str, Any], wishes: Wishes, init_pid: int = 0) -> li
 
 
 def pid_steps(config: dict[str, Any]) -> list[Step]:
-    """Init, first: its pid as the host sees it, which only the host's procfs tells."""
+    """Init, first: get its pid as the host sees it, which only the host's procfs shows."""
     return [Step(INIT, POINTER, "host_pid", into="host_pid")] if notifies(profile_of(config)) else []
 
 
 def early_steps(config: dict[str, Any], effective: Any, permitted: Any, inheritable: Any) -> list[Step]:
-    """Init, the last before it makes the process that the container sees: the filter, and the program's own sets.
+    """Init, right before it creates the process that the container sees: load the filter, set the program's own sets.
 
-    That process must have no right that the container has not, so neither the one to load a filter nor none of one. A
-    filter that hands calls to an agent, or forbids what is still to be done, is loaded right before execve.
+    That process must have no more rights than the container: not the one to load a filter, and a filter must restrict
+    it. A filter that notifies an agent, or forbids what is still to be done, is loaded right before execve.
     """
     seccomp = profile_of(config)
     if not seccomp or notifies(seccomp) or (config.get("hooks") or {}).get("startContainer"):
@@ -144,7 +144,7 @@ def early_steps(config: dict[str, Any], effective: Any, permitted: Any, inherita
 
 
 NOTHING_TO_LOAD = (None, Flags(""), -1, None)
-"""What exec_program gets in the place of load_arguments."""
+"""The arguments of exec_program without a filter, in place of load_arguments."""
 
 
 def flags_of(seccomp: dict[str, Any]) -> Flags:
@@ -152,14 +152,14 @@ def flags_of(seccomp: dict[str, Any]) -> Flags:
 
 
 def loads_before_hooks(config: dict[str, Any]) -> bool:
-    """Whether the filter is there before the startContainer hooks: one that notifies, whose one listener is for all."""
+    """Return whether the filter is loaded before the startContainer hooks: if it notifies, they share its listener."""
     return notifies(profile_of(config)) and bool((config.get("hooks") or {}).get("startContainer"))
 
 
 def before_hooks_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
     """Init, before startContainer hooks: load a filter that notifies. Any other is loaded by each hook itself.
 
-    What init has still to do, starting the hooks first of all, is then decided by the profile, as with runc.
+    The profile then also applies to what init still has to do, such as starting the hooks, as with runc.
     """
     if not loads_before_hooks(config):
         return []
@@ -169,7 +169,7 @@ def before_hooks_steps(config: dict[str, Any], wishes: Wishes) -> list[Step]:
 
 
 def hook_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a startContainer hook is run with: the filter and its flags, unless init has it already."""
+    """Return the filter and its flags for a startContainer hook, unless init has loaded it already."""
     seccomp = profile_of(config)
     if not seccomp or notifies(seccomp):
         return ()
@@ -177,12 +177,12 @@ def hook_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def loads_early(config: dict[str, Any]) -> bool:
-    """Whether a filter may be loaded before the process is made that becomes the program (early_steps)."""
+    """Return whether a filter may be loaded before the process that becomes the program is created (early_steps)."""
     return bool(early_steps(config, 0, 0, 0))
 
 
 def surely_permits(config: dict[str, Any], call: str) -> bool:
-    """Whether the profile lets a system call through whatever its arguments; False where that takes a closer look."""
+    """Return whether the profile permits a system call with any arguments; False if that is uncertain."""
     seccomp = profile_of(config)
     if not seccomp:
         return True
@@ -193,7 +193,7 @@ def surely_permits(config: dict[str, Any], call: str) -> bool:
 
 
 def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what exec_program needs: filter, its flags, the agent's socket (-1: none) and the message for it."""
+    """Return the arguments of exec_program: filter, its flags, the agent's socket (-1: none) and the message for it."""
     seccomp = profile_of(config)
     if not seccomp:
         return NOTHING_TO_LOAD
@@ -204,9 +204,9 @@ def load_arguments(config: dict[str, Any]) -> tuple[Any, ...]:
 
 
 class ListenerState:
-    """The container process state (config-linux.md), but for the pid of the process, which is known at run time.
+    """The container process state (config-linux.md), without the pid of the process, which is known at run time.
 
-    fields: the document. In a container that is being started its process is init; otherwise exec adds it.
+    fields: the document. Its process is init if the container is being started, otherwise the one that exec adds.
     """
 
     __slots__ = ("fields",)
@@ -232,5 +232,5 @@ class ListenerState:
 
 
 def needs_privilege(config: dict[str, Any], program: dict[str, Any]) -> bool:
-    """Whether loading the filter needs CAP_SYS_ADMIN: there is one, and no no_new_privs (seccomp(2))."""
+    """Return whether loading the filter needs CAP_SYS_ADMIN: there is one, and no_new_privs is not set (seccomp(2))."""
     return bool(profile_of(config)) and not program.get("noNewPrivileges")

@@ -1,6 +1,6 @@
-"""What a service manager gives the program: sockets to serve, and one to say that it is ready.
+"""Sockets that a service manager passes to the program: those to serve, and one to report that it is ready.
 
-Source: sd_listen_fds(3), sd_notify(3). config.json knows nothing of either, so no step for them points into it.
+Source: sd_listen_fds(3), sd_notify(3). config.json contains neither, so their steps do not point into it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOUNT_OPTIONS = ("bind", "nosuid", "noexec", "nodev", "ro")
 
 
 def extended(config: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
-    """Return a config with the variables and the mount that the wishes ask for; without a program it stays as it is.
+    """Return a config with the variables and the mount that the wishes ask for; unchanged without a program.
 
-    LISTEN_PID: the program is the container's first process, as runc and crun have it.
+    LISTEN_PID is that of the container's first process, as with runc and crun.
     """
     program = config.get("process")
     if not program or not (wishes.listen_fds or wishes.notify_directory):
@@ -38,7 +38,7 @@ def extended(config: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
 
 
 def take_pointers(steps: list[Step], config: dict[str, Any]) -> None:
-    """Take their pointers from the steps of a mount that config, as it is in the file, does not have."""
+    """Remove the JSON pointers from the steps of a mount that the config in the file does not have."""
     own = f"/mounts/{len(config.get('mounts') or ())}"
     for step in steps:
         if step.pointer == own or step.pointer.startswith(f"{own}/"):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def path_of(name: str) -> str:
-    """Return the file below /proc/sys: `net.ipv4.conf.eth0/1.x` has its first separator decide, as sysctl(8) does."""
+    """Return the file below /proc/sys. In `net.ipv4.conf.eth0/1.x` the first separator decides, as with sysctl(8)."""
     slash, dot = name.find("/"), name.find(".")
     if slash >= 0 and (dot < 0 or slash < dot):
         return name

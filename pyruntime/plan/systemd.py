@@ -1,10 +1,10 @@
 """The systemd cgroup driver: names, and the steps by which systemd makes the container's cgroup.
 
-Where systemd rules, it wants to be the only one who makes cgroups. So it is asked for a scope, a unit for processes
-that somebody else starts. A scope begins with a process in it, and that is init, made before and waiting: it is moved
-once, before its first step. (A scope begun with a process that only holds the place, so that init is born inside,
-would cost one fork more, and a limit of one process could not be met.) All else is as with cgroupfs: the same files
-get the same limits, and the filter is the same, because systemd knows only some of them. What it knows it is told as
+systemd expects to be the only one to create cgroups, so it is asked for a scope, a unit for processes that others
+start. A scope is created with a process in it: init, which already exists and waits, and is moved once, before its
+first step. (Starting the scope with a placeholder process, so that init is created inside, would cost another fork, and
+could not work with a limit of one process.) Everything else is as with cgroupfs: the same limits are written to the
+same files, and the device filter is the same, because systemd knows only some of them. Those it knows are also set as
 properties, so that its next `daemon-reload` changes nothing.
 
 Source: systemd.scope(5), systemd.slice(5); the cgroupsPath of runc's docs/systemd.md.
@@ -42,9 +42,9 @@ ANNOTATED = frozenset(
         *("RuntimeMaxUSec", "RuntimeRandomizedExtraUSec", "TimeoutStopUSec"),
     )
 )
-"""What an annotation may say of the unit: how it is told of, and how it is stopped. Engines pass annotations on from
-their users, and others of a unit's properties start and stop other units, reboot the machine (SuccessAction) or lift
-limits (CVE-2024-3154)."""
+"""The properties that annotations may set: how the unit is described, and how it is stopped. Engines pass on their
+users' annotations, and other properties start and stop other units, reboot the machine (SuccessAction) or lift limits
+(CVE-2024-3154)."""
 
 
 def locate(cgroups_path: str, container_id: str, euid: int) -> tuple[str, str, str]:
@@ -53,7 +53,7 @@ def locate(cgroups_path: str, container_id: str, euid: int) -> tuple[str, str, s
     slice_name = slice_name or (USER_SLICE if euid else SYSTEM_SLICE)
     if name.endswith(SLICE):
         raise InvalidConfig(
-            f"cgroupsPath {cgroups_path!r} names a slice; a container runs in a scope inside of one", pointer=POINTER
+            f"cgroupsPath {cgroups_path!r} names a slice; a container runs in a scope inside a slice", pointer=POINTER
         )
     unit = f"{prefix}-{name}{SCOPE}"
     check_name(unit)
@@ -66,9 +66,9 @@ def split_path(cgroups_path: str) -> tuple[str, str, str]:
     parts = cgroups_path.split(":")
     if len(parts) != 3 or "/" in cgroups_path:
         raise InvalidConfig(
-            f"cgroupsPath {cgroups_path!r} is not of the systemd driver's form slice:prefix:name",
+            f"cgroupsPath {cgroups_path!r} does not have the systemd driver's form slice:prefix:name",
             pointer=POINTER,
-            hint="give such a path, or leave out --systemd-cgroup",
+            hint="give such a path, or omit --systemd-cgroup",
         )
     if not parts[2]:
         raise InvalidConfig(f"cgroupsPath {cgroups_path!r} has an empty name", pointer=POINTER)
@@ -76,14 +76,14 @@ def split_path(cgroups_path: str) -> tuple[str, str, str]:
 
 
 def escape(container_id: str) -> str:
-    """Return an id with what unit names can't hold as \\xXX (systemd.unit(5), systemd-escape)."""
+    """Return an id with characters that unit names can't contain as \\xXX (systemd.unit(5), systemd-escape)."""
     return "".join(c if c in NAME_CHARACTERS else f"\\x{ord(c):02x}" for c in container_id)
 
 
 def check_name(name: str) -> None:
     if len(name) > MAX_NAME:
         raise InvalidConfig(
-            f"the unit name {name[:32]}… has {len(name)} characters, at most {MAX_NAME} are possible", pointer=POINTER
+            f"the unit name {name[:32]}… has {len(name)} characters, at most {MAX_NAME} are allowed", pointer=POINTER
         )
     wrong = [c for c in name if c not in NAME_CHARACTERS]
     if wrong:
@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
 
 
 def expand_slice(name: str) -> str:
-    """Return where a slice's cgroup is: `a-b.slice` is at /a.slice/a-b.slice. Raises InvalidConfig for a bad name."""
+    """Return the path of a slice's cgroup: /a.slice/a-b.slice for `a-b.slice`. Raises InvalidConfig for a bad name."""
     if name in (ROOT_SLICE, "-"):
         return ""
     check_name(name)
@@ -113,7 +113,7 @@ def scope_steps(config: dict[str, Any], host: Host, place: Place, wishes: Wishes
     writes = unit_properties.rounded(resources.config_writes(config))
     asked = annotated(config)
     names = {each.name for each in asked}
-    # The engine has the last word on what is for annotations to say at all.
+    # Annotations, which engines set, take precedence over our own properties where they are allowed at all.
     own = [each for each in identity_properties(place, wishes) if each.name not in names]
     properties = unit_properties.Properties([*own, *unit_properties.of_resources(config, writes), *asked])
     return [
@@ -130,9 +130,9 @@ def scope_steps(config: dict[str, Any], host: Host, place: Place, wishes: Wishes
 def update_steps(
     unit: str, wanted: dict[str, Any], current: dict[str, Any], writes: list[Write]
 ) -> tuple[Step, list[Step]]:
-    """Return the step that tells systemd what an update is about to write, and the steps that take that back.
+    """Return the step that sets the values of an update as systemd properties, and the steps that undo it.
 
-    It comes before the writes: systemd looks at all values before it takes one, and writes to the cgroup itself.
+    It comes before the writes: systemd checks all values before it applies any, and then writes to the cgroup itself.
     wanted: the resources that change. current: all the resources in force before. writes: those of wanted, rounded.
     """
     new = unit_properties.of_writes(writes)
@@ -142,17 +142,17 @@ def update_steps(
         old += unit_properties.of_devices(current.get("devices") or ())
 
     def step(properties: list[Property]) -> Step:
-        told = unit_properties.Properties(properties)
-        return Step(HOST, resources.BASE, "systemd_set_properties", Slot("container"), unit, told)
+        values = unit_properties.Properties(properties)
+        return Step(HOST, resources.BASE, "systemd_set_properties", Slot("container"), unit, values)
 
     return step(new), [step(old)]
 
 
 def identity_properties(place: Place, wishes: Wishes) -> list[Property]:
-    """Return what every container's scope is: where it is, whose it is, and that it leaves no trace.
+    """Return the properties of every container's scope: its slice, its description, and that it is cleaned up.
 
-    Delegate: the cgroups below are the container's. DefaultDependencies: it must not be stopped before what needs it
-    when the machine goes down. CollectMode: a scope that has failed (out of memory) goes as one that has not.
+    Delegate: the cgroups below belong to the container. DefaultDependencies: at shutdown it must not be stopped before
+    the units that need it. CollectMode: a failed scope (out of memory) is removed like any other.
     """
     make = unit_properties.Property
     accounting = [make(f"{name}Accounting", "b", True) for name in ("CPU", "Memory", "IO", "Tasks")]
@@ -167,7 +167,7 @@ def identity_properties(place: Place, wishes: Wishes) -> list[Property]:
 
 
 def annotated(config: dict[str, Any]) -> list[Property]:
-    """Return the properties that annotations `org.systemd.property.NAME` ask for, values in GVariant's text format."""
+    """Return the properties that annotations `org.systemd.property.NAME` set, with values in GVariant's text format."""
     annotations = config.get("annotations") or {}
     found = []
     for key, text in annotations.items():
@@ -177,21 +177,21 @@ def annotated(config: dict[str, Any]) -> list[Property]:
 
         pointer = f"/annotations/{escaped(key)}"
         name = key.removeprefix(ANNOTATION)
-        # D-Bus has only the microseconds of what unit files give in seconds.
+        # What unit files give in seconds, D-Bus has only in microseconds.
         in_seconds = name.endswith("Sec") and not name.endswith("USec")
         if in_seconds:
             name = f"{name[:-3]}USec"
         if name not in ANNOTATED:
             raise InvalidConfig(
-                f"the property {key.removeprefix(ANNOTATION)!r} of the container's unit is not for annotations to set",
+                f"the property {key.removeprefix(ANNOTATION)!r} of the container's unit can't be set by an annotation",
                 pointer=pointer,
-                hint=f"they can set {', '.join(sorted(ANNOTATED))}; limits go to linux.resources",
+                hint=f"annotations can set {', '.join(sorted(ANNOTATED))}; limits go into linux.resources",
             )
         try:
             signature, value = gvariant.parse(text)
             if in_seconds:
                 signature, value = "t", gvariant.microseconds(signature, value)
         except ValueError as error:
-            raise InvalidConfig(f"{text!r} is no GVariant text: {error}", pointer=pointer) from None
+            raise InvalidConfig(f"{text!r} is not GVariant text: {error}", pointer=pointer) from None
         found.append(unit_properties.Property(name, signature, value, pointer))
     return found

@@ -1,8 +1,8 @@
-"""Limits as properties of a systemd unit: what is written to the cgroup's files, told to systemd in its own words.
+"""Limits as properties of a systemd unit: translates what is written to the cgroup's files into systemd's terms.
 
-There is one table, from files of cgroup v2 to properties, so that `resources`, `unified` and `update` all pass through
-it. A file without a property is only written; a text that can't be read here (it came from `unified`) as well, and
-the kernel refuses it with the better error. Source: systemd.resource-control(5), org.freedesktop.systemd1(5).
+There is one table, from files of cgroup v2 to properties, which `resources`, `unified` and `update` all use. A file
+without a property is only written; so is a text that can't be parsed here (from `unified`), which the kernel rejects
+with a better error. Source: systemd.resource-control(5), org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SECOND = 1000000
 """Microseconds."""
 PERCENT = SECOND // 100
 SUFFIXES = {"k": 10, "m": 20, "g": 30, "t": 40}
-"""Binary powers that the kernel takes behind a number of bytes."""
+"""The powers of two for the suffixes that the kernel accepts after a number of bytes."""
 MAX_BIT = 1 << 16
-"""No machine has more processors or nodes: a larger number is a mistake, and the kernel's to refuse."""
+"""No machine has more processors or nodes: a larger number is a mistake, which the kernel rejects."""
 
 
 class Property:
-    """A property of a unit. signature: of its value, as D-Bus writes types. pointer: the config that asked for it.
+    """A property of a unit. signature: the D-Bus type of its value. pointer: the part of the config that asked for it.
 
-    derived: the limit is written to the cgroup as well, so a systemd that is too old to know it can do without it.
+    derived: the limit is written to the cgroup as well, so it does not matter if systemd is too old to know it.
     """
 
     __slots__ = ("derived", "name", "pointer", "signature", "value")
@@ -52,7 +52,7 @@ class Property:
 
 
 class Properties:
-    """Properties of one unit, in order, which show themselves all."""
+    """Properties of one unit, in order. The repr shows all of them."""
 
     __slots__ = ("members",)
 
@@ -73,7 +73,7 @@ def of_resources(config: dict[str, Any], writes: Iterable[Write]) -> list[Proper
 
 
 def of_writes(writes: Iterable[Write]) -> list[Property]:
-    """Return the properties that say the same as the writes, the later of two as it wins in the files."""
+    """Return the properties equivalent to the writes; of two for the same one the later wins, as in the files."""
     found: dict[str, Property] = {}
     for write in writes:
         convert = FILES.get(write.name)
@@ -92,7 +92,7 @@ def of_writes(writes: Iterable[Write]) -> list[Property]:
 
 
 def before_update(new: Iterable[Property], current: Iterable[Write]) -> list[Property]:
-    """Return what takes an update of properties back. current: the writes of all the limits that were in force."""
+    """Return the properties that undo an update. current: the writes of all limits that were in force."""
     old = {each.name: each for each in of_writes(current)}
     return [
         old.get(each.name) or Property(each.name, each.signature, DEFAULTS.get(each.name, INFINITY), derived=True)
@@ -102,7 +102,7 @@ def before_update(new: Iterable[Property], current: Iterable[Write]) -> list[Pro
 
 
 def rounded(writes: list[Write]) -> list[Write]:
-    """Return the writes with cpu.max as systemd will have it: quotas in whole percents, no period without a quota."""
+    """Return the writes with cpu.max as systemd will write it: quotas in whole percent, no period without a quota."""
     return [
         resources.Write(write.pointer, write.name, whole_percents(write.text)) if write.name == "cpu.max" else write
         for write in writes
@@ -120,7 +120,7 @@ def whole_percents(text: str) -> str:
 
 
 def quota_of(text: str) -> tuple[int | None, int]:
-    """Return quota and period of a cpu.max, microseconds; the quota is None for none. Raises ValueError."""
+    """Return the quota and period of a cpu.max in microseconds; None for no quota. Raises ValueError."""
     words = text.split()
     if len(words) not in (1, 2):
         raise ValueError(text)
@@ -136,7 +136,7 @@ def per_second(quota: int, period: int) -> int:
 
 
 def number(text: str) -> int:
-    """Return an unsigned number. Raises ValueError."""
+    """Parse an unsigned number. Raises ValueError."""
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(text)
     value = int(text)
@@ -146,7 +146,7 @@ def number(text: str) -> int:
 
 
 def limit(text: str) -> int:
-    """Return a limit: bytes with the kernel's suffixes, a count, or infinity for `max`. Raises ValueError."""
+    """Parse a limit: bytes with the kernel's suffixes, a count, or infinity for `max`. Raises ValueError."""
     if text == "max":
         return INFINITY
     shift = SUFFIXES.get(text[-1:].lower(), 0)
@@ -157,7 +157,7 @@ def limit(text: str) -> int:
 
 
 def bits(text: str) -> bytes:
-    """Return a list of processors or nodes (`0-3,8`) as a bit mask, lowest byte first. Raises ValueError."""
+    """Convert a list of processors or nodes (`0-3,8`) to a bit mask, lowest byte first. Raises ValueError."""
     mask = 0
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -173,7 +173,7 @@ def bits(text: str) -> bytes:
 
 
 def one(name: str) -> Any:
-    """Return the conversion of a file with a single limit."""
+    """Return the conversion for a file with a single limit."""
     return lambda text: [(name, "t", limit(text))]
 
 
@@ -184,12 +184,12 @@ def cpu_max(text: str) -> list[Any]:
 
 
 def tasks_max(text: str) -> list[Any]:
-    """systemd knows no limit of 0; with init inside, 1 lets just as little through."""
+    """systemd has no limit of 0; with init inside, 1 is equally strict."""
     return [("TasksMax", "t", max(limit(text), 1))]
 
 
 def cpu_idle(text: str) -> list[Any]:
-    """The weight 0 is systemd's word for idle; a cgroup that is not has the weight that another file says, or none."""
+    """systemd represents idle by the weight 0; otherwise another file sets the weight, if any."""
     return [("CPUWeight", "t", 0 if number(text) else INFINITY)]
 
 
@@ -250,7 +250,7 @@ DEFAULTS: dict[str, Any] = {
     "MemoryLow": 0, "MemoryMin": 0, "AllowedCPUs": b"", "AllowedMemoryNodes": b"", "IODeviceWeight": [],
     **{name: [] for name in IO_MAX.values()}, "OOMPolicy": "continue",
 }  # fmt: skip
-"""What a property is where nothing asks for it; one that is not listed is infinite or, as weights are, not set."""
+"""The defaults of properties; those not listed are infinite or, like weights, not set."""
 
 CLASS = {"c": "char", "b": "block"}
 
@@ -258,8 +258,8 @@ CLASS = {"c": "char", "b": "block"}
 def of_devices(rules: Any) -> list[Property]:
     """Return DevicePolicy and DeviceAllow for the config's rules.
 
-    systemd has a filter of its own beside ours, and both must allow an access. It knows only what is allowed, so its
-    list holds all that ours allows; where rules can't be said in its words (all devices but some, any major number
+    systemd has its own filter besides ours, and both must allow an access. Its filter is a list of allowed devices,
+    which contains everything that ours allows; where it can't express the rules (all devices but some, any major number
     with one minor number) it allows more, and ours, which a daemon-reload does not touch, decides.
     """
     pointer = f"{resources.BASE}/devices"

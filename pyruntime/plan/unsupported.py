@@ -1,4 +1,4 @@
-"""What the config may ask for and pyruntime can't do yet: refused by name, because the spec forbids to pass it over.
+"""Properties of the config that pyruntime does not support yet: rejected, because the spec forbids ignoring them.
 
 Source: runtime-spec config.md "Extensibility" and spec.md: a property that can't be applied is an error. Each row
 leaves this table in the change that implements it.
@@ -16,7 +16,7 @@ UNSUPPORTED = ((("linux", "intelRdt"), "Intel RDT"), (("linux", "mountLabel"), "
 
 
 def check(config: dict[str, Any]) -> None:
-    """Raise InvalidConfig for the first property that is asked for and not supported."""
+    """Raise InvalidConfig for the first property that is set but not supported."""
     for path, words in UNSUPPORTED:
         value: Any = config
         for key in path:

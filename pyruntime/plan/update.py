@@ -1,8 +1,8 @@
-"""`update`: from the resources asked for, those the container has, and what its cgroup's files say, to changes.
+"""`update`: plans changes from the requested resources, the container's current ones and its cgroup's files.
 
-A change is one step and the steps that take it back: an update that fails half-way leaves the limits as they were.
-Only what is asked for changes. Zero means "not given", as engines send it, but for burst, idle and pids, where it is
-a value (of pids: resources.by_version). Source: runtime-spec config-linux.md "Control groups"; cgroup-v2.rst.
+A change is one step and the steps that undo it: an update that fails half-way leaves the limits as they were. Only what
+is requested changes. Engines send zero for "not set", but for burst, idle and pids it is a value (for pids:
+resources.by_version). Source: runtime-spec config-linux.md "Control groups"; cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ KEYED = {
     "io.bfq.weight": "default",
     "rdma.max": "hca_handle=max hca_object=max",
 }
-"""Files with a line for each device, and what takes such a line away."""
+"""Files with one line per device, and the text that removes such a line."""
 READ_TOO = {
     "cpu": {"cpu.max.burst", "cpu.weight", "cpu.idle"},
     "cpuset": {"cpuset.cpus.effective", "cpuset.mems.effective"},
     "memory": {"memory.current", "memory.swap.current"},
 }
-"""Files that the changes of a controller depend on."""
+"""Files that the changes of a controller depend on, besides those written."""
 UNLIMITED = float("inf")
 UNKNOWN = "?"
-"""What a file says that is there only once its controller is enabled; nothing leads back to it."""
+"""The content of a file that exists only once its controller is enabled; there is nothing to restore."""
 
 
 class Change:
-    """One step of an update, and the steps that take it back, in order."""
+    """One step of an update, and the steps that undo it, in order."""
 
     __slots__ = ("step", "undo")
 
@@ -59,10 +59,10 @@ class Change:
 
 
 class Request:
-    """What an update asks for: the resources that change (wanted), those in force before (current) and those after it
-    (merged, to be noted), and what is to be written where. Raises InvalidConfig.
+    """What an update asks for: the resources that change (wanted), those in force before (current) and after (merged,
+    to be recorded), and the writes. Raises InvalidConfig.
 
-    given: the resources document. version: of the container's config, which decides what some values mean.
+    given: the resources document. version: of the container's config, which determines the meaning of some values.
     """
 
     __slots__ = ("current", "merged", "wanted", "writes")
@@ -71,7 +71,7 @@ class Request:
         self.current = resources.by_version(current, version)
         self.wanted = resources.by_version(asked(given), version)
         if self.wanted.get("devices") == self.current.get("devices"):
-            # Engines send the whole document; a filter that somebody has exchanged meanwhile stays.
+            # Engines send the whole document; a filter that somebody has replaced in the meantime stays.
             self.wanted.pop("devices", None)
         self.merged = merge(self.current, self.wanted)
         self.writes = writes_of(self.wanted, self.merged)
@@ -87,7 +87,7 @@ class Request:
 
 
 class Update:
-    """The plan of an update: enable controllers, load the new device filter, then make changes with their way back."""
+    """The plan of an update: enable controllers, load the new device filter, then make changes that can be undone."""
 
     __slots__ = ("changes", "enabling", "loading")
 
@@ -98,14 +98,14 @@ class Update:
 
     @property
     def plan(self) -> Plan:
-        """All steps in their order, without those that take changes back."""
+        """All steps in order, without those that undo changes."""
         plan = Plan()
         plan.steps = [*self.enabling, *self.loading, *(change.step for change in self.changes)]
         return plan
 
 
 def asked(given: Group) -> Group:
-    """Return what a resources document really asks for: without what means "not given"."""
+    """Return what a resources document asks for, without the values that mean "not set"."""
     wanted: Group = {}
     for name in ("memory", "cpu", "blockIO", "network"):
         group = given.get(name) or {}
@@ -123,9 +123,9 @@ def asked(given: Group) -> Group:
 
 
 def merge(current: Group, wanted: Group) -> Group:
-    """Return the resources after an update: a value that is asked for replaces the one there, the others stay.
+    """Return the resources after an update: requested values replace the current ones, the others stay.
 
-    Lists for each device or page size are merged by it; the device rules are one list, which is replaced as a whole.
+    Lists per device or page size are merged by that key; the device rules are replaced as a whole.
     """
     merged = {**current, **wanted}
     for name in ("memory", "cpu", "pids", "network", "rdma", "unified"):
@@ -144,7 +144,7 @@ def merge(current: Group, wanted: Group) -> Group:
 
 
 def merge_list(before: Any, after: Any, keys: tuple[str, ...]) -> list[Group]:
-    """Return both lists as one, where entries with the same keys are one entry."""
+    """Merge two lists, combining entries with the same keys."""
     found = {tuple(entry[key] for key in keys): entry for entry in before or ()}
     for entry in after:
         name = tuple(entry[key] for key in keys)
@@ -153,16 +153,16 @@ def merge_list(before: Any, after: Any, keys: tuple[str, ...]) -> list[Group]:
 
 
 def unlimited_swap(merged: Group, wanted: Group) -> None:
-    """Without a limit on memory there is none on memory plus swap either, unless one is asked for."""
+    """If the memory limit is removed, also remove the limit of memory plus swap, unless one is requested."""
     limits = wanted.get("memory") or {}
     if limits.get("limit", 0) < 0 and "swap" not in limits and merged["memory"].get("swap"):
         merged["memory"]["swap"] = -1
 
 
 def writes_of(wanted: Group, merged: Group) -> list[Write]:
-    """Return what to write, in no particular order. Raises InvalidConfig.
+    """Return the writes, in no particular order. Raises InvalidConfig.
 
-    Some files hold two values of the config, and swap counts memory too: there the other value comes from `merged`.
+    Some files hold two values of the config, and swap includes memory: then the other value comes from `merged`.
     """
     working = dict(wanted)
     if "memory" in wanted:
@@ -175,13 +175,13 @@ def writes_of(wanted: Group, merged: Group) -> list[Write]:
     for write in writes:
         if write.name == "cpu.max" and "quota" not in (wanted.get("cpu") or {}):
             write.pointer = write.pointer.replace("/cpu/quota", "/cpu/period")
-    # `unified` has the last word on a file.
+    # `unified` takes precedence for a file.
     last = {write.name: write for write in writes if write.pointer.startswith(f"{BASE}/unified/")}
     return [write for write in writes if last.get(write.name, write) is write]
 
 
 def forget_overwritten(merged: Group, writes: list[Write]) -> None:
-    """Take out of `merged` what an earlier `unified` had in files that something else is written to now."""
+    """Remove from `merged` the entries of an earlier `unified` for files that other values are now written to."""
     files = merged.get("unified") or {}
     overwritten = {write.name for write in writes if not write.pointer.startswith(f"{BASE}/unified/")}
     if overwritten & files.keys():
@@ -202,7 +202,7 @@ def coupled_memory(wanted: Group, merged: Group) -> Group:
 
 
 def coupled_cpu(wanted: Group, merged: Group) -> Group:
-    """Quota and period are one file. Shares wait while the container is idle, and count again when it no longer is."""
+    """Quota and period share a file. Shares are not applied while the container is idle, but once it no longer is."""
     group = dict(wanted)
     if "quota" in wanted or "period" in wanted:
         group["quota"], group["period"] = merged.get("quota", 0), merged.get("period", 0)
@@ -214,7 +214,7 @@ def coupled_cpu(wanted: Group, merged: Group) -> Group:
 
 
 def files_to_read(writes: list[Write]) -> list[str]:
-    """Return the files whose content changes() has to know: those written, and those that the order depends on."""
+    """Return the files whose content changes_of() needs: those written, and those that the order depends on."""
     names = {write.name for write in writes} | {write.instead[0] for write in writes if write.instead is not None}
     for controller in {name.partition(".")[0] for name in names}:
         names |= READ_TOO.get(controller, set())
@@ -222,10 +222,10 @@ def files_to_read(writes: list[Write]) -> list[str]:
 
 
 def build_update(request: Request, place: Place, files: Files) -> Update:
-    """Return the plan of an update. files: what the cgroup's files (request.files()) say now; None: there is none.
+    """Return the plan of an update. files: the current content of request.files(), None for missing ones.
 
-    Where controllers are still to be enabled, the files that come with them say nothing yet: then the plan shows what
-    will be done, and is built again once they are enabled (Update.enabling). Raises InvalidConfig.
+    If controllers must be enabled first, their files have no content yet: then the plan shows what will be done, and is
+    built again once they are enabled (Update.enabling). Raises InvalidConfig.
     """
     enabling = enable_steps(request.writes, place)
     coming = tuple(resources.needed_controllers(request.writes)) if enabling else ()
@@ -234,15 +234,15 @@ def build_update(request: Request, place: Place, files: Files) -> Update:
     if place.unit:
         from .systemd import update_steps
 
-        # Unless systemd is told, its next daemon-reload puts the old limits back.
+        # Otherwise systemd's next daemon-reload would restore the old limits.
         changes.insert(0, Change(*update_steps(place.unit, request.wanted, request.current, request.writes)))
     return Update(enabling, device_steps(request.wanted), changes)
 
 
 def enable_steps(writes: list[Write], place: Place) -> list[Step]:
-    """Enable the controllers that the container has done without so far, from the top down.
+    """Enable the controllers that the container does not have yet, from the top down.
 
-    They stay on when the update fails: to turn one off again could take limits from others.
+    They stay enabled when the update fails: disabling one could remove limits of other cgroups.
     """
     own = place.shared.get(place.path.rpartition("/")[0], ())
     lacking = {name: at for name, at in resources.needed_controllers(writes).items() if name not in own}
@@ -250,9 +250,9 @@ def enable_steps(writes: list[Write], place: Place) -> list[Step]:
 
 
 def changes_of(request: Request, place: Place, files: Files) -> list[Change]:
-    """Return the changes in the order that the kernel needs.
+    """Return the changes in the order that the kernel requires.
 
-    The device filter comes before the limits of memory, whose effect can't be taken back. Raises InvalidConfig.
+    The device filter comes before the memory limits, whose effect can't be undone. Raises InvalidConfig.
     """
     check_use(request.wanted, request.merged, files)
     check_quota(request.wanted, files)
@@ -267,7 +267,7 @@ def changes_of(request: Request, place: Place, files: Files) -> list[Change]:
 
 
 def settled(write: Write, files: Files) -> Write | None:
-    """Return the write of the file that this kernel has, None where it has none and what is asked for as well."""
+    """Return the write for the file that this kernel has, None if it has none and behaves as requested anyway."""
     if write.instead is not None:
         if files.get(write.instead[0]) == UNKNOWN:
             return write
@@ -279,7 +279,7 @@ def settled(write: Write, files: Files) -> Write | None:
 
 
 def check_use(wanted: Group, merged: Group, files: Files) -> None:
-    """With checkBeforeUpdate a limit below the use is refused; without, the kernel reclaims and, at last, kills."""
+    """With checkBeforeUpdate, reject a limit below the current use; without, the kernel reclaims and finally kills."""
     if not (merged.get("memory") or {}).get("checkBeforeUpdate"):
         return
     group = wanted.get("memory") or {}
@@ -300,13 +300,13 @@ def check_use(wanted: Group, merged: Group, files: Files) -> None:
 
 
 def use_of(files: Files, name: str) -> int:
-    """Return the number in a file, 0 for one that is not there or not known yet."""
+    """Return the number in a file, 0 if the file is missing or its content is not known yet."""
     text = (files.get(name) or "").strip()
     return int(text) if text.isdecimal() else 0
 
 
 def check_quota(wanted: Group, files: Files) -> None:
-    """The kernel refuses a quota below the burst; say which burst that is."""
+    """Reject a quota below the current burst, as the kernel would, but with an error that names the burst."""
     cpu = wanted.get("cpu") or {}
     burst = use_of(files, "cpu.max.burst")
     if "burst" not in cpu and 0 < cpu.get("quota", 0) < burst:
@@ -318,7 +318,7 @@ def check_quota(wanted: Group, files: Files) -> None:
 
 
 def in_cpu_order(writes: list[Write], files: Files) -> list[Write]:
-    """A burst never exceeds the quota on the way, and a weight is written only while the cgroup is not idle."""
+    """Sort so that a burst never exceeds the quota in between, and a weight is written only to a cgroup not idle."""
 
     def place(write: Write) -> int:
         if write.name == "cpu.max.burst":
@@ -329,7 +329,7 @@ def in_cpu_order(writes: list[Write], files: Files) -> list[Write]:
 
 
 def in_memory_order(writes: list[Write], files: Files) -> list[Write]:
-    """What is raised goes first, the hard limit of memory last: lowering it below the use makes the kernel kill."""
+    """Sort raised limits first, and the hard memory limit last: lowering it below the use makes the kernel kill."""
 
     def place(write: Write) -> tuple[bool, bool]:
         return number(write.text) < number(files.get(write.name)), write.name == "memory.max"
@@ -338,7 +338,7 @@ def in_memory_order(writes: list[Write], files: Files) -> list[Write]:
 
 
 def number(text: str | None) -> float:
-    """Return the value of a limit; "max", and what is no number, is unlimited."""
+    """Return the value of a limit; "max" and anything but a number is unlimited."""
     text = (text or "").strip()
     return int(text) if text.isdecimal() else UNLIMITED
 
@@ -354,13 +354,13 @@ def change_of(write: Write, place: Place, files: Files) -> Change:
     ignore: tuple[str, ...] = ()
     effective = files.get(f"{write.name}.effective")
     if effective is not None and undo == [(write.name, "\n")]:
-        # A cpuset with processes can't be emptied again (ENOSPC); then it names what it had inherited.
+        # A cpuset with processes can't be emptied again (ENOSPC); write the values that it inherited first.
         undo, ignore = [(write.name, effective.strip()), *undo], ("ENOSPC",)
     return Change(step, [Step(HOST, write.pointer, "write_at", Slot("cgroup"), *old, ignore=ignore) for old in undo])
 
 
 def before(name: str, written: str, old: str | None) -> list[tuple[str, str]]:
-    """Return what to write into which file so that it says again what it said; nothing for one that can't be read."""
+    """Return the files and texts that restore a file's old content; empty for a file that can't be read."""
     if old is None or old == UNKNOWN or (name == "cpu.weight" and old.strip() == "0"):
         return []
     if name not in KEYED:
@@ -372,7 +372,7 @@ def before(name: str, written: str, old: str | None) -> list[tuple[str, str]]:
 
 
 def device_changes(wanted: Group) -> list[Change]:
-    """Replace the device filter, at once, by one of the new rules."""
+    """Atomically replace the device filter by one with the new rules."""
     if "devices" not in wanted:
         return []
     cgroup, old, new = Slot("cgroup"), Slot("old_device_filter"), Slot("device_filter")
@@ -386,7 +386,7 @@ def device_changes(wanted: Group) -> list[Change]:
 
 
 def device_steps(wanted: Group) -> list[Step]:
-    """Load the filter of the new rules and find the one that is in force; neither changes anything yet."""
+    """Load the filter with the new rules and find the current one; neither changes anything yet."""
     if "devices" not in wanted:
         return []
     pointer = f"{BASE}/devices"

@@ -1,16 +1,16 @@
-"""What the caller of create or exec wishes beside the config."""
+"""What the caller of create or exec asks for besides the config."""
 
 from __future__ import annotations
 
 
 class Wishes:
-    """The caller's side of a plan; paths are absolute.
+    """The options of a command that affect the plan; paths are absolute.
 
-    id, bundle: of the container. console_socket: receives the terminal; console_size: rows and columns of the caller's
-    terminal, when the command carries the container's itself. pidfd_socket: receives a pidfd of init; pid_file: its
-    pid. preserve_fds: how many descriptors from 3 on the program keeps; listen_fds: how many of these, the first ones,
-    it is told of (sd_listen_fds(3)). notify_directory: a directory of the host with the socket on which the program
-    says that it is ready (sd_notify(3)), None where nobody wants to know.
+    id, bundle: the container's. console_socket: receives the terminal. console_size: rows and columns of the caller's
+    terminal, if the command itself relays the container's. pidfd_socket: receives a pidfd of init. pid_file: gets its
+    pid. preserve_fds: how many descriptors from 3 on the program keeps. listen_fds: how many of these, the first ones,
+    are announced to it (sd_listen_fds(3)). notify_directory: a directory of the host with the socket on which the
+    program reports that it is ready (sd_notify(3)), None if nobody listens.
     """
 
     __slots__ = (

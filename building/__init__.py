@@ -1,14 +1,14 @@
-"""The build: everything that makes an installable pyruntime out of its sources, one job per file.
+"""The build: everything that turns the sources into an installable pyruntime, one job per file.
 
 | file | job |
 | --- | --- |
 | `commit.py` | which commit is built |
 | `compiler.py` | the C compiler's flags: warnings, hardening, sanitizers |
-| `freeze.py` | the Python modules as C data |
-| `options.py` | the launcher's tables of commands and options |
+| `freeze.py` | turns the Python modules into C data |
+| `options.py` | writes the launcher's tables of commands and options |
 | `launcher.py` | compiles and links the command `pyruntime` |
 | `snapshot.py` | makes the launcher start from a snapshot of its own memory |
-| `commands.py` | the commands of setuptools that call the above, and the extension modules |
+| `commands.py` | the setuptools commands that call the above, and the extension modules |
 | `__main__.py` | `python -m building`: the launcher alone, without setuptools |
 
 docs/launcher.md explains how they work together. Nothing here is installed.
@@ -17,4 +17,4 @@ docs/launcher.md explains how they work together. Nothing here is installed.
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The source tree that is built; generated files go below build/ in it."""
+"""The source tree to build; generated files go below its build/."""

@@ -1,6 +1,6 @@
-"""Builds the launcher alone, as build/bin/pyruntime: `python -m building`, in the source tree.
+"""Builds only the launcher, as build/bin/pyruntime: run `python -m building` in the source tree.
 
-With PYRUNTIME_LIVE set it carries no modules and imports them from the source tree (scripts/dev-link).
+With PYRUNTIME_LIVE set, the launcher contains no modules and imports them from the source tree (scripts/dev-link).
 """
 
 import subprocess

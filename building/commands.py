@@ -1,4 +1,4 @@
-"""What setuptools runs: its commands with the launcher among what they build, and the extension modules."""
+"""The setuptools commands, extended to build the launcher, and the extension modules."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ HEADERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pyruntime/kern
 
 
 class BuildPython(build_py):
-    """Also builds the launcher, writes the commit, and puts the schema beside the code that reads it."""
+    """Also builds the launcher, writes the commit, and puts the schema next to the code that reads it."""
 
     def run(self) -> None:
         launcher.build()
@@ -26,7 +26,7 @@ class BuildPython(build_py):
 
 
 class SourceDistribution(sdist):
-    """Also records the commit, for there is no repository where the distribution is built."""
+    """Also records the commit, because a distribution is built without a repository."""
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         super().make_release_tree(base_dir, files)
@@ -45,7 +45,7 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
 
 
 def extensions() -> list[Extension]:
-    """Return the extension modules, one for system calls and one for what needs libseccomp."""
+    """Return the extension modules: one for system calls, and one for code that needs libseccomp."""
     linux = [source for source in launcher.KERNEL_SOURCES if source not in launcher.SECCOMP_SOURCES]
     return [
         extension("pyruntime.kernel._linux", linux, []),

@@ -1,4 +1,4 @@
-"""Which commit is built: `pyruntime --version` prints it."""
+"""Finds the commit that is built, which `pyruntime --version` prints."""
 
 import os
 import subprocess
@@ -7,14 +7,14 @@ from pathlib import Path
 from . import ROOT
 
 RECORDED = "COMMIT"
-"""The file of a source distribution that names its commit: there is no repository to ask."""
+"""The file of a source distribution that names its commit, because there is no repository to ask."""
 
 
 def commit(root: Path = ROOT) -> str:
     """Return the commit of the source tree, with -dirty when files have changed since, or "unknown".
 
-    PYRUNTIME_COMMIT overrides it: scripts/install builds a copy of the tree. A repository further up, into which a
-    source distribution happens to be unpacked, is not the tree's own and is not asked.
+    PYRUNTIME_COMMIT overrides it, because scripts/install builds a copy of the tree. Only a repository at the root of
+    the tree counts, not one further up, into which a source distribution happens to be unpacked.
     """
     if named := os.environ.get("PYRUNTIME_COMMIT"):
         return named
@@ -32,7 +32,7 @@ def commit(root: Path = ROOT) -> str:
 
 
 def write_module(file: Path) -> Path:
-    """Write `pyruntime._build`, the module that holds the commit; return its file."""
+    """Write `pyruntime._build`, the module that contains the commit; return its file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f'"""Made at build time."""\n\nCOMMIT = "{commit()}"\n')
     return file

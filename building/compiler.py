@@ -1,4 +1,4 @@
-"""How own C code is compiled and linked: warnings, hardening and, on request, sanitizers."""
+"""How the project's C code is compiled and linked: warnings, hardening and, on request, sanitizers."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from . import ROOT
 
 FLAGS = [
     "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type", f"-ffile-prefix-map={ROOT}=.",
-    "-Werror=implicit-function-declaration",  # as compilers since GCC 14 have it by themselves
+    "-Werror=implicit-function-declaration",  # the default since GCC 14
 ]  # fmt: skip
 HARDENING = (
     ["-fstack-protector-strong"],
@@ -19,12 +19,12 @@ HARDENING = (
     ["-fcf-protection=full"],
     ["-mbranch-protection=standard"],
 )
-"""What makes a bug in C harder to exploit; each is used where the compiler supports it on this machine."""
+"""Flags that make a bug in C harder to exploit; each group is used if the compiler supports it on this machine."""
 LINK_HARDENING = ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 SANITIZE = os.environ.get("PYRUNTIME_SANITIZE")
-"""Sanitizers to build with, such as address,undefined (scripts/sanitize); there is no snapshot then."""
+"""Sanitizers to build with, such as address,undefined (scripts/sanitize); no snapshot is made then."""
 SANITIZER_OPTIONS = os.environ.get("PYRUNTIME_SANITIZER_OPTIONS", "")
-"""Compiled into a launcher with sanitizers: tests choose the environment of the command under test."""
+"""Options compiled into a launcher with sanitizers, because tests replace the environment of the command under test."""
 
 
 def compiler() -> list[str]:
@@ -33,14 +33,14 @@ def compiler() -> list[str]:
 
 
 def accepts(flags: list[str]) -> bool:
-    """Return whether the compiler takes these flags without a warning."""
+    """Return whether the compiler accepts these flags without a warning."""
     command = [*compiler(), "-Werror", "-O2", *flags, "-x", "c", "-", "-c", "-o", os.devnull]
     program = "#include <stdio.h>\nint main(void) { return getchar(); }\n"
     return subprocess.run(command, input=program, text=True, capture_output=True, check=False).returncode == 0
 
 
 def hardening() -> list[str]:
-    """Return the flags that own C code is compiled with beyond FLAGS."""
+    """Return the flags for compiling the project's C code in addition to FLAGS."""
     if SANITIZE:
         return [
             f"-fsanitize={SANITIZE}",
@@ -53,12 +53,12 @@ def hardening() -> list[str]:
 
 
 def link_hardening() -> list[str]:
-    """Return the flags that own C code is linked with."""
+    """Return the flags for linking the project's C code."""
     return [f"-fsanitize={SANITIZE}"] if SANITIZE else LINK_HARDENING
 
 
 def sanitizer_defaults() -> list[str]:
-    """Write the source file that gives a launcher with sanitizers their options; return its name, if any."""
+    """Write the source file with the options of the sanitizers, if there are any; return a list with its name."""
     if not SANITIZE:
         return []
     file = ROOT / "build/sanitizer_defaults.c"
@@ -71,9 +71,9 @@ def sanitizer_defaults() -> list[str]:
 
 
 def libraries(line: str) -> list[str]:
-    """Return linker options, with the static form of libraries that every start would load, where there is one.
+    """Return the linker options of a line, preferring static versions of libraries that every start would load.
 
-    line: of Python's Makefile, in which Debian's 3.14 also has words of nothing but spaces.
+    line: from Python's Makefile, where Debian's 3.14 also has words that consist only of spaces.
     """
     options = []
     for option in filter(str.strip, shlex.split(line)):

@@ -1,6 +1,6 @@
-"""The modules of pyruntime as C data: a start reads no file for them.
+"""Turns the modules of pyruntime into C data, so that a start reads no files for them.
 
-They are compiled without what only people and type checkers read, so that there is less to unmarshal.
+They are compiled without what only people and type checkers need, so that there is less to unmarshal.
 """
 
 import __future__
@@ -15,13 +15,13 @@ from typing import Any
 from . import ROOT, commit
 
 NOT_FROZEN = ("__main__.py", "spec/schema.py", "_build.py")
-"""Modules that stay on disk: the source tree's command, what needs its own path, and what the build writes."""
+"""Modules that stay on disk: the source tree's command, one that needs its own path, and one that the build writes."""
 STANDARD = ("encodings", "encodings.aliases", "encodings.utf_8")
-"""Modules of the standard library that a completed interpreter needs and does not freeze itself."""
+"""Modules of the standard library that a completed interpreter needs and Python does not freeze itself."""
 
 
 class Strip(ast.NodeTransformer):
-    """Removes docstrings, annotations and what stands below `if TYPE_CHECKING`."""
+    """Removes docstrings, annotations and the bodies of `if TYPE_CHECKING`."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:  # noqa: N802 - the name is ast's
         node.returns = None
@@ -48,7 +48,7 @@ class Strip(ast.NodeTransformer):
 
 
 def fill(tree: ast.Module) -> ast.Module:
-    """Give a body to functions and classes that had nothing but a docstring."""
+    """Give a body to functions, classes and other blocks that contained only what was removed."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.If) and not node.body:
             node.body = [ast.Pass()]
@@ -56,10 +56,10 @@ def fill(tree: ast.Module) -> ast.Module:
 
 
 def byte_code(path: Path) -> CodeType:
-    """Return the code of a module, stripped when it is pyruntime's own.
+    """Return the code of a module, stripped when it belongs to pyruntime.
 
-    Its file name is in angle brackets, so that nothing that prints a traceback looks for the source, which would be
-    looked for in the caller's working directory.
+    Its file name is in angle brackets, so that code that prints a traceback does not look for the source file, which it
+    would do in the caller's working directory.
     """
     shown = f"<{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}>"
     tree = ast.parse(path.read_bytes(), shown)
@@ -71,7 +71,7 @@ def byte_code(path: Path) -> CodeType:
 
 
 def modules() -> dict[str, tuple[Path, bool]]:
-    """Return what goes into the launcher: name -> (source file, whether it is a package)."""
+    """Return the modules that go into the launcher: name -> (source file, whether it is a package)."""
     found: dict[str, tuple[Path, bool]] = {}
     for name in STANDARD:
         spec = importlib.util.find_spec(name)

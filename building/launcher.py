@@ -1,4 +1,4 @@
-"""Compiles and links the launcher, the native command `pyruntime` with the interpreter in it."""
+"""Compiles and links the launcher, the native command `pyruntime` with an embedded interpreter."""
 
 import os
 import subprocess
@@ -11,19 +11,19 @@ from . import ROOT, compiler, freeze, options, snapshot
 LAUNCHER = "build/bin/pyruntime"
 KERNEL_SOURCES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pyruntime/kernel/src").glob("*.c"))
 SECCOMP_SOURCES = ["pyruntime/kernel/src/enosys.c", "pyruntime/kernel/src/seccomp.c"]
-"""An extension module of its own, since it needs libseccomp: only commands that compile a profile load it."""
+"""Sources of a separate extension module that needs libseccomp: only commands that compile a profile load it."""
 SNAPSHOT_PYTHONS = ((3, 11), (3, 13))
-"""The first and the last version of CPython whose start snapshot.c and interpreter.c know (docs/launcher.md)."""
+"""The first and last version of CPython that snapshot.c and interpreter.c support (docs/launcher.md)."""
 WRAPPED = ("malloc", "calloc", "realloc", "free", "_Py_HashRandomization_Init")
 """Functions that snapshot.c replaces."""
 
 
 def build() -> None:
-    """Write LAUNCHER, built against the interpreter that runs this: with its static library when there is one.
+    """Write LAUNCHER, built against the interpreter that runs this, with its static library if there is one.
 
-    A static, non-relocated interpreter starts about a millisecond sooner than the shared one, and can be a snapshot of
-    itself. The kernel extension is linked in, which saves loading it. With PYRUNTIME_LIVE set the launcher has no
-    modules, and they come from the source tree (scripts/dev-link). Where no snapshot can be made, a warning says why.
+    A static, non-relocated interpreter starts about a millisecond faster than the shared one, and can become a
+    snapshot. The kernel extension is linked in, which saves loading it. With PYRUNTIME_LIVE set, the launcher has no
+    modules, and imports them from the source tree (scripts/dev-link). When no snapshot can be made, a warning says why.
     Raises CalledProcessError when the compiler fails.
     """
     key = snapshot.hash_key()
@@ -47,7 +47,7 @@ def build() -> None:
 
 
 def static_library() -> Path | None:
-    """Return the interpreter's static library; None where it is not installed, or lacks parts (Debian's of 3.14)."""
+    """Return the interpreter's static library; None if it is not installed or incomplete (Debian's of 3.14)."""
     get = sysconfig.get_config_var
     library = Path(get("LIBPL") or "/nonexistent") / (get("LIBRARY") or "")
     if library.suffix != ".a" or not library.is_file():
@@ -60,15 +60,15 @@ def static_library() -> Path | None:
 
 
 def needed_libraries() -> list[str]:
-    """Return linker options for the libraries that the interpreter's own static library needs."""
+    """Return linker options for the libraries that the interpreter's static library needs."""
     get = sysconfig.get_config_var
     return [*compiler.libraries(f"{get('LIBS') or ''} {get('SYSLIBS') or ''} {get('MODLIBS') or ''}"), "-lm"]
 
 
 def compile_and_link(library: Path | None, *, with_snapshot: bool) -> None:
-    """library: the static one of the interpreter, None for the shared one."""
+    """Build LAUNCHER. library: the interpreter's static library; None for the shared one."""
     get = sysconfig.get_config_var
-    # File names are relative, so that the folder of the build does not get into what is built.
+    # File names are relative, so that the build directory does not get into the output.
     command = [*compiler.compiler(), *compiler.FLAGS, *compiler.hardening(), *compiler.link_hardening()]
     command += [*definitions(), *sources(), "-o", LAUNCHER]
     if library is not None:
@@ -85,7 +85,7 @@ def compile_and_link(library: Path | None, *, with_snapshot: bool) -> None:
 
 
 def definitions() -> list[str]:
-    """Return where the launcher finds headers, and the places of this Python that are compiled into it."""
+    """Return options for the include directories, and for the paths of this Python that are compiled in."""
     get = sysconfig.get_config_var
     include = sysconfig.get_path("include")
     return [
@@ -93,7 +93,7 @@ def definitions() -> list[str]:
         f"-I{include}/internal",
         f'-DSTDLIB="{sysconfig.get_path("stdlib")}"',
         f'-DDYNLOAD="{get("DESTSHARED")}"',
-        f'-DBASE_PREFIX="{sys.base_prefix}"',  # the variable prefix is the venv's from Python 3.14 on
+        f'-DBASE_PREFIX="{sys.base_prefix}"',  # since Python 3.14 the variable prefix is the venv's
         f'-DVERSION="{get("py_version_short")}"',
         f'-DSUFFIX="{get("EXT_SUFFIX")}"',
         "-Ibuild",
@@ -101,7 +101,7 @@ def definitions() -> list[str]:
 
 
 def sources() -> list[str]:
-    """Return the C files of the launcher, with those of the kernel extension that it has linked in."""
+    """Return the C files of the launcher, including those of the kernel extension, which is linked in."""
     return [
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "pyruntime/launcher").glob("*.c"))),
         *(source for source in KERNEL_SOURCES if source not in SECCOMP_SOURCES),

@@ -1,4 +1,4 @@
-"""Makes the launcher's tables of options and commands out of pyruntime/options.py, at build time."""
+"""Generates the launcher's tables of options and commands from pyruntime/options.py, at build time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "pyruntime/options.py"
 
 
 def header(source: Path = SOURCE) -> str:
-    """Return options.h (pyruntime/launcher/commandline.c reads command lines by it)."""
+    """Return options.h, by which pyruntime/launcher/commandline.c parses command lines."""
     options = runpy.run_path(str(source))
     with_value: list[str] = []
     without: list[str] = []
@@ -23,7 +23,7 @@ def header(source: Path = SOURCE) -> str:
         "options_without_value": without,
         "commands_outside": outside,
     }
-    lines = ["/* Made of pyruntime/options.py by building/options.py. */"]
+    lines = ["/* Generated from pyruntime/options.py by building/options.py. */"]
     for table, words in tables.items():
         quoted = "".join(f'"{word}", ' for word in sorted(words))
         lines.append(f"static const char *const {table}[] = {{{quoted}NULL}};")

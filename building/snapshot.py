@@ -1,4 +1,4 @@
-"""Makes the launcher's data that of a snapshot, at build time; pyruntime/launcher/snapshot.c says what that is."""
+"""Replaces the launcher's data with a snapshot, at build time; pyruntime/launcher/snapshot.c explains snapshots."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ SHT_NULL, SHT_PROGBITS, SHT_STRTAB, SHT_NOBITS, SHF_ALLOC = 0, 1, 3, 8, 2
 
 
 class Refused(Exception):
-    """The snapshot can't be used, and the program stays as it is."""
+    """The snapshot can't be used; the program stays as it is."""
 
 
 KEY_SIZE = 24
-"""Bytes of the interpreter's key for hashes (_Py_HashSecret_t of pyhash.h)."""
+"""Size in bytes of the interpreter's hash key (_Py_HashSecret_t of pyhash.h)."""
 ENVIRONMENT = {"_PYRUNTIME_MAKE_SNAPSHOT": "1"}
 
 
 def hash_key() -> bytes:
-    """Return the key by which a snapshot hashes text: a new one for each build, so that nobody knows what collides.
+    """Return the key for hashing text in a snapshot: new for each build, so that nobody can predict collisions.
 
-    PYRUNTIME_HASH_KEY sets it, in hexadecimal, for builds that are to be compared. Raises SystemExit for one of another
-    length.
+    PYRUNTIME_HASH_KEY sets it, in hexadecimal, to compare builds. Raises SystemExit when its length is wrong.
     """
     if given := os.environ.get("PYRUNTIME_HASH_KEY"):
         key = bytes.fromhex(given)
@@ -42,9 +41,9 @@ def hash_key() -> bytes:
 
 
 def take(launcher: Path, key: bytes) -> None:
-    """Run the launcher until it has everything loaded, and write what it then has in memory into its file.
+    """Run the launcher until it has loaded everything, and write its memory at that point into its file.
 
-    key: KEY_SIZE bytes, by which the program will hash text. Raises Refused, CalledProcessError when the launcher
+    key: the KEY_SIZE bytes with which the program will hash text. Raises Refused, CalledProcessError when the launcher
     fails, and OSError when it can't be run here.
     """
     done = subprocess.run([launcher], env=ENVIRONMENT, input=key, stdout=subprocess.PIPE, check=True)
@@ -52,7 +51,7 @@ def take(launcher: Path, key: bytes) -> None:
     program = launcher.read_bytes()
     begin = end_of_data(program) - len(data)
     if strange := foreign_addresses(data, os.fsdecode(maps), begin):
-        raise Refused("the snapshot has addresses in it that are not the program's own: " + ", ".join(strange[:10]))
+        raise Refused("the snapshot contains addresses outside the program: " + ", ".join(strange[:10]))
     new = launcher.with_suffix(".new")
     new.write_bytes(merge(program, data))
     new.chmod(0o755)
@@ -60,7 +59,7 @@ def take(launcher: Path, key: bytes) -> None:
 
 
 def segment(program: bytes | bytearray, wanted: int, flag: int = 0) -> int:
-    """Return where in an ELF file the header of its segment of this type is, with this flag."""
+    """Return the offset of the program header for the segment of this type and with this flag in an ELF file."""
     header = HEADER.unpack_from(program)
     first, size, count = header[5], header[9], header[10]
     for place in range(first, first + size * count, size):
@@ -77,8 +76,9 @@ def end_of_data(program: bytes) -> int:
 
 
 def merge(program: bytes, data: bytes) -> bytes:
-    """Return the program with other variables: the last bytes of its writable segment, with those that were not in the
-    file (.bss). Zeroes at their end are not in the new file either. What constructors do has been done.
+    """Return the program with its variables replaced: the last bytes of its writable segment, including those that were
+    not in the file (.bss). Trailing zeros are not in the new file either. Constructors no longer run, because they have
+    already run.
     """
     place = segment(program, PT_LOAD, PF_W)
     kind, flags, offset, address, physical, in_file, in_memory, align = PROGRAM_HEADER.unpack_from(program, place)
@@ -93,11 +93,11 @@ def merge(program: bytes, data: bytes) -> bytes:
 
 
 def add_sections(result: bytearray, program: bytes, shift: int) -> None:
-    """Write the table of sections of the new program behind it, which no start reads but strip(1) and its kin need.
+    """Append the section table of the new program, which no start reads, but strip(1) and similar tools need.
 
-    Those that are in memory stay as they were. What is in the file of .bss becomes a section of its own, .snapshot.
-    What came behind the data is left out: symbols for a debugger. shift: how far the data's addresses are from their
-    places in the file, which ends with the data.
+    Sections in memory stay as they were. The part of .bss that is now in the file becomes a new section, .snapshot.
+    Debugging symbols, which came after the data, are left out. shift: the difference between the data's addresses and
+    their offsets in the file, which ends with the data.
     """
     header = list(HEADER.unpack_from(program))
     first, size, count, names_at = header[6], header[11], header[12], header[13]
@@ -112,7 +112,7 @@ def add_sections(result: bytearray, program: bytes, shift: int) -> None:
     in_file = max(0, min(len(result) - offset, in_memory))
     names += b".snapshot\0"
     kept.append([len(names) - 10, SHT_PROGBITS, flags, address, offset, in_file, link, info, align, entry])
-    # The rest begins where the file ends, on any byte.
+    # The rest begins where the file ends, without alignment.
     kept.append(
         [name, SHT_NOBITS, flags, address + in_file, offset + in_file, in_memory - in_file, link, info, 1, entry]
     )
@@ -126,7 +126,7 @@ def add_sections(result: bytearray, program: bytes, shift: int) -> None:
 
 
 def leave_out_constructors(program: bytearray) -> None:
-    """Let the dynamic linker run no function before main: those of the shared libraries excepted."""
+    """Keep the dynamic linker from running the program's constructors; those of shared libraries still run."""
     _, _, offset, _, _, size, _, _ = PROGRAM_HEADER.unpack_from(program, segment(program, PT_DYNAMIC))
     for place in range(offset, offset + size, DYNAMIC_ENTRY.size):
         tag, _ = DYNAMIC_ENTRY.unpack_from(program, place)
@@ -135,10 +135,10 @@ def leave_out_constructors(program: bytearray) -> None:
 
 
 def foreign_addresses(data: bytes, maps: str, begin: int) -> list[str]:
-    """Return the words of data that are addresses in mappings of the process that lie behind the program's variables:
-    of its stack, heap and shared libraries, which the next process has elsewhere.
+    """Return the words of data that are addresses in mappings above the program's variables: in the stack, heap and
+    shared libraries, which are elsewhere in the next process.
 
-    maps: as proc_pid_maps(5) has it; begin: the address of data.
+    maps: in the format of proc_pid_maps(5). begin: the address of data.
     """
     end = begin + len(data)
     mappings = []

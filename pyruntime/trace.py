@@ -71,7 +71,7 @@ class Trace:
         return result
 
     def function(self, category: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that does the same and adds an event."""
+        """Return a function that does the same and records an event."""
 
         def timed(*args: Any, **options: Any) -> Any:
             begin = time.time_ns()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..step import Plan, Slots
 
 START = b"s"
-"""What `start` writes to the waiting init."""
+"""The byte that `start` sends to the waiting init."""
 GO = b"G"
 ERROR = b"E"
 CHILD = b"C"

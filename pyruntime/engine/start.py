@@ -26,7 +26,7 @@ def start(state_dir: int, pidfd: int) -> None:
         connection = kernel.unix_connect(state_dir, START_SOCKET)
     except OSError as error:
         if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
-            raise Failure("the container's init is gone; it can't be started") from None
+            raise Failure("the container's init is gone; the container can't be started") from None
         raise
     try:
         try:

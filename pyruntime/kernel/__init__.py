@@ -35,7 +35,7 @@ def flags(names: str) -> int:
 
 
 def errno_name(number: int | None) -> str:
-    """Return "ENOENT" for 2."""
+    """Return the name of an errno, such as "ENOENT" for 2."""
     return _errno.errorcode.get(number or 0, str(number))
 
 

@@ -55,7 +55,7 @@ def is_directory(path: str) -> bool:
     try:
         return posix.stat(path).st_mode & 0o170000 == 0o040000
     except OSError:
-        return True  # gone again
+        return True  # already removed again
 
 
 def make_cgroup_parents(path: str) -> None:

@@ -1,4 +1,4 @@
-"""User namespaces that carry the maps of idmapped mounts. Source: mount_setattr(2) "ID-mapped mounts"."""
+"""User namespaces that hold the maps of idmapped mounts. Source: mount_setattr(2) "ID-mapped mounts"."""
 
 from __future__ import annotations
 

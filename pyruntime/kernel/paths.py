@@ -218,7 +218,7 @@ def file_to_mount_on(root: int, path: str) -> int:
     """Return a descriptor on the file at path, made when missing; raise OSError ENOTDIR for a directory."""
     target = make_file(root, path)
     if posix.fstat(target).st_mode & C["S_IFMT"] == C["S_IFDIR"]:
-        # move_mount(2) would only say EINVAL.
+        # move_mount(2) would only fail with EINVAL.
         posix.close(target)
         raise named(OSError(errno.ENOTDIR, posix.strerror(errno.ENOTDIR)), f'mount(a file, "{path}", a directory)')
     return target

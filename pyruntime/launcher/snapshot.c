@@ -222,7 +222,7 @@ int begin_snapshot(void)
 {
 	if (state.snapshot != NONE || secure_getenv(MAKE_SNAPSHOT) == NULL)
 		return 0;
-	/* Keep the C library from using a heap at low addresses, which could not be told apart from numbers. */
+	/* Keep the C library from using a heap at low addresses, which could not be distinguished from numbers. */
 	char *heap = sbrk(0);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	heap += -(uintptr_t)heap % page;

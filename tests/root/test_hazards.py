@@ -214,7 +214,7 @@ def test_delete_and_start_at_once(runtime: Runtime, bundle: Bundle) -> None:
         reasons = (
             f'container does not exist: "{name}"',
             f'cannot start a container that has stopped: "{name}"',
-            "the container's init is gone; it can't be started",
+            "the container's init is gone; the container can't be started",
             "the container's init died before it could execute the program",
         )
         assert (status, said) in [(0, ""), *((1, f"pyruntime: {reason}\n") for reason in reasons)]

@@ -119,11 +119,11 @@ class TestAgainstAnInit:
         assert recorder.calls == [("poll", [(77, select.POLLIN)], 1000)]
 
     def test_nobody_listens(self, state_dir: int, tmp_path: Path) -> None:
-        with pytest.raises(Failure, match=r"^the container's init is gone; it can't be started$"):
+        with pytest.raises(Failure, match=r"^the container's init is gone; the container can't be started$"):
             start.start(state_dir, -1)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
             gone.bind(str(tmp_path / "start.sock"))
-        with pytest.raises(Failure, match=r"^the container's init is gone; it can't be started$"):
+        with pytest.raises(Failure, match=r"^the container's init is gone; the container can't be started$"):
             start.start(state_dir, -1)
 
     def test_another_error(self, state_dir: int, tmp_path: Path) -> None:

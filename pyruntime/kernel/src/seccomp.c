@@ -1,4 +1,4 @@
-/* Compiling a seccomp profile with libseccomp. A module of its own: only containers with a new profile need it. */
+/* Compiles a seccomp profile with libseccomp. A separate module, because only containers with a new profile need it. */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
 #include <Python.h>

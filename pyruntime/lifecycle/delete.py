@@ -211,7 +211,7 @@ def unmount(path: str, before: int) -> None:
 
 
 def run_poststop(container: Container) -> None:
-    """Run the poststop hooks; no fault of theirs keeps the container from being deleted."""
+    """Run the poststop hooks; no error in them keeps the container from being deleted."""
     if "poststop" not in container.record.get("later_hooks", ("poststop",)):
         return
     try:
@@ -230,7 +230,7 @@ def run_poststop(container: Container) -> None:
         except Exception as error:
             log.warning(str(failure_of(step, error)))
             if step.into:
-                slots[step.into] = -1  # no file for output: keep it for an error instead
+                slots[step.into] = -1  # no output file: the output is kept for an error instead
     for name, fd in slots.items():
         if name != "init_pid" and fd >= 0:
             posix.close(fd)

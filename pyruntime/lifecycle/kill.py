@@ -20,8 +20,8 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     """Signal init, or with everything every process of the container.
 
     If the container is neither created nor running, raise Failure and do nothing (runtime.md "Kill"). But with
-    everything a stopped one is accepted, and processes that outlived its init are signalled. So is SIGKILL without it,
-    if there are such processes. No lock is taken, so that a start or a delete that hangs can't prevent a kill.
+    everything a stopped one is accepted, and processes that outlived its init are signalled; SIGKILL reaches them
+    without it too, if there are any. No lock is taken, so that a start or a delete that hangs can't prevent a kill.
     """
     kill_one(Store(root), container_id, signal, everything=everything)
 

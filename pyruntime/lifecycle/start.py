@@ -75,7 +75,7 @@ def start_container(container: Container) -> None:
 
 
 def start_created(container: Container, pid: int, pidfd: int) -> None:
-    """Start a locked container that is known to be `created`. Raises Failure; if a hook's, the caller destroys it."""
+    """Start a locked container known to be `created`. Raises Failure; after that of a hook the caller destroys it."""
     from ..engine import start as engine_start
 
     if not container.record["has_process"]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def update(root: str, container_id: str, given: Resources) -> None:
     """Apply a resources document (linux.resources): all of it, or nothing. Raises Failure; its pointer, if any, begins
-    with /linux/resources where the value stands in config.json."""
+    with /linux/resources, the place of the values in config.json."""
     check(given)
     with Store(root).open(container_id) as container:
         check_status(container)

@@ -36,16 +36,18 @@ def kill_one(store: Store, container_id: str, number: int, *, everything: bool, 
     """Signal a container, or with everything all its processes. only_alive: ignore one that is not running."""
     with store.open(container_id, lock=False) as container:
         now = status_of(container)
-        if now.status in ALIVE:
-            if everything:
+        try:
+            if now.status in ALIVE:
+                if everything:
+                    send_to_all(container, number)
+                else:
+                    send(container, now, number)
+            elif now.status == "stopped" and (everything or (number == SIGKILL and outlived(container))):
                 send_to_all(container, number)
-            else:
-                send(container, now, number)
+            elif not only_alive:
+                raise Failure(f'cannot kill container "{container.id}": container not running (it is {now.status})')
+        finally:
             now.close()
-        elif now.status == "stopped" and (everything or (number == SIGKILL and outlived(container))):
-            send_to_all(container, number)
-        elif not only_alive:
-            raise Failure(f'cannot kill container "{container.id}": container not running (it is {now.status})')
 
 
 def send(container: Container, now: Status, number: int) -> None:

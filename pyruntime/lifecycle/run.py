@@ -28,24 +28,26 @@ def run(root: str, container_id: str, asked: create.Creation, *, keep: bool = Fa
         ours, slots["console"] = kernel.socketpair()
     signals = foreground.Signals() if asked.foreground else None
     container, launched = create.make(root, request, slots)
-    try:
-        terminal = take_terminal(ours, slots) if own_terminal else None
-        notify = start.listen(container, asked.notify_socket)
-        start.start_created(container, launched.pid, launched.pidfd)
-        if signals is None:
+    with container:
+        try:
+            terminal = take_terminal(ours, slots) if own_terminal else None
+            notify = start.listen(container, asked.notify_socket)
+            start.start_created(container, launched.pid, launched.pidfd)
+            if signals is None:
+                launched.close()
+                start.wait_ready(container, notify)
+                return 0
+            container.unlock()
+            status = foreground.wait(launched.pid, launched.pidfd, signals, terminal, notify)
+            signals.restore()
+        except BaseException as error:
+            launched.kill()
+            clean_up(container, error)
+            raise
+        finally:
             launched.close()
-            start.wait_ready(container, notify)
-            container.close()
-            return 0
-        container.unlock()
-        status = foreground.wait(launched.pid, launched.pidfd, signals, terminal, notify)
-        signals.restore()
-    except BaseException as error:
-        launched.kill()
-        clean_up(container, error)
-        raise
-    if not keep:
-        container.lock()
-        if not container.gone():
-            destroy(container)
+        if not keep:
+            container.lock()
+            if not container.gone():
+                destroy(container)
     return status

@@ -58,12 +58,9 @@ def start_container(container: Container) -> None:
     from ..container.status import status_of
 
     now = status_of(container)
-    if now.status != "created":
-        kills = cgroup.of(container.record).oom_kills()
-        hint = f"memory.events counts {kills} killed for lack of memory" if now.status == "stopped" and kills else None
-        what = REFUSED.get(now.status, f"a container in the {now.status} state")
-        raise Failure(f'cannot start {what}: "{container.id}"', hint=hint)
     try:
+        if now.status != "created":
+            raise refusal(container, now.status)
         start_created(container, now.pid, now.pidfd)
     except Failure as failure:
         if (failure.pointer or "").startswith("/hooks/"):
@@ -72,6 +69,16 @@ def start_container(container: Container) -> None:
             now.close()
             clean_up(container, failure)
         raise
+    finally:
+        now.close()
+
+
+def refusal(container: Container, status: str) -> Failure:
+    """Return the failure of a start of a container that is not `created`."""
+    kills = cgroup.of(container.record).oom_kills()
+    hint = f"memory.events counts {kills} killed for lack of memory" if status == "stopped" and kills else None
+    what = REFUSED.get(status, f"a container in the {status} state")
+    return Failure(f'cannot start {what}: "{container.id}"', hint=hint)
 
 
 def start_created(container: Container, pid: int, pidfd: int) -> None:

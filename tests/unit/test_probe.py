@@ -32,9 +32,10 @@ class TestNamespaces:
         found = probe.HostNamespaces()
         config = listing(("network", str(link)), ("ipc", "/x"), ("uts", "/x"), ("mount", ""), ("pid", "/none"))
         assert found.look(config) == {"network", "ipc"}
-        assert (found.own, found.protected) == ({"network"}, {"network", "ipc"})
+        assert found.own == {"network"} and found.protected == {"network", "ipc"}
         sorted_out = probe.namespaces(config, found)
-        assert (sorted_out.new, sorted_out.shared, sorted_out.host) == ({"mount"}, {"network"}, {"network", "ipc"})
+        assert sorted_out.new == {"mount"} and sorted_out.shared == {"network"}
+        assert sorted_out.host == {"network", "ipc"}
         assert sorted_out.joined == {"ipc": "/x", "uts": "/x", "pid": "/none"}
 
     def test_without_a_look(self) -> None:

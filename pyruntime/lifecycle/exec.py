@@ -96,36 +96,46 @@ def exec_(root: str, container_id: str, asked: Execution) -> int:
     Raises Failure, with NOT_STARTED as its exit status, when the process could not be started.
     """
     protection.check("exec", NOT_STARTED)
-    signals = None
     try:
-        container = Store(root).open(container_id, lock=False)
-        now = status_of(container)
-        check_status(container, now, asked)
-        config = own_namespaces(container)
-        program = read_process(asked, config)
-        for warning in spec.validate_process(program):
-            log.warning(warning)
-        own_terminal = check_terminal(asked, program)
-        slots: Slots = {"target": now.pidfd}
-        ours = -1
-        if own_terminal:
-            ours, slots["console"] = kernel.socketpair()
-        if asked.foreground:
-            signals = foreground.Signals()
-        launched = add_process(asked, container, config, program, now, slots)
-        terminal = take_terminal(ours, slots) if own_terminal else None
-        write_results(asked, launched)
+        with Store(root).open(container_id, lock=False) as container:
+            now = status_of(container)
+            try:
+                launched, signals, terminal = begin(asked, container, now)
+            finally:
+                now.close()
     except Failure as failure:
         raise about_exec(failure) from None
     except OSError as error:
         raise Failure("exec failed", error, status=NOT_STARTED) from None
-    container.close()
-    if signals is None:
+    try:
+        if signals is None:
+            return 0
+        status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
+        signals.restore()
+        return status
+    finally:
         launched.close()
-        return 0
-    status = foreground.wait(launched.pid, launched.pidfd, signals, terminal)
-    signals.restore()
-    return status
+
+
+def begin(
+    asked: Execution, container: Container, now: Status
+) -> tuple[launch.Launched, foreground.Signals | None, foreground.Terminal | None]:
+    """Start the process; return it, and in the foreground the caller's signals and the terminal to relay, if any."""
+    check_status(container, now, asked)
+    config = own_namespaces(container)
+    program = read_process(asked, config)
+    for warning in spec.validate_process(program):
+        log.warning(warning)
+    own_terminal = check_terminal(asked, program)
+    slots: Slots = {"target": now.pidfd}
+    ours = -1
+    if own_terminal:
+        ours, slots["console"] = kernel.socketpair()
+    signals = foreground.Signals() if asked.foreground else None
+    launched = add_process(asked, container, config, program, now, slots)
+    terminal = take_terminal(ours, slots) if own_terminal else None
+    write_results(asked, launched)
+    return launched, signals, terminal
 
 
 def about_exec(failure: Failure) -> Failure:

@@ -13,172 +13,15 @@ from pyruntime.plan import (
     extensions,
     hooks,
     masked_paths,
-    mount_options,
     mounts,
     namespaces,
     resources,
     rootfs,
     seccomp,
-    systemd,
     unit_properties,
     unsupported,
     update,
 )
-
-# mount_setattr(2), and config.md "Linux mount options": option -> attributes to set, attributes to clear.
-ATTRIBUTES = {
-    "ro": ("MOUNT_ATTR_RDONLY", ""),
-    "rw": ("", "MOUNT_ATTR_RDONLY"),
-    "nosuid": ("MOUNT_ATTR_NOSUID", ""),
-    "suid": ("", "MOUNT_ATTR_NOSUID"),
-    "nodev": ("MOUNT_ATTR_NODEV", ""),
-    "dev": ("", "MOUNT_ATTR_NODEV"),
-    "noexec": ("MOUNT_ATTR_NOEXEC", ""),
-    "exec": ("", "MOUNT_ATTR_NOEXEC"),
-    "nodiratime": ("MOUNT_ATTR_NODIRATIME", ""),
-    "diratime": ("", "MOUNT_ATTR_NODIRATIME"),
-    "nosymfollow": ("MOUNT_ATTR_NOSYMFOLLOW", ""),
-    "symfollow": ("", "MOUNT_ATTR_NOSYMFOLLOW"),
-    "relatime": ("", "MOUNT_ATTR__ATIME"),
-    "norelatime": ("", ""),
-    "noatime": ("MOUNT_ATTR_NOATIME", "MOUNT_ATTR__ATIME"),
-    "atime": ("", "MOUNT_ATTR__ATIME"),
-    "strictatime": ("MOUNT_ATTR_STRICTATIME", "MOUNT_ATTR__ATIME"),
-    "nostrictatime": ("", "MOUNT_ATTR__ATIME"),
-}
-MODES = {
-    "relatime": {"MOUNT_ATTR_RELATIME": True},
-    "norelatime": {"MOUNT_ATTR_RELATIME": False},
-    "noatime": {"MOUNT_ATTR_NOATIME": True},
-    "atime": {"MOUNT_ATTR_NOATIME": False},
-    "strictatime": {"MOUNT_ATTR_STRICTATIME": True},
-    "nostrictatime": {"MOUNT_ATTR_STRICTATIME": False},
-}
-
-
-@pytest.mark.parametrize("option", ATTRIBUTES)
-def test_attributes_of_a_mount(option: str) -> None:
-    plain, recursive = mount_options.parse([option]), mount_options.parse([f"r{option}"])
-    assert (plain.attributes.set, plain.attributes.clear) == ATTRIBUTES[option]
-    assert (recursive.recursive_attributes.set, recursive.recursive_attributes.clear) == ATTRIBUTES[option]
-    assert plain.attributes.modes == recursive.recursive_attributes.modes == MODES.get(option, {})
-    assert not plain.recursive_attributes and not recursive.attributes
-    assert not plain.data and not recursive.data
-    assert {option, f"r{option}"} <= {*mount_options.OPTIONS}
-
-
-# mount(8), "Filesystem-independent mount options": option -> the word for fsconfig(2), and the option that undoes it.
-FLAGS = {
-    "ro": ("ro", "rw"),
-    "sync": ("sync", "async"),
-    "dirsync": ("dirsync", None),
-    "lazytime": ("lazytime", "nolazytime"),
-    "rsync": ("sync", "rasync"),
-    "rdirsync": ("dirsync", None),
-}
-
-
-@pytest.mark.parametrize("option", FLAGS)
-def test_flags_of_a_file_system(option: str) -> None:
-    flag, opposite = FLAGS[option]
-    assert mount_options.parse([option]).flags == [flag]
-    assert not mount_options.parse([option]).data
-    if opposite:
-        assert mount_options.parse([option, opposite]).flags == []
-        assert mount_options.parse([opposite, option]).flags == [flag]
-        assert not mount_options.parse([opposite]).data
-
-
-# fs_parser.c has no such words: path_mount() drops MS_SILENT, and mandatory locks are gone since Linux 5.15.
-@pytest.mark.parametrize(
-    "option", ["mand", "nomand", "rmand", "rnomand", "silent", "loud", "iversion", "noiversion"]
-)  # fmt: skip
-def test_flags_without_effect(option: str) -> None:
-    parsed = mount_options.parse([option])
-    assert (parsed.flags, parsed.data) == ([], [])
-    assert option in mount_options.OPTIONS
-
-
-def test_pairs_of_flags_without_effect() -> None:
-    assert {name: mount_options.SUPERBLOCK[name] for name in ("mand", "nomand", "silent", "loud")} == {
-        "mand": ("mand", True), "nomand": ("mand", False), "silent": ("silent", True), "loud": ("silent", False),
-    }  # fmt: skip
-    assert mount_options.SUPERBLOCK["iversion"] == ("iversion", True)
-    assert mount_options.SUPERBLOCK["noiversion"] == ("iversion", False)
-
-
-# mount_namespaces(7), "Shared subtrees".
-PROPAGATION = {
-    "private": ("MS_PRIVATE", False), "rprivate": ("MS_PRIVATE", True),
-    "shared": ("MS_SHARED", False), "rshared": ("MS_SHARED", True),
-    "slave": ("MS_SLAVE", False), "rslave": ("MS_SLAVE", True),
-    "unbindable": ("MS_UNBINDABLE", False), "runbindable": ("MS_UNBINDABLE", True),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("option", PROPAGATION)
-def test_propagation(option: str) -> None:
-    parsed = mount_options.parse([option])
-    assert (parsed.propagation, parsed.data) == ([PROPAGATION[option]], [])
-    assert option in mount_options.OPTIONS
-
-
-@pytest.mark.parametrize("option", ["defaults", "_netdev", "nofail", "auto", "noauto", "user", "nouser", ""])
-def test_words_of_fstab_are_not_data(option: str) -> None:
-    parsed = mount_options.parse([option])
-    assert (parsed.data, parsed.flags, bool(parsed.attributes)) == ([], [], False)
-
-
-@pytest.mark.parametrize("option", ["tmpcopyup", "idmap", "ridmap", "remount", "copy-symlink", "src-nofollow"])
-def test_extensions(option: str) -> None:
-    parsed, nothing = mount_options.parse([option]), mount_options.parse([])
-    changed = [name for name in mount_options.MountOptions.__slots__ if getattr(parsed, name) is True]
-    assert changed == [option.replace("-", "_")]
-    assert not [name for name in mount_options.MountOptions.__slots__ if getattr(nothing, name) is True]
-    assert option in mount_options.OPTIONS
-
-
-def test_dest_nofollow() -> None:
-    assert mount_options.parse(["dest-nofollow"]).dest_nofollow is True
-    assert mount_options.LINKS == {
-        "copy-symlink": "copy_symlink", "src-nofollow": "src_nofollow", "dest-nofollow": "dest_nofollow",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("key", ["context", "fscontext", "defcontext", "rootcontext"])
-def test_labels_lose_their_quotes(key: str) -> None:
-    assert mount_options.unquoted(key, '"s0:c1,c2"') == "s0:c1,c2"
-    assert mount_options.unquoted(key, '""') == ""
-    assert mount_options.unquoted(key, '"') == '"'
-    assert mount_options.unquoted(key, '"open') == '"open'
-    assert mount_options.unquoted(key, 'close"') == 'close"'
-    assert mount_options.unquoted(key, "s0") == "s0"
-
-
-def test_a_devpts_drops_newinstance_and_others_keep_it() -> None:
-    for kind, count in (("devpts", 0), ("tmpfs", 1)):
-        config = {"mounts": [{"destination": "/x", "type": kind, "options": ["newinstance"]}]}
-        inputs = plans.inputs_for(config)
-        found = mounts.mount_steps(mounts.parse(config, inputs.host, inputs.place), config, inputs.host, inputs.wishes)
-        assert len([step for step in found if step.call == "fsconfig" and "newinstance" in step.args]) == count
-
-
-# What a bind mount with some attributes does not inherit from its source, and what it does: mount_setattr(2).
-ALL_BUT_DIRATIME = "MOUNT_ATTR_RDONLY MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOEXEC MOUNT_ATTR_NOSYMFOLLOW"
-OTHERS = [
-    ([], ""),
-    (["ro"], "MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOEXEC MOUNT_ATTR_NOSYMFOLLOW"),
-    (["exec"], "MOUNT_ATTR_RDONLY MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOSYMFOLLOW"),
-    (["noatime"], f"{ALL_BUT_DIRATIME} MOUNT_ATTR_NODIRATIME"),
-    (["nodiratime"], f"{ALL_BUT_DIRATIME} MOUNT_ATTR__ATIME"),
-    (["diratime"], ALL_BUT_DIRATIME),
-    (["nodiratime", "noatime"], ALL_BUT_DIRATIME),
-]
-
-
-@pytest.mark.parametrize("options, others", OTHERS, ids=str)
-def test_other_attributes_of_a_bind_mount(options: list[str], others: str) -> None:
-    assert {*mount_options.parse(options).attributes.others.split("|")} == {*(others.split() or [""])}
 
 
 def test_flags_of_namespaces() -> None:
@@ -472,104 +315,6 @@ def test_devices_allowed_for_every_container() -> None:
     assert device_filter.allowed([{"allow": True}, {"allow": False}]) == nothing
 
 
-def test_properties_that_annotations_may_set() -> None:
-    """systemd.unit(5), systemd.kill(5), systemd.scope(5): descriptions, and how the unit is stopped."""
-    assert {*systemd.ANNOTATED} == {
-        "After", "Before", "CollectMode", "DefaultDependencies", "Description", "Documentation", "FinalKillSignal",
-        "KillSignal", "OOMPolicy", "SendSIGHUP", "SendSIGKILL", "RuntimeMaxUSec", "RuntimeRandomizedExtraUSec",
-        "TimeoutStopUSec",
-    }  # fmt: skip
-
-
-# systemd.resource-control(5) and org.freedesktop.systemd1(5): file, text -> property, type and value.
-NO_LIMIT = 2**64 - 1
-PROPERTIES: list[tuple[str, str, Any]] = [
-    ("memory.max", "4096", [("MemoryMax", "t", 4096)]),
-    ("memory.max", "max", [("MemoryMax", "t", NO_LIMIT)]),
-    ("memory.max", "1k", [("MemoryMax", "t", 1024)]),
-    ("memory.max", "2M", [("MemoryMax", "t", 2 << 20)]),
-    ("memory.max", "3g", [("MemoryMax", "t", 3 << 30)]),
-    ("memory.max", "1T", [("MemoryMax", "t", 1 << 40)]),
-    ("memory.max", str(2**64 - 2), [("MemoryMax", "t", 2**64 - 2)]),
-    ("memory.high", "1", [("MemoryHigh", "t", 1)]),
-    ("memory.low", "1", [("MemoryLow", "t", 1)]),
-    ("memory.min", "1", [("MemoryMin", "t", 1)]),
-    ("memory.swap.max", "1", [("MemorySwapMax", "t", 1)]),
-    ("memory.oom.group", "1", [("OOMPolicy", "s", "kill")]),
-    ("memory.oom.group", "0", [("OOMPolicy", "s", "continue")]),
-    ("cpu.weight", "7", [("CPUWeight", "t", 7)]),
-    ("cpu.idle", "1", [("CPUWeight", "t", 0)]),
-    ("cpu.idle", "0", [("CPUWeight", "t", NO_LIMIT)]),
-    ("cpu.max", "50000 100000", [("CPUQuotaPeriodUSec", "t", 100000), ("CPUQuotaPerSecUSec", "t", 500000)]),
-    ("cpu.max", "50000", [("CPUQuotaPeriodUSec", "t", 100000), ("CPUQuotaPerSecUSec", "t", 500000)]),
-    ("cpu.max", "max 50000", [("CPUQuotaPeriodUSec", "t", 50000), ("CPUQuotaPerSecUSec", "t", NO_LIMIT)]),
-    ("cpu.max", "50001 100000", [("CPUQuotaPeriodUSec", "t", 100000), ("CPUQuotaPerSecUSec", "t", 510000)]),
-    ("cpuset.cpus", "0-2,9", [("AllowedCPUs", "ay", b"\x07\x02")]),
-    ("cpuset.cpus", "7", [("AllowedCPUs", "ay", b"\x80")]),
-    ("cpuset.cpus", "8,,", [("AllowedCPUs", "ay", b"\x00\x01")]),
-    ("cpuset.mems", "1", [("AllowedMemoryNodes", "ay", b"\x02")]),
-    ("pids.max", "5", [("TasksMax", "t", 5)]),
-    ("pids.max", "0", [("TasksMax", "t", 1)]),
-    ("io.weight", "default 100", [("IOWeight", "t", 100)]),
-    ("io.weight", "100", [("IOWeight", "t", 100)]),
-    ("io.weight", "8:16 100", [("IODeviceWeight", "a(st)", [("/dev/block/8:16", 100)])]),
-    ("io.max", "8:0 rbps=1 wbps=2 riops=3 wiops=max", [
-        ("IOReadBandwidthMax", "a(st)", [("/dev/block/8:0", 1)]),
-        ("IOWriteBandwidthMax", "a(st)", [("/dev/block/8:0", 2)]),
-        ("IOReadIOPSMax", "a(st)", [("/dev/block/8:0", 3)]),
-        ("IOWriteIOPSMax", "a(st)", [("/dev/block/8:0", NO_LIMIT)]),
-    ]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name, text, expected", PROPERTIES, ids=str)
-def test_properties_of_units(name: str, text: str, expected: Any) -> None:
-    found = unit_properties.of_writes([resources.Write("/p", name, f" {text}\n")])
-    assert [(each.name, each.signature, each.value) for each in found] == expected
-    assert all(each.derived and each.pointer == "/p" for each in found)
-
-
-@pytest.mark.parametrize(
-    "name, text",
-    [
-        ("memory.max", str(2**64 - 1)), ("memory.max", str(2**54) + "k"), ("memory.max", "1x"), ("memory.max", ""),
-        ("memory.max", "-1"), ("memory.max", "\u0661"), ("cpu.max", "1 0"), ("cpu.max", "1 2 3"), ("cpu.max", ""),
-        ("cpuset.cpus", "3-1"), ("cpuset.cpus", "65536"), ("cpuset.cpus", ""), ("cpuset.cpus", "1-"),
-        ("io.weight", ""), ("io.weight", "8 100"), ("misc.max", "1"),
-    ],
-)  # fmt: skip
-def test_texts_that_are_no_property(name: str, text: str) -> None:
-    assert unit_properties.of_writes([resources.Write("/p", name, text)]) == []
-
-
-# org.freedesktop.systemd1(5): what a property is that nobody has set.
-DEFAULTS: dict[str, Any] = {
-    "MemoryMax": NO_LIMIT, "MemoryHigh": NO_LIMIT, "MemoryLow": 0, "MemoryMin": 0, "MemorySwapMax": NO_LIMIT,
-    "CPUWeight": NO_LIMIT, "CPUQuotaPeriodUSec": NO_LIMIT, "CPUQuotaPerSecUSec": NO_LIMIT, "AllowedCPUs": b"",
-    "AllowedMemoryNodes": b"", "TasksMax": NO_LIMIT, "IOWeight": NO_LIMIT, "IODeviceWeight": [],
-    "IOReadBandwidthMax": [], "IOWriteBandwidthMax": [], "IOReadIOPSMax": [], "IOWriteIOPSMax": [],
-    "OOMPolicy": "continue",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", DEFAULTS)
-def test_defaults_of_properties(name: str) -> None:
-    prop = unit_properties.Property(name, "x", 1, derived=True)
-    (undo,) = unit_properties.before_update([prop, unit_properties.Property("Slice", "s", "x")], [])
-    assert (undo.name, undo.signature, undo.value, undo.derived) == (name, "x", DEFAULTS[name], True)
-
-
-REPRS = [(NO_LIMIT, "N=infinity"), (b"\x01\x02", "N=0x0201"), (True, "N=yes"), (False, "N=no"), (5, "N=5")]
-
-
-@pytest.mark.parametrize("value, text", REPRS, ids=str)
-def test_properties_as_text(value: Any, text: str) -> None:
-    one = unit_properties.Property("N", "t", value)
-    assert repr(one) == text
-    assert repr(unit_properties.Properties([one, one])) == f"{{{text}, {text}}}"
-    assert (one.pointer, one.derived) == ("", False)
-
-
 def test_files_with_a_line_for_each_device() -> None:
     """cgroup-v2.rst: the text that removes such a line."""
     assert update.KEYED == {
@@ -580,11 +325,11 @@ def test_files_with_a_line_for_each_device() -> None:
         "weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
         "throttleWriteIOPSDevice",
     }  # fmt: skip
-    assert update.READ_TOO == {
+    assert {
         "cpu": {"cpu.max.burst", "cpu.weight", "cpu.idle"},
         "cpuset": {"cpuset.cpus.effective", "cpuset.mems.effective"},
         "memory": {"memory.current", "memory.swap.current"},
-    }
+    } == update.READ_TOO
 
 
 RULES = [{"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}]

@@ -147,6 +147,18 @@ class TestOwnership:
         (path, name, more) = asked[0]
         assert (path, more) == ("/proc/self/fd/7/a", {"follow_symlinks": False}) and b"pyruntime" in os.fsencode(name)
 
+    def test_a_directory_that_is_no_cgroup(self, tmp_path: Path) -> None:
+        fd = os.open(tmp_path, os.O_RDONLY)
+        try:
+            assert ownership.is_of(fd, {"cgroup_id": tmp_path.stat().st_ino}) is False
+        finally:
+            os.close(fd)
+
+    def test_a_kernel_without_an_overflow_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for text in ("", "x"):
+            monkeypatch.setattr(root, "read", lambda path, text=text: text)
+            assert root.is_unmapped(65534) is False
+
 
 class TestRecordFiles:
     def test_what_a_killed_command_has_left(self, tmp_path: Path) -> None:
@@ -259,6 +271,19 @@ class TestSystemd:
     def test_the_longest_name_of_a_property(self) -> None:
         given = [Property("Zed", "s", "x", "/z"), Property("Alphabet", "s", "x", "/a"), Property("Y", "s", "x", "/y")]
         assert client.named_property(CallFailed("x", "Zed Alphabet Y"), given) == given[1]
+
+    def test_what_a_manager_answers(self) -> None:
+        class Bus:
+            def call(self, *_: object) -> None:
+                raise CallFailed("org.freedesktop.systemd1.NoSuchUnit", "no")
+
+            def close(self) -> None:
+                pass
+
+        bus: Any = Bus()
+        made = client.Manager(bus, bus=False)
+        with made as same:
+            assert same is made and made.knows("u") is False
 
     def test_an_orphan_with_processes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client, "VANISH_SECONDS", 0)

@@ -192,7 +192,7 @@ class TestMake:
         with world.store.open("c") as container:
             assert container.config() == CONFIG
             assert launched.given["keyring_name"] == container.record["keyring"]
-            assert "oom_kills" not in container.record
+            assert "oom_kills" not in launched.given["container"].record, "a new cgroup has none"
         assert launched.given["state_dir"] >= 0 and launched.given["container"].dirfd == -1, "closed by now"
         assert launched.closed and "w" in warnings
 

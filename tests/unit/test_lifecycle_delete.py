@@ -166,9 +166,10 @@ class TestProcesses:
             delete.end_processes(container)
         assert killed == ["c"]
 
-    def test_an_ancestor_is_never_killed(self, world: World) -> None:
+    def test_an_ancestor_is_never_killed(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         with world.make() as container:
             container.save_created(os.getpid())
+            monkeypatch.setattr(delete, "kernel", Recorder(kernel, pidfd_send_signal=lambda *_: pytest.fail("killed")))
             with pytest.raises(Failure) as raised:
                 delete.end_processes(container)
         said = f'container "c": its record names process {os.getpid()}, an ancestor of this command'

@@ -53,7 +53,7 @@ class Watched:
     def poll(self, watched: list[tuple[int, int]], timeout: int) -> list[tuple[int, int]]:
         names = {1000: "init", 1001: "reader", self.stream.cgroup_events: "cgroup", self.stream.memory_events: "memory"}
         self.waits.append((sorted(f"{names[fd]}:{mask}" for fd, mask in watched), timeout))
-        answer = self.answers.pop(0)
+        answer: Any = self.answers.pop(0)
         if callable(answer):
             answer = answer()
         numbers = {name: fd for fd, name in names.items()}

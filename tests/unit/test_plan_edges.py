@@ -401,3 +401,11 @@ def test_wildcards(number: int | None, wanted: int | None) -> None:
 def test_flags_of_filters() -> None:
     assert repr(seccomp.flags_of({"flags": ["A", "B"]})) == "A|B"
     assert repr(seccomp.flags_of({})) == repr(Flags(""))
+
+
+@pytest.mark.parametrize("limit, order", [(999, ["swap", "max"]), (1000, ["max", "swap"]), (1001, ["max", "swap"])])
+def test_what_stays_is_written_like_what_is_raised(limit: int, order: list[str]) -> None:
+    files: dict[str, str | None] = {"memory.max": "1000\n", "memory.swap.max": "1000\n"}
+    writes = [resources.Write("/p", "memory.swap.max", "900"), resources.Write("/p", "memory.max", str(limit))]
+    found = [write.name.split(".")[-2:] for write in update.in_memory_order(writes, files)]
+    assert [parts[0] if parts[0] == "swap" else "max" for parts in found] == order

@@ -93,6 +93,14 @@ class TestCgroup:
         cgroup.Cgroup(str(tmp_path)).walk(leave=lambda parent, name: left.append(name))
         assert left == ["a"]
 
+    @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
+    def test_children_of_one_that_goes_meanwhile(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        def scandir(fd: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("posix.scandir", scandir)
+        assert cgroup.children_of(7) == []
+
     def test_what_is_answered(self, tmp_path: Path) -> None:
         (tmp_path / "a/b").mkdir(parents=True)
         assert cgroup.remove_directory(str(tmp_path / "a")) is False

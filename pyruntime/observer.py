@@ -1,4 +1,4 @@
-"""Where somebody may watch a command at work. Nobody does unless `--trace` was given, and then only a check is paid."""
+"""Lets an observer see the steps and phases of a command. Without one, as without `--trace`, each costs one check."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ if TYPE_CHECKING:
         """Sees the steps of a plan on both sides, and the phases of a command on the host."""
 
         def begin(self, step: Step) -> int:
-            """A step begins; what is returned is handed to end()."""
+            """Record that a step begins; return what end() is to be given."""
+            ...
 
         def end(self, record: int) -> None:
-            """The step has come back, or failed."""
+            """Record that the step has returned or failed."""
+            ...
 
         def phase(self, name: str, function: Callable[[], Any]) -> Any:
             """Call the function and return its result."""
+            ...
 
 
 current: Observer | None = None
-"""Who watches."""
+"""The observer, if there is one."""
 
 
 def begin(step: Step) -> int:

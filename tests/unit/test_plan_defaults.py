@@ -140,3 +140,38 @@ def test_umask(mask: int, wanted: int) -> None:
     assert (step.pointer, step.args[0].value) == ("/process/user/umask", wanted)
     (step,) = process.umask_steps({}, Slot("umask"))
     assert (step.pointer, repr(step.args[0]), step.side) == ("", "<umask>", INIT)
+
+
+@pytest.mark.parametrize("args", [{}, {"args": None}, {"args": []}], ids=str)
+def test_a_process_without_arguments_executes_nothing(args: dict[str, Any]) -> None:
+    config: dict[str, Any] = {"ociVersion": "1.3.0", "process": {"cwd": "/", **args}}
+    inputs = plans.inputs_for(config)
+    for plan, last in (
+        (inputs.create(config), "await_start"),
+        (inputs.exec({"cwd": "/", **args}, config), "set_pdeathsig"),
+    ):
+        calls = [step.call for step in plan]
+        assert calls[-1] == last
+        assert not {"find_program", "find_program_early", "exec_program", "close_range"} & {*calls}
+
+
+DEVS: list[tuple[dict[str, Any], bool]] = [
+    ({"type": "tmpfs"}, True),
+    ({"type": "tmpfs", "destination": "dev/"}, True),
+    ({"type": "tmpfs", "destination": "/dev/shm"}, False),
+    ({"type": "tmpfs", "options": ["remount"]}, False),
+    ({"type": "tmpfs", "options": ["rbind"]}, False),
+    ({"type": "bind"}, False),
+    ({"type": "cgroup2"}, False),
+    ({"type": "cgroup"}, False),
+]
+
+
+@pytest.mark.parametrize("mount, new", DEVS, ids=str)
+def test_mounts_that_may_be_the_containers_own_dev(mount: dict[str, Any], new: bool) -> None:
+    config: dict[str, Any] = {
+        "linux": {"namespaces": [{"type": "cgroup"}]},
+        "mounts": [{"destination": "/dev", "source": "s", **mount}],
+    }
+    parsed = mounts_of.parse(config, plans.host_for(config), plans.place_for())
+    assert [*map(repr, mounts_of.new_devs(parsed))] == (["<new_mount0>"] if new else [])

@@ -259,11 +259,16 @@ def changes_of(request: Request, place: Place, files: Files) -> list[Change]:
     writes = [found for found in (settled(write, files) for write in request.writes) if found is not None]
     memory = [write for write in writes if write.name.startswith("memory.")]
     others = [write for write in writes if write not in memory]
-    return [
+    changes = [
         *(change_of(write, place, files) for write in in_cpu_order(others, files)),
         *device_changes(request.wanted),
         *(change_of(write, place, files) for write in in_memory_order(memory, files)),
     ]
+    if (files.get("cpu.idle") or "0").strip() == "1" and (request.wanted.get("cpu") or {}).get("idle") != 0:
+        for change in changes:
+            if change.step.args[1:2] == ("cpu.weight",):
+                change.step.hint = "the container is idle: its shares count only after an update with idle 0"
+    return changes
 
 
 def settled(write: Write, files: Files) -> Write | None:
@@ -345,8 +350,6 @@ def number(text: str | None) -> float:
 
 def change_of(write: Write, place: Place, files: Files) -> Change:
     step = write.step(place.path)
-    if write.name == "cpu.weight" and (files.get("cpu.idle") or "0").strip() == "1":
-        step.hint = "the container is idle: its shares count only after an update with idle 0"
     undo = before(write.name, write.text, files.get(write.name))
     if write.name == "cpu.idle":
         # The kernel forgets the weight of an idle cgroup.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyruntime import cli, kernel
-from pyruntime.options import Options
+from pyruntime.options import COMMANDS, FLAG, GLOBAL, MANY, NUMBER, SWITCH, VALUE, Options
 
 
 @pytest.fixture
@@ -65,3 +65,17 @@ def test_trace(state: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> No
     assert state(None, "state", "--trace=/t", "x") == 8
     assert traced == [("/t", "state")]
     assert state(None) == 7 and len(traced) == 1
+
+
+def test_every_option_has_the_type_that_its_kind_gives_it() -> None:
+    kinds = {FLAG: "bool", SWITCH: "bool | None", VALUE: "str | None", NUMBER: "int | None", MANY: "list[str]"}
+    asked: dict[str, set[str]] = {}
+    for table in (GLOBAL, *(command.options for command in COMMANDS.values())):
+        for name, (kind, _, _) in table.items():
+            asked.setdefault(name.replace("-", "_"), set()).update(kinds[kind].split(" | "))
+    asked["root"] = {"str"}  # settle() fills it in
+    found = {name: set(text.split(" | ")) for name, text in Options.__annotations__.items()}
+    assert {name: found.pop(name) for name in ("command", "args", "given_fds")} == {
+        "command": {"str"}, "args": {"list[str]"}, "given_fds": {"int"},
+    }  # fmt: skip
+    assert found == asked

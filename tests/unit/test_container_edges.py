@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyruntime import kernel
+from pyruntime import files, kernel
 from pyruntime.container import cgroup, ownership, root, stats, status
 from pyruntime.container import record as records
 from pyruntime.container import store as stores
@@ -164,7 +164,7 @@ class TestOwnership:
 
     def test_a_kernel_without_an_overflow_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for text in ("", "x"):
-            monkeypatch.setattr(root, "read", lambda path, text=text: text)
+            monkeypatch.setattr(files, "read_head", lambda path, text=text: text.encode())
             assert root.is_unmapped(65534) is False
 
 
@@ -222,7 +222,7 @@ class TestStatus:
     def test_a_short_line_of_passwd(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "passwd").write_text("a:x\nthree:x:4000\n")
         real = os.open
-        monkeypatch.setattr("posix.open", lambda path, flags: real(tmp_path / "passwd", flags))
+        monkeypatch.setattr("posix.open", lambda path, flags, **_: real(tmp_path / "passwd", flags))
         assert status.owner_name(4000) == "three"
 
 

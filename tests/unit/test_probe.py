@@ -211,7 +211,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
     def test_other_reasons(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise OSError(number, "full")
 
         monkeypatch.setattr(posix, "open", fail)

@@ -150,8 +150,13 @@ class Started:
         )
 
     def end(self, seconds: float = SECONDS) -> tuple[int, str]:
-        """Wait for it; return exit status and standard error."""
-        status = self.process.wait(seconds)
+        """Wait for it; return exit status and standard error. A command that does not end is killed, and fails."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"no end after {seconds} s: {self.process.args}") from None
         with self.errors as file:
             file.seek(0)
             return status, file.read().decode()

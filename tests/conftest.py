@@ -12,6 +12,7 @@ in surroundings of their own (support.session), and what they leave behind fails
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) ignores it, and so would all that tests start
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning} (set by the folder)")
     config.addinivalue_line("markers", "systemd: needs systemd as pid 1 of the emulated machine")

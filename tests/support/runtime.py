@@ -156,7 +156,7 @@ class Started:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"no end after {seconds} s: {self.process.args}") from None
+            raise AssertionError(f"no end after {seconds} s: {self.process.args!r}") from None
         with self.errors as file:
             file.seek(0)
             return status, file.read().decode()

@@ -71,6 +71,7 @@ def failure_of(step: Step, error: BaseException, position: int | None = None) ->
     if isinstance(error, Failure):
         if error.pointer is None:
             error.pointer = step.pointer or None
+        error.hint = error.hint or step.hint
         error.call = step.call
         return error
     if isinstance(error, OSError):
@@ -98,7 +99,7 @@ def send_error(fd: int, position: int, step: Step, error: BaseException) -> None
     failure = failure_of(step, error, position)
     kind, inner = (OF_CALL, failure.inner) if isinstance(failure, StepFailure) else (OF_WORDS, "")
     numbers = (str(position), kind, str(failure.errno or 0), str(failure.status), step.call)
-    texts = (failure.pointer or "", failure.hint or step.hint or "", inner, failure.reason)
+    texts = (failure.pointer or "", failure.hint or "", inner, failure.reason)
     message = SEPARATOR.join((*numbers, *(shortened(one_line(field)) for field in texts)))
     try:
         kernel.send_message(fd, ERROR + encode(message))

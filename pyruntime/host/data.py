@@ -46,7 +46,7 @@ class Namespaces:
     has_user: whether the container is in a user namespace, new or joined.
     """
 
-    __slots__ = ("has_user", "host", "joined", "new", "shared")
+    __slots__ = ("host", "joined", "new", "shared")
 
     def __init__(
         self,
@@ -59,7 +59,10 @@ class Namespaces:
         self.joined = joined
         self.shared = shared
         self.host = host
-        self.has_user = "user" in new or "user" in joined
+
+    @property
+    def has_user(self) -> bool:
+        return "user" in self.new or "user" in self.joined
 
 
 class Place:

@@ -24,8 +24,8 @@ UNREADABLE = (
 CGROUP_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 """Where cgroup2 is mounted: on unified hosts, and on hosts that keep version 1 beside it."""
 BLOCK_DEVICES = "/sys/dev/block"
-ALL_CAPABILITIES = (1 << 41) - 1, 40
-"""The bounding set and the last capability to assume when procfs is not available."""
+STATUS = "/proc/self/status"
+LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 
 
 class HostNamespaces:
@@ -144,14 +144,15 @@ def is_below(root: str, path: str) -> bool:
 
 
 def capabilities() -> tuple[int, int]:
-    """Return the capabilities that this process may grant, as a bit mask, and the highest one that exists."""
-    bounding, last = ALL_CAPABILITIES
-    for line in read_text("/proc/self/status").split("\n"):
-        if line.startswith("CapBnd:"):
-            bounding = int(line[7:], 16)
-            break
-    text = read_text("/proc/sys/kernel/cap_last_cap")
-    return bounding, int(text) if text else last
+    """Return the capabilities that this process may grant, as a bit mask, and the highest one that exists.
+
+    Raises Failure without procfs: nobody else knows, and a guess would be granted.
+    """
+    _, found, rest = read_text(STATUS).partition("\nCapBnd:")
+    last = read_text(LAST_CAP)
+    if not (found and last):
+        raise Failure(f"{LAST_CAP if found else STATUS} does not list capabilities", hint="is procfs mounted on /proc?")
+    return int(rest.split(None, 1)[0], 16), int(last)
 
 
 def cgroup_mount() -> tuple[str | None, tuple[str, ...]]:

@@ -59,7 +59,11 @@ class TestPath:
     def test_a_cgroup_with_processes_is_refused(self, container: Make, runtime: Runtime, bundle: Bundle) -> None:
         bundle.linux["cgroupsPath"] = f"/{session.TOKEN}-taken"
         box = container()
-        says(runtime.fails("create", "-b", bundle.path, new_id()), "already has processes")
+        says(
+            runtime.fails("create", "-b", bundle.path, new_id()),
+            "already has processes",
+            "another container or process uses it",
+        )
         assert box.status == "running"
         box.delete("--force")
 

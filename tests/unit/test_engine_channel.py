@@ -163,3 +163,15 @@ def test_only_shared_slots_are_named() -> None:
     ]
     assert channel.shared_names(Plan(steps), 0, 3) == ["shared"]
     assert channel.shared_names(Plan(steps), 2, 4) == ["later"]
+
+
+@pytest.mark.parametrize(("own", "shown"), [(None, "the step's"), ("its own", "its own")])
+def test_a_failure_gets_the_hint_and_the_pointer_of_its_step_on_both_sides(
+    pair: Pair, own: str | None, shown: str
+) -> None:
+    plan = Plan([Step(INIT, "/hostname", "sethostname", "x", hint="the step's")])
+    failure = channel.failure_of(plan.steps[0], Failure("no", hint=own))
+    channel.send_error(pair[0], 0, plan.steps[0], Failure("no", hint=own))
+    with pytest.raises(Failure) as received:
+        channel.receive(pair[1], plan, INIT)
+    assert str(failure) == str(received.value) == f"no [config.json#/hostname]; {shown}"

@@ -80,7 +80,8 @@ def steps(mount: dict[str, Any], userns: bool = False, **linux: Any) -> list[Ste
     """Return the steps of one mount on /mnt."""
     config = {"mounts": [{"destination": "/mnt", **mount}], "linux": linux}
     inputs = plans.inputs_for(config)
-    inputs.host.namespaces.has_user = userns
+    if userns:
+        inputs.host.namespaces.joined["user"] = "/proc/9/ns/user"
     parsed = mounts.parse(config, inputs.host, inputs.place)
     return [
         *mounts.host_mount_steps(parsed, config, inputs.host, inputs.wishes),

@@ -60,19 +60,14 @@ class TestHost:
         assert (host.euid, host.rootless, host.bounding_caps, host.last_cap) == (7, True, 0b101, 2)
         assert host.rootfs == "/r" and host.namespaces is listed and host.inner_sources == {3}
 
-    @pytest.mark.parametrize(
-        ("status", "last", "found"),
-        [
-            ("Name:\tx\nCapBnd:\t00000000a80425fb\nCapAmb:\t0\n", "39\n", (0xA80425FB, 39)),
-            ("Name:\tx\n", "", ((1 << 41) - 1, 40)),
-        ],
-    )
-    def test_capabilities(
-        self, monkeypatch: pytest.MonkeyPatch, status: str, last: str, found: tuple[int, int]
-    ) -> None:
-        files = {"/proc/self/status": status, "/proc/sys/kernel/cap_last_cap": last}
+    def test_capabilities(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = {probe.STATUS: "Name:\tx\nCapBnd:\t00000000a80425fb\nCapAmb:\t0\n", probe.LAST_CAP: "39\n"}
         monkeypatch.setattr(probe, "read_text", files.__getitem__)
-        assert probe.capabilities() == found
+        assert probe.capabilities() == (0xA80425FB, 39)
+        for file, text in ((probe.LAST_CAP, ""), (probe.STATUS, ""), (probe.STATUS, "Name:\tx\n")):
+            monkeypatch.setattr(probe, "read_text", {**files, file: text}.__getitem__)
+            with pytest.raises(Failure, match=f"^{file} does not list capabilities; is procfs mounted"):
+                probe.capabilities()
 
 
 class TestRootfs:

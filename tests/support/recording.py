@@ -1,6 +1,10 @@
 """A kernel for unit tests: some calls are recorded and answered by the test, the others are real."""
 
+import os
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 
 class Recorder:
@@ -30,3 +34,19 @@ class Recorder:
     def named(self, name: str) -> list[tuple[Any, ...]]:
         """Return the arguments of each call of that name."""
         return [call[1:] for call in self.calls if call[0] == name]
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, module: Any, **answers: Any) -> Recorder:
+    """Put a recorder in the place of a module's `_linux`."""
+    recorder = Recorder(module._linux, **answers)
+    monkeypatch.setattr(module, "_linux", recorder)
+    return recorder
+
+
+def failing(number: int) -> Callable[..., Any]:
+    """Return a call that fails with an errno."""
+
+    def fail(*_: object, **__: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail

@@ -3,11 +3,15 @@
 import faulthandler
 import os
 import posix
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureManager
+from support.containers import World
 
+from pyruntime import log
+from pyruntime.container.store import Store
 from pyruntime.engine import calls
 
 LONGEST = 30.0
@@ -41,3 +45,39 @@ def _the_engine_does_not_hang(request: pytest.FixtureRequest, _standard_error: i
     faulthandler.dump_traceback_later(LONGEST, exit=True, file=_standard_error)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"{tmp_path}/root")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(tmp_path)
+    monkeypatch.setattr("posix.fsync", lambda _: None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that are logged as warnings."""
+    lines: list[str] = []
+    monkeypatch.setattr(log, "warning", lines.append)
+    return lines
+
+
+@pytest.fixture
+def stdio() -> Iterator[Callable[[int, int, int], None]]:
+    """A function that puts descriptors in the place of stdin, stdout and stderr, until the test ends."""
+    saved = [os.dup(fd) for fd in (0, 1, 2)]
+
+    def replace(*fds: int) -> None:
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+
+    yield replace
+    for number, fd in enumerate(saved):
+        os.dup2(fd, number)
+        os.close(fd)

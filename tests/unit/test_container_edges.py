@@ -40,11 +40,6 @@ RECORD: Record = {
 }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"{tmp_path}/root")
-
-
 class TestDescriptors:
     @pytest.mark.parametrize(
         ("make", "name"),

@@ -27,21 +27,6 @@ def signals() -> Iterator[Signals]:
 
 
 @pytest.fixture
-def stdio() -> Iterator[Callable[[int, int, int], None]]:
-    """A function that puts descriptors in the place of stdin, stdout and stderr, until the test ends."""
-    saved = [os.dup(fd) for fd in (0, 1, 2)]
-
-    def replace(*fds: int) -> None:
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-
-    yield replace
-    for number, fd in enumerate(saved):
-        os.dup2(fd, number)
-        os.close(fd)
-
-
-@pytest.fixture
 def caller() -> Iterator[tuple[Screen, int]]:
     """A terminal of the caller's: the side of who sits before it, and the one to be stdio. The test puts it there
     itself, because pytest exchanges stdio once more before it runs a test."""

@@ -5,7 +5,6 @@ import os
 import select
 import termios
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +14,6 @@ from support.terminal import Terminal as Screen
 from pyruntime import kernel
 from pyruntime.engine import foreground
 from pyruntime.engine.foreground import Terminal
-
-
-@pytest.fixture
-def stdio() -> Iterator[Callable[[int, int, int], None]]:
-    """A function that puts descriptors in the place of stdin, stdout and stderr, until the test ends."""
-    saved = [os.dup(fd) for fd in (0, 1, 2)]
-
-    def replace(*fds: int) -> None:
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-
-    yield replace
-    for number, fd in enumerate(saved):
-        os.dup2(fd, number)
-        os.close(fd)
 
 
 class TestTerminal:

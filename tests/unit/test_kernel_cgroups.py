@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recording import Recorder
+from support.recording import Recorder, fake
 
 from pyruntime.errors import Failure
 from pyruntime.kernel import _linux, cgroups
@@ -56,19 +56,13 @@ def cgroup(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-def fake(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Recorder:
-    recorder = Recorder(_linux, **answers)
-    monkeypatch.setattr(cgroups, "_linux", recorder)
-    return recorder
-
-
 class TestMake:
     def test_all_parents_that_are_missing(self, tmp_path: Path) -> None:
         cgroups.make_cgroup(f"{tmp_path}/a/b/c/own")
         assert (tmp_path / "a/b/c/own").is_dir()
 
     def test_it_gives_up_when_others_always_are_faster(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        linux = fake(monkeypatch, mkdir=FileNotFoundError(2, "gone"))
+        linux = fake(monkeypatch, cgroups, mkdir=FileNotFoundError(2, "gone"))
         monkeypatch.setattr(cgroups, "make_cgroup_parents", lambda path: linux.calls.append(("parents", path)))
         with pytest.raises(FileNotFoundError):
             cgroups.make_cgroup("/x/own")
@@ -76,12 +70,12 @@ class TestMake:
         assert linux.named("parents") == [("/x/own",)] * cgroups.RACES
 
     def test_there_is_an_end_of_the_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        linux = fake(monkeypatch, mkdir=FileNotFoundError(2, "gone"))
+        linux = fake(monkeypatch, cgroups, mkdir=FileNotFoundError(2, "gone"))
         cgroups.make_cgroup_parents("/a/b/c")
         assert [path for path, _ in linux.named("mkdir")] == ["/a/b", "/a"]
 
     def test_one_that_is_gone_again_was_somebody_elses(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        fake(monkeypatch, mkdir=FileExistsError(17, "there"))
+        fake(monkeypatch, cgroups, mkdir=FileExistsError(17, "there"))
         with pytest.raises(Failure, match="was made by another process at the same time; choose another cgroupsPath"):
             cgroups.make_cgroup(f"{tmp_path}/gone")
 
@@ -256,7 +250,7 @@ class TestDelegation:
                 raise FileNotFoundError(2, "gone")
             given.append((name, *rest))
 
-        fake(monkeypatch, fchownat=fchownat)
+        fake(monkeypatch, cgroups, fchownat=fchownat)
         cgroups.chown_cgroup(cgroup, 1000)
         names = ["cgroup.procs", "memory.oom.group"] if listed else list(cgroups.DELEGATED)
         assert given == [(cgroup, 1000, -1), *((name, 1000, -1, 0) for name in names)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recording import Recorder
+from support.recording import Recorder, fake
 
 from pyruntime.errors import Failure
 from pyruntime.kernel import _linux, device_filter, device_nodes, paths, terminal
@@ -27,12 +27,6 @@ def root(folder: Path) -> Iterator[int]:
     fd = os.open(folder, os.O_PATH)
     yield fd
     os.close(fd)
-
-
-def fake(monkeypatch: pytest.MonkeyPatch, module: Any, **answers: Any) -> Recorder:
-    recorder = Recorder(module._linux, **answers)
-    monkeypatch.setattr(module, "_linux", recorder)
-    return recorder
 
 
 def path_of(fd: int) -> str:

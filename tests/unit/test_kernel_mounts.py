@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.recording import Recorder
+from support.recording import Recorder, fake
 
 from pyruntime.errors import Failure
 from pyruntime.kernel import binds, rootfs
@@ -27,12 +27,6 @@ def root(tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path, os.O_PATH)
     yield fd
     os.close(fd)
-
-
-def fake(monkeypatch: pytest.MonkeyPatch, module: Any, **answers: Any) -> Recorder:
-    recorder = Recorder(module._linux, **answers)
-    monkeypatch.setattr(module, "_linux", recorder)
-    return recorder
 
 
 def is_closed(fd: int) -> bool:

@@ -6,10 +6,9 @@ import posix
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.recording import Recorder
+from support.recording import Recorder, fake
 
 from pyruntime.errors import Failure
 from pyruntime.kernel import _linux, paths
@@ -39,12 +38,6 @@ def path_of(fd: int) -> str:
     path = os.readlink(f"/proc/self/fd/{fd}")
     os.close(fd)
     return path
-
-
-def fake(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Recorder:
-    recorder = Recorder(_linux, **answers)
-    monkeypatch.setattr(paths, "_linux", recorder)
-    return recorder
 
 
 class TestMakeDirectories:
@@ -116,12 +109,12 @@ class TestMakeDirectories:
                 raise FileNotFoundError(errno.ENOENT, "gone")
             real(parent, name, mode)
 
-        fake(monkeypatch, mkdirat=mkdirat)
+        fake(monkeypatch, paths, mkdirat=mkdirat)
         assert path_of(paths.mkdir_in_root(root, "/a/b", 0o755)) == str(folder / "a/b")
         assert times == ["a", "b", "a", "b"]
 
     def test_it_gives_up(self, root: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        recorder = fake(monkeypatch, mkdirat=FileNotFoundError(errno.ENOENT, "gone"))
+        recorder = fake(monkeypatch, paths, mkdirat=FileNotFoundError(errno.ENOENT, "gone"))
         with pytest.raises(FileNotFoundError):
             paths.mkdir_in_root(root, "/a", 0o755)
         assert len(recorder.calls) == paths.ATTEMPTS
@@ -145,7 +138,7 @@ class TestOpen:
     def test_a_mount_of_the_root_below_itself_is_another_place(
         self, root: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fake(monkeypatch, statx_mount=lambda fd: (1 if fd == root else 2, True))
+        fake(monkeypatch, paths, statx_mount=lambda fd: (1 if fd == root else 2, True))
         fd = os.dup(root)
         assert paths.below_root(root, fd, "/bind") == fd
         os.close(fd)
@@ -201,7 +194,7 @@ class TestOnProcfs:
         def kind(fd: int) -> int:
             return PROCFS if "/root/proc" in os.readlink(f"/proc/self/fd/{fd}") else 0
 
-        return fake(monkeypatch, fstatfs_type=kind)
+        return fake(monkeypatch, paths, fstatfs_type=kind)
 
     @pytest.mark.parametrize("path", ["/proc", "/proc/1", "/proc/1/file"])
     def test_nothing_may_be_mounted(self, root: int, procfs: Recorder, path: str) -> None:
@@ -221,7 +214,11 @@ class TestOnProcfs:
     def test_only_of_a_procfs_on_proc(self, root: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "proc").mkdir()
         (folder / "proc/file").touch()
-        fake(monkeypatch, fstatfs_type=lambda fd: PROCFS if os.readlink(f"/proc/self/fd/{fd}")[-4:] == "file" else 0)
+        fake(
+            monkeypatch,
+            paths,
+            fstatfs_type=lambda fd: PROCFS if os.readlink(f"/proc/self/fd/{fd}")[-4:] == "file" else 0,
+        )
         with pytest.raises(Failure, match="it leads to a place on procfs"):
             paths.make_mountpoint(root, "/proc/file", None, "file", directory=False)
 
@@ -244,10 +241,10 @@ class TestOnProcfs:
         paths.check_proc(root)  # there is none
         (folder / "proc").mkdir()
         paths.check_proc(root)  # on the root's own mount
-        fake(monkeypatch, statx_mount=lambda fd: (1 if fd == root else 2, fd != root))
+        fake(monkeypatch, paths, statx_mount=lambda fd: (1 if fd == root else 2, fd != root))
         with pytest.raises(Failure, match=r"^only procfs can be mounted on /proc, through any path$"):
             paths.check_proc(root)
-        fake(monkeypatch, statx_mount=lambda fd: (fd, True), fstatfs_type=PROCFS)
+        fake(monkeypatch, paths, statx_mount=lambda fd: (fd, True), fstatfs_type=PROCFS)
         paths.check_proc(root)
 
     def test_it_looks_at_proc_and_not_where_a_link_leads(
@@ -295,7 +292,7 @@ class TestSymlink:
     def test_one_that_leads_to_a_mount_stays(self, root: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "mounted").mkdir()
         (folder / "l").symlink_to("mounted")
-        fake(monkeypatch, statx_mount=lambda fd: (1, path_ends(fd, "mounted")))
+        fake(monkeypatch, paths, statx_mount=lambda fd: (1, path_ends(fd, "mounted")))
         paths.make_symlink(root, "/this", "/l")
         assert os.readlink(folder / "l") == "mounted"
         assert paths.leads_to_mount(root, "/nothing") is False

@@ -10,19 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recording import Recorder
+from support.recording import Recorder, fake
 
 from pyruntime import kernel
 from pyruntime.errors import Failure
 from pyruntime.kernel import idmap, old_mount, operations, prctl, procfs
 
 C = procfs.C
-
-
-def fake(monkeypatch: pytest.MonkeyPatch, module: Any, **answers: Any) -> Recorder:
-    recorder = Recorder(module._linux, **answers)
-    monkeypatch.setattr(module, "_linux", recorder)
-    return recorder
 
 
 def call_of(caught: Any) -> str:

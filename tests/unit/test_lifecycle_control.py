@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,12 @@ from pyruntime.lifecycle import kill, pause, state
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Its cgroups are directories, and the containers' own if they exist."""
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
     monkeypatch.setattr(
         cgroup, "owned", lambda record: cgroup.of(record) if Path(cgroup.of(record).path).exists() else None
     )
-    yield made
-    made.close()
+    return world
 
 
 def unexpected(failure: Failure) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 from support.containers import World
 from support.recording import Recorder
 
-from pyruntime import log
 from pyruntime.container import cgroup
 from pyruntime.container.store import Container
 from pyruntime.engine import foreground, launch
@@ -33,25 +31,15 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """With the kernel's limits, and a bundle; this process is root."""
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
-    monkeypatch.setattr(probe, "CGROUP_MOUNTS", (str(made.mount),))
+    monkeypatch.setattr(probe, "CGROUP_MOUNTS", (str(world.mount),))
     monkeypatch.setattr("posix.geteuid", lambda: 0)
     monkeypatch.setattr(protection, "passed", True)
-    made.mount.mkdir()
-    (made.mount / "cgroup.controllers").write_text("memory pids\n")
-    (tmp_path / "bundle" / "rootfs").mkdir(parents=True)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lines.append)
-    return lines
+    world.mount.mkdir()
+    (world.mount / "cgroup.controllers").write_text("memory pids\n")
+    (world.place / "bundle" / "rootfs").mkdir(parents=True)
+    return world
 
 
 def asked(world: World, config: dict[str, Any] = CONFIG, **parameters: Any) -> create.Creation:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,12 @@ import pytest
 from support.containers import World
 from support.recording import Recorder
 
-from pyruntime import kernel, log
+from pyruntime import kernel
 from pyruntime.container import cgroup
 from pyruntime.container.store import Container
 from pyruntime.errors import Failure, NotFound
 from pyruntime.host.data import Place
 from pyruntime.lifecycle import delete, place
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lines.append)
-    return lines
 
 
 @pytest.fixture

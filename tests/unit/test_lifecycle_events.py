@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,6 @@ from pyruntime.errors import Failure
 from pyruntime.lifecycle import events
 
 SECOND = 10**9
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
-    yield made
-    made.close()
 
 
 @pytest.fixture

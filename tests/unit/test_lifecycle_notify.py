@@ -13,24 +13,9 @@ import pytest
 from support.containers import World
 from support.recording import Recorder
 
-from pyruntime import kernel, log
+from pyruntime import kernel
 from pyruntime.errors import Failure
 from pyruntime.lifecycle import notify
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lines.append)
-    return lines
 
 
 @pytest.fixture

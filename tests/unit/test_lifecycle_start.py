@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,14 +20,6 @@ from pyruntime.engine import start as engine_start
 from pyruntime.engine.launch import Launched
 from pyruntime.errors import Failure, InvalidConfig
 from pyruntime.lifecycle import create, notify, protection, run, start, terminal
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
-    yield made
-    made.close()
 
 
 @pytest.fixture

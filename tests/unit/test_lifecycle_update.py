@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.containers import World
 
-from pyruntime import log
 from pyruntime.container import cgroup
 from pyruntime.container.store import Container
 from pyruntime.engine import calls
@@ -24,26 +22,16 @@ CONFIG = json.dumps({"ociVersion": "1.2.0", "linux": {"resources": {"pids": {"li
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
-    monkeypatch.setattr("posix.fsync", lambda _: None)
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         cgroup, "owned", lambda record: cgroup.of(record) if Path(cgroup.of(record).path).exists() else None
     )
-    made.mount.mkdir()
-    (made.mount / "cgroup.controllers").write_text("cpu memory pids\n")
-    (made.mount / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    world.mount.mkdir()
+    (world.mount / "cgroup.controllers").write_text("cpu memory pids\n")
+    (world.mount / "cgroup.subtree_control").write_text("cpu memory pids\n")
     for name, text in {"pids.max": "5", "memory.max": "max", "memory.current": "4096", "cpu.weight": "100"}.items():
-        made.file("c", name, f"{text}\n")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lines.append)
-    return lines
+        world.file("c", name, f"{text}\n")
+    return world
 
 
 def saved(world: World) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.recording import failing
 
 from pyruntime import kernel
 from pyruntime.container import record as records
@@ -35,20 +35,6 @@ RECORD: Record = {
     "has_process": False,
     "later_hooks": ["poststop"],
 }
-
-
-def failing(number: int) -> Callable[..., Any]:
-    """Return a call that fails with an errno."""
-
-    def fail(*_: object, **__: object) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"{tmp_path}/root")
 
 
 class TestStatus:

@@ -6,11 +6,11 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.recording import failing
 
 from pyruntime.container import record as records
 from pyruntime.container import store as store_module
@@ -48,20 +48,6 @@ OPTIONAL: dict[str, Any] = {
     "systemd_user": False,
     "shared_namespaces": ["pid"],
 }
-
-
-def failing(number: int) -> Callable[..., Any]:
-    """Return a call that fails with an errno."""
-
-    def fail(*_: object, **__: object) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"{tmp_path}/root")
 
 
 class TestRecord:
